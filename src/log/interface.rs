@@ -1,0 +1,312 @@
+//! What a log is to the rest of the agent: nothing above it may know which kind it runs on.
+//!
+//! A log appends requests durably, hands their frames to readers in order, keeps a cursor for each destination, and
+//! gives space back once every cursor is past it.
+
+use std::{path::PathBuf, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use plugin_api::{
+    identity::{LogId, Position, RequestId, Timestamp, Version},
+    verdict::Confirmation,
+};
+use thiserror::Error;
+
+/// One request to append: accepted whole or not at all.
+#[derive(Debug)]
+pub struct Append {
+    /// How many records the payload holds; at least 1.
+    pub records: u32,
+    /// The records' bytes, as `crate::record` lays them out.
+    pub payload: Vec<u8>,
+    /// Carried in the frame beside the payload.
+    pub attributes: Attributes,
+}
+
+/// What a frame carries beside its records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// The producer's key with a digest of the request's content, if it gave one.
+    pub idempotency: Option<Idempotency>,
+    /// Who sent it, where that is known.
+    pub caller: Option<String>,
+    /// The producer's W3C traceparent.
+    pub traceparent: Option<String>,
+}
+
+/// Recognises a repeated request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The producer's key, at most 256 bytes.
+    pub key: String,
+    /// SHA-256 of the request's content.
+    pub digest: [u8; 32],
+}
+
+/// An append that is safe on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// What the producer gets.
+    pub request_id: RequestId,
+    /// The first record's position.
+    pub position: Position,
+    /// The first record's version.
+    pub version: Version,
+}
+
+/// Why a request was not accepted. Nothing of it will ever be delivered, except after [`AppendError::Poisoned`],
+/// where it may have reached the disk.
+#[derive(Clone, Debug, Error)]
+pub enum AppendError {
+    /// The disk budget is used up; it frees as destinations catch up.
+    #[error("log uses {used} bytes of its budget of {budget} bytes")]
+    Full {
+        /// Bytes in use.
+        used: u64,
+        /// The limit, from `data.disk_bytes_max`.
+        budget: u64,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The file system has no space for the next segment (ENOSPC on preallocation).
+    #[error("no space left on device for the next segment")]
+    NoSpace {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The frame would be larger than the log's format allows.
+    #[error("request takes {bytes} bytes in the log, the limit is {limit}")]
+    TooLarge {
+        /// What it would take.
+        bytes: usize,
+        /// The most.
+        limit: usize,
+    },
+    /// A write or fsync failed; nothing is accepted until the agent is restarted and has recovered the log.
+    #[error("log is poisoned by an earlier error, restart the agent: {cause}")]
+    Poisoned {
+        /// The error that poisoned it.
+        cause: String,
+    },
+    /// The log is closing.
+    #[error("log is closed")]
+    Closed,
+}
+
+/// One request as it lies in the log.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// The log that holds it.
+    pub log_id: LogId,
+    /// Its first record's position; record i has `position.plus(i)`.
+    pub position: Position,
+    /// Its first record's version; record i has version + i.
+    pub version: Version,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// How many records it holds.
+    pub records: u32,
+    /// What the producer got.
+    pub request_id: RequestId,
+    /// What it carries beside its records.
+    pub attributes: Attributes,
+    /// The records' bytes; a slice of the block that was read.
+    pub payload: Bytes,
+}
+
+/// Why a reader cannot go on.
+#[derive(Clone, Debug, Error)]
+pub enum ReadError {
+    /// Frames before `start` are gone.
+    #[error("position {wanted} lies before the log's start {start}")]
+    BelowStart {
+        /// Where the reader wanted to be.
+        wanted: Position,
+        /// The oldest position that is there.
+        start: Position,
+    },
+    /// Bytes that were written and synced read back differently: see rule 7 in `FORMAT.md`.
+    #[error("{path}: rotten at byte {at}: {what}")]
+    Rotten {
+        /// The segment.
+        path: PathBuf,
+        /// Where in it.
+        at: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// The operating system could not read.
+    #[error("{path}: {cause}")]
+    Io {
+        /// The segment.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: String,
+    },
+    /// The log is closed.
+    #[error("log is closed")]
+    Closed,
+}
+
+/// Reads frames in order from a position; sees only what is durable.
+#[async_trait]
+pub trait Reader: Send {
+    /// The next frames, at least one, at most about 1 MiB (or one frame that is larger). Waits at the log's end until
+    /// there is more. Cancel-safe: a dropped call loses nothing.
+    ///
+    /// # Errors
+    /// The reader stays where it is; after an error it may be asked again.
+    async fn next(&mut self) -> Result<Vec<Frame>, ReadError>;
+}
+
+/// Counts records by what became of them, since the destination's first subscription.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Applied by the destination.
+    pub written: u64,
+    /// The destination had, or was given, something newer of the object.
+    pub superseded: u64,
+    /// Left out on purpose by a transform or by the routing rules.
+    pub skipped: u64,
+    /// In the dead letters.
+    pub dead_lettered: u64,
+    /// In a recorded gap.
+    pub gap: u64,
+}
+
+impl Totals {
+    /// Records settled in any way.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.written + self.superseded + self.skipped + self.dead_lettered + self.gap
+    }
+}
+
+/// How far a destination is: what a cursor's file holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Every record before this one is settled.
+    pub next: Position,
+    /// Settled ranges beyond `next`: first offset and the offset after the last, ascending, apart from each other.
+    pub completed: Vec<(u64, u64)>,
+    /// What became of the settled records.
+    pub totals: Totals,
+    /// The newest confirmation of each index that is not visible yet.
+    pub confirmations: Vec<Confirmation>,
+}
+
+/// Where a destination that this log has never served begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum From {
+    /// At the log's end.
+    #[default]
+    Now,
+    /// At the log's start.
+    Oldest,
+}
+
+/// A destination's cursor as the log found it.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// Where to go on.
+    pub progress: Progress,
+    /// What an operator must know: a cursor that was missing or bad (it restarts at the oldest), or a gap.
+    pub alert: Option<String>,
+}
+
+/// What went wrong with a cursor, or while opening a log.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// The operating system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// Somebody must look: rot, a missing segment, acknowledged data that is gone, another agent, a newer format. The
+    /// text says what was found and what to do.
+    #[error("{path}: {what}")]
+    Halted {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was found, and what to do about it.
+        what: String,
+    },
+    /// The log is closed.
+    #[error("log is closed")]
+    Closed,
+}
+
+/// Sizes and ends of a log, for status and for the equation of accepted and settled records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogStatus {
+    /// The oldest position that can be read.
+    pub start: Position,
+    /// The position after the last durable record.
+    pub end: Position,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// The limit, from `data.disk_bytes_max`.
+    pub disk_bytes_max: u64,
+}
+
+/// What a request id leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Located {
+    /// The request's first position.
+    Found(Position),
+    /// It lay before the log's start, where nothing is left to check it against.
+    Expired,
+    /// Another log's id, or a made-up one.
+    NotFound,
+}
+
+/// A durable log.
+#[async_trait]
+pub trait Log: Send + Sync + 'static {
+    /// Which log this is.
+    fn id(&self) -> LogId;
+
+    /// Returns once the request is safe on disk. Cancel-safe in the sense of G1: a dropped call may have been
+    /// accepted.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    async fn append(&self, request: Append) -> Result<Appended, AppendError>;
+
+    /// A reader that begins with the frame that holds `from`, or waits for it at the log's end.
+    ///
+    /// The first frame may begin before `from`: the caller passes over the records that it does not want.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    async fn read_from(&self, from: Position) -> Result<Box<dyn Reader>, ReadError>;
+
+    /// Finds the cursor of a destination, or makes one. From now on the log keeps what lies beyond it.
+    ///
+    /// # Errors
+    /// If the cursor can be neither read nor written, or lies beyond the log's end.
+    async fn subscribe(&self, destination: &str, from: From) -> Result<Subscription, LogError>;
+
+    /// Persists how far a destination is; what every destination has passed may be given back to the disk.
+    ///
+    /// # Errors
+    /// If the cursor could not be made durable; the earlier one is then still whole.
+    async fn commit(&self, destination: &str, progress: &Progress) -> Result<(), LogError>;
+
+    /// Which request an id names.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    async fn locate(&self, request_id: RequestId) -> Result<Located, ReadError>;
+
+    /// Where the log stands.
+    fn status(&self) -> LogStatus;
+
+    /// Finishes the appends that were taken and stops; later appends get [`AppendError::Closed`]. Readers go on
+    /// to the end and then get [`ReadError::Closed`].
+    async fn close(&self);
+}

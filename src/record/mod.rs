@@ -1,0 +1,7 @@
+//! The nouns of the agent. A *record* is one payload of a request; a request's records share index and action.
+//!
+//! Positions, versions, request ids and operations live in `plugin_api`, since plugins share them.
+
+mod payload;
+
+pub use payload::{PayloadError, PayloadWriter, Record, read_payload};
