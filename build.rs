@@ -8,7 +8,8 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 use prost_types::{
-    DescriptorProto, FieldDescriptorProto, FileDescriptorSet, OneofDescriptorProto, field_descriptor_proto::Type,
+    DescriptorProto, FieldDescriptorProto, FileDescriptorSet, OneofDescriptorProto,
+    field_descriptor_proto::Type,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -27,7 +28,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Writes the generated module to `OUT_DIR/<folder>/sync.v1.rs`: a client on the real types, or a server on raw
 /// bytes.
-fn generate(out: &std::path::Path, folder: &str, set: FileDescriptorSet, client: bool) -> Result<(), Box<dyn Error>> {
+fn generate(
+    out: &std::path::Path,
+    folder: &str,
+    set: FileDescriptorSet,
+    client: bool,
+) -> Result<(), Box<dyn Error>> {
     let folder = out.join(folder);
     fs::create_dir_all(&folder)?;
     tonic_prost_build::configure()

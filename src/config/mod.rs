@@ -3,6 +3,6 @@
 mod checked;
 
 pub use checked::{
-    AlgoliaSettings, Backoff, BatchLimits, Config, Data, Destination, FileSettings, IndexRule, Kind, Limits, Listen,
-    NonIdempotent, OnBacklogFull, Secret, SecretSource,
+    AlgoliaSettings, Backoff, BatchLimits, Config, Data, Destination, FileSettings, IndexRule, Kind, Limits,
+    Listen, NonIdempotent, OnBacklogFull, Secret, SecretSource,
 };

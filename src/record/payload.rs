@@ -138,7 +138,9 @@ impl Reader {
     fn text(&mut self) -> Result<String, PayloadError> {
         let length = usize::from(self.take(2)?.get_u16_le());
         let bytes = self.take(length)?;
-        simdutf8::basic::from_utf8(&bytes).map(str::to_owned).map_err(|_| self.error("text that is not UTF-8"))
+        simdutf8::basic::from_utf8(&bytes)
+            .map(str::to_owned)
+            .map_err(|_| self.error("text that is not UTF-8"))
     }
 
     fn error(&self, what: &'static str) -> PayloadError {
@@ -174,7 +176,12 @@ mod tests {
                 })
                 .unwrap();
         }
-        writer.record("refused", |out| { out.push(b'{'); Err(()) }).unwrap_err();
+        writer
+            .record("refused", |out| {
+                out.push(b'{');
+                Err(())
+            })
+            .unwrap_err();
         let records = writer.records();
         (writer.into_bytes().into(), records)
     }
