@@ -11,6 +11,10 @@
 //! | [`runtime`] | named tasks, shutdown, clock | nothing of the agent |
 //! | `ingress` | validates and transcodes requests, appends them | contract, record, config, runtime, log |
 //! | [`log`] | the durable log | record, runtime |
+//! | [`router`] | which destinations an index goes to; pure | record, config |
+//! | [`feed`] | reads the log for one destination | record, log, router |
+//! | [`delivery`] | lanes: order, batches, retries, breaker, cursors | feed, log, router, dead letters, runtime |
+//! | [`dead_letter`] | what a destination did not take | record, runtime |
 
 pub mod contract;
 pub mod record;
@@ -20,3 +24,11 @@ pub mod runtime;
 
 // pub mod ingress;
 pub mod log;
+
+pub mod router;
+
+pub mod feed;
+
+pub mod delivery;
+
+pub mod dead_letter;

@@ -1,0 +1,32 @@
+//! Lanes: each takes one log to one destination, in order, at the destination's pace.
+//!
+//! A record enters a lane from its feed (`intake`; `tracker` knows what is outstanding), its operations wait in the
+//! `queue` until a batch takes them, the plugin sends the batch, and `settle` turns the answer into outcomes, letters
+//! and resends. `backoff` and `breaker` say when to try again; `visibility` follows what was written until searches
+//! see it. `lane` drives all of them; none of them knows a destination by name.
+
+mod intake;
+
+mod tracker;
+
+mod queue;
+
+mod letters;
+mod settle;
+
+mod backoff;
+mod breaker;
+
+mod visibility;
+
+mod lane;
+mod status;
+
+pub use backoff::Backoff;
+pub use breaker::BreakerState;
+pub use lane::{LaneSettings, start};
+pub use letters::Letters;
+pub use status::{LaneState, Snapshot};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! What a lane shows of itself. A lane publishes a snapshot after every request; whoever watches sees the newest.
+
+use std::sync::Arc;
+
+use plugin_api::identity::Position;
+
+use super::breaker::BreakerState;
+use crate::log::interface::Totals;
+
+/// What a lane is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LaneState {
+    /// Delivering, or waiting for records.
+    #[default]
+    Running,
+    /// Waiting after a failure; the breaker tells how bad it is.
+    BackingOff,
+    /// It cannot go on without an operator; the text says why.
+    Halted(String),
+    /// Ended with the agent.
+    Stopped,
+}
+
+/// A lane at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The destination's name.
+    pub destination: Arc<str>,
+    /// What the lane is doing.
+    pub state: LaneState,
+    /// The circuit breaker.
+    pub breaker: BreakerState,
+    /// Every record before this one is settled.
+    pub delivered: Position,
+    /// Every record before this one is settled and visible to searches.
+    pub visible: Position,
+    /// What became of the settled records.
+    pub totals: Totals,
+    /// Records that the log had accepted for this destination when its first record came; accepted = the log's end
+    /// minus this.
+    pub since: u64,
+    /// Operations in flight.
+    pub in_flight: usize,
+    /// The last failure, until a request succeeds.
+    pub last_error: Option<String>,
+}
+
+impl Snapshot {
+    /// Records accepted for this destination, given the log's end.
+    #[must_use]
+    pub fn accepted(&self, end: Position) -> u64 {
+        end.offset.saturating_sub(self.since)
+    }
+
+    /// Records accepted and not settled, given the log's end.
+    #[must_use]
+    pub fn pending(&self, end: Position) -> u64 {
+        self.accepted(end).saturating_sub(self.totals.settled())
+    }
+}

@@ -1,0 +1,261 @@
+//! Which records of a lane are settled, and therefore how far its cursor may move.
+//!
+//! Every record of the log enters once, in order. The watermark passes a record only when all of its operations are
+//! settled; records beyond it that are settled already are kept as ranges, so that a restart does not send them again.
+//! At every moment accepted = settled + pending, with nothing counted twice.
+
+use std::collections::VecDeque;
+
+use plugin_api::identity::Position;
+
+use crate::log::interface::{Progress, Totals};
+
+/// What became of one operation, and of a record: the greatest of its operations' outcomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Outcome {
+    Skipped,
+    Superseded,
+    Written,
+    DeadLettered,
+}
+
+/// The records between the watermark and the newest that entered.
+#[derive(Debug)]
+pub(super) struct Tracker {
+    next: Position,
+    pending: VecDeque<Pending>,
+    /// Ranges that were settled before a restart and have not been entered yet.
+    completed: VecDeque<(u64, u64)>,
+    totals: Totals,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    outstanding: u32,
+    outcome: Outcome,
+}
+
+impl Tracker {
+    pub(super) fn new(progress: &Progress) -> Self {
+        Self {
+            next: progress.next,
+            pending: VecDeque::new(),
+            completed: progress.completed.iter().copied().collect(),
+            totals: progress.totals,
+        }
+    }
+
+    /// Takes the next record of the log. False if it was settled before a restart: its operations must not be sent.
+    pub(super) fn enter(&mut self, position: Position, operations: usize) -> bool {
+        debug_assert_eq!(position, self.entered(), "the feed yields every record once, in order");
+        let settled_before = self.take_completed(position.offset);
+        let outstanding = if settled_before { 0 } else { operations as u32 };
+        self.pending.push_back(Pending { outstanding, outcome: Outcome::Skipped });
+        if outstanding == 0 {
+            if !settled_before {
+                self.count(Outcome::Skipped);
+            }
+            self.advance();
+        }
+        !settled_before
+    }
+
+    /// One operation of the record at this position has come to its end.
+    pub(super) fn settle(&mut self, position: Position, outcome: Outcome) {
+        let index = (position.offset - self.next.offset) as usize;
+        let record = &mut self.pending[index];
+        debug_assert!(record.outstanding > 0, "an operation settles once");
+        record.outstanding -= 1;
+        record.outcome = record.outcome.max(outcome);
+        if record.outstanding == 0 {
+            let outcome = record.outcome;
+            self.count(outcome);
+            self.advance();
+        }
+    }
+
+    /// Records up to `start` are gone from the log: they are in a gap. Nothing may be pending.
+    pub(super) fn gap(&mut self, start: Position) {
+        debug_assert!(self.pending.is_empty(), "what was entered can still be delivered");
+        let mut missed = start.offset - self.next.offset;
+        while let Some(&(first, end)) = self.completed.front() {
+            if first >= start.offset {
+                break;
+            }
+            let end = end.min(start.offset);
+            missed -= end - first;
+            self.completed.pop_front();
+        }
+        self.totals.gap += missed;
+        self.next = start;
+    }
+
+    /// The position of the next record to enter.
+    pub(super) fn entered(&self) -> Position {
+        self.next.plus(self.pending.len() as u64)
+    }
+
+    /// Every record before this one is settled.
+    pub(super) fn watermark(&self) -> Position {
+        self.next
+    }
+
+    /// Records that entered and are not settled, or lie behind one that is not.
+    pub(super) fn reach(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// What a cursor should hold now, but for the confirmations.
+    pub(super) fn progress(&self) -> Progress {
+        let mut completed = Vec::new();
+        let mut open = None;
+        for (offset, record) in (self.next.offset..).zip(&self.pending) {
+            match (record.outstanding, open) {
+                (0, None) => open = Some(offset),
+                (0, Some(_)) => {}
+                (_, Some(first)) => {
+                    completed.push((first, offset));
+                    open = None;
+                }
+                (_, None) => {}
+            }
+        }
+        let mut ahead = self.completed.iter().copied();
+        if let Some(first) = open {
+            let entered = self.entered().offset;
+            let joined = self.completed.front().filter(|(next, _)| *next == entered);
+            completed.push((first, joined.map_or(entered, |(_, end)| *end)));
+            if joined.is_some() {
+                ahead.next();
+            }
+        }
+        completed.extend(ahead);
+        Progress { next: self.next, completed, totals: self.totals, confirmations: Vec::new() }
+    }
+
+    fn take_completed(&mut self, offset: u64) -> bool {
+        let Some((first, end)) = self.completed.front_mut() else { return false };
+        if offset < *first {
+            return false;
+        }
+        *first += 1;
+        if first == end {
+            self.completed.pop_front();
+        }
+        true
+    }
+
+    fn advance(&mut self) {
+        while self.pending.front().is_some_and(|record| record.outstanding == 0) {
+            self.pending.pop_front();
+            self.next = self.next.plus(1);
+        }
+    }
+
+    fn count(&mut self, outcome: Outcome) {
+        let counter = match outcome {
+            Outcome::Skipped => &mut self.totals.skipped,
+            Outcome::Superseded => &mut self.totals.superseded,
+            Outcome::Written => &mut self.totals.written,
+            Outcome::DeadLettered => &mut self.totals.dead_lettered,
+        };
+        *counter += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(offset: u64) -> Position {
+        Position { partition: 0, offset }
+    }
+
+    fn tracker() -> Tracker {
+        Tracker::new(&Progress::default())
+    }
+
+    /// G3: the watermark waits for the oldest record, and ranges settled beyond it survive a restart.
+    #[test]
+    fn watermark_waits_and_ranges_survive() {
+        let mut tracker = tracker();
+        for offset in 0..6 {
+            assert!(tracker.enter(at(offset), 1));
+        }
+        for offset in [1, 2, 4] {
+            tracker.settle(at(offset), Outcome::Written);
+        }
+        let progress = tracker.progress();
+        assert_eq!((progress.next, &progress.completed[..]), (at(0), &[(1, 3), (4, 5)][..]));
+
+        let mut again = Tracker::new(&progress);
+        let sent: Vec<u64> = (0..6).filter(|offset| again.enter(at(*offset), 1)).collect();
+        assert_eq!(sent, [0, 3, 5]);
+        for offset in sent {
+            again.settle(at(offset), Outcome::Written);
+        }
+        assert_eq!((again.watermark(), again.totals().written, again.totals().settled()), (at(6), 6, 6));
+    }
+
+    /// G3: a record counts once, by the gravest outcome of its operations.
+    #[test]
+    fn gravest_outcome_counts() {
+        let mut tracker = tracker();
+        tracker.enter(at(0), 3);
+        tracker.settle(at(0), Outcome::Written);
+        tracker.settle(at(0), Outcome::DeadLettered);
+        assert_eq!(tracker.totals().settled(), 0);
+        tracker.settle(at(0), Outcome::Superseded);
+        assert_eq!((tracker.totals().dead_lettered, tracker.totals().settled()), (1, 1));
+    }
+
+    /// G3: what lay in a gap is counted, apart from what had been settled before.
+    #[test]
+    fn gap_counts_what_was_missed() {
+        let progress = Progress { completed: vec![(2, 4), (8, 12)], ..Progress::default() };
+        let mut tracker = Tracker::new(&progress);
+        tracker.gap(at(10));
+        assert_eq!((tracker.totals().gap, tracker.watermark()), (10 - 2 - 2, at(10)));
+    }
+
+    proptest! {
+        /// G3: in whatever order records settle and however often the agent restarts, settled + pending is what
+        /// entered, and no record is sent again once its settling was persisted.
+        #[test]
+        fn accounts_for_every_record(steps in prop::collection::vec((0..3_u8, any::<prop::sample::Index>()), 1..200)) {
+            let mut tracker = tracker();
+            let mut open: Vec<u64> = Vec::new();
+            let mut persisted = tracker.progress();
+            for (step, which) in steps {
+                match step {
+                    0 => {
+                        let position = tracker.entered();
+                        if tracker.enter(position, 1) { open.push(position.offset); }
+                    }
+                    1 if !open.is_empty() => {
+                        let offset = open.swap_remove(which.index(open.len()));
+                        tracker.settle(at(offset), Outcome::Written);
+                    }
+                    1 => {}
+                    _ => {
+                        persisted = tracker.progress();
+                        tracker = Tracker::new(&persisted);
+                        open.clear();
+                    }
+                }
+                let ahead: u64 = tracker.completed.iter().map(|(first, end)| end - first).sum();
+                let progress = tracker.progress();
+                let beyond: u64 = progress.completed.iter().map(|(first, end)| end - first).sum();
+                prop_assert_eq!(progress.next.offset + beyond, tracker.totals().settled());
+                prop_assert_eq!(tracker.entered().offset + ahead, tracker.totals().settled() + open.len() as u64);
+            }
+            prop_assert!(persisted.totals.settled() <= tracker.totals().settled());
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The rules, matched in the order of the file; the first match decides.
+
+use std::sync::Arc;
+
+use wildmatch::WildMatch;
+
+use crate::config::Config;
+
+/// Answers where an index goes. Cheap to share; never changes.
+#[derive(Debug)]
+pub struct Router {
+    rules: Vec<Rule>,
+    default: Vec<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    pattern: WildMatch,
+    destinations: Vec<Arc<str>>,
+}
+
+impl Router {
+    /// The rules of a checked config.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let rules = config.indexes.iter().map(|rule| Rule {
+            pattern: WildMatch::new(&rule.pattern),
+            destinations: rule.destinations.clone(),
+        });
+        Self { rules: rules.collect(), default: config.default_destinations.clone() }
+    }
+
+    /// The names of the destinations that receive this index's records.
+    #[must_use]
+    pub fn destinations(&self, index: &str) -> &[Arc<str>] {
+        let rule = self.rules.iter().find(|rule| rule.pattern.matches(index));
+        rule.map_or(&self.default, |rule| &rule.destinations)
+    }
+
+    /// Whether this destination receives this index's records.
+    #[must_use]
+    pub fn delivers(&self, index: &str, destination: &str) -> bool {
+        self.destinations(index).iter().any(|name| &**name == destination)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn router(rules: &[(&str, &[&str])], default: &[&str]) -> Router {
+        let names = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
+        let rules = rules.iter().map(|(pattern, destinations)| Rule {
+            pattern: WildMatch::new(pattern),
+            destinations: names(destinations),
+        });
+        Router { rules: rules.collect(), default: names(default) }
+    }
+
+    /// The first rule that matches decides, and only an index that none matches goes to the defaults.
+    #[test]
+    fn first_match_wins() {
+        let router = router(&[("products", &["a"]), ("products*", &["a", "b"]), ("private_?", &[])], &["c"]);
+        let of = |index| router.destinations(index).iter().map(|name| &**name).collect::<Vec<_>>();
+        assert_eq!(of("products"), ["a"]);
+        assert_eq!(of("products_de"), ["a", "b"]);
+        assert_eq!(of("private_1"), [""; 0]);
+        assert_eq!(of("other"), ["c"]);
+        assert!(router.delivers("products_de", "b") && !router.delivers("products", "b"));
+    }
+}
