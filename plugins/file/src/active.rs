@@ -148,3 +148,39 @@ fn end_of_lines(file: &File, start: u64, end: u64) -> io::Result<Option<u64>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After a failed write or fsync nothing beyond the last sync is trusted, whole lines included: they may be in
+    /// the page cache and not on the disk, and the same batch comes again.
+    #[test]
+    fn cuts_back_to_what_is_synced_after_a_failure() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("a.ndjson");
+        let mut active = Active::open(path.clone()).unwrap();
+        active.append(b"{\"n\":1}\n").unwrap();
+        active.uncertain = true;
+        fs::write(&path, b"{\"n\":1}\n{\"n\":2}\n{\"n\"").unwrap();
+
+        assert!(active.resume().unwrap());
+        active.append(b"{\"n\":2}\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"{\"n\":1}\n{\"n\":2}\n");
+    }
+
+    /// The failure itself: a write to a file that cannot be written leaves it uncertain.
+    #[test]
+    fn a_failed_append_leaves_the_file_uncertain() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("a.ndjson");
+        let mut active = Active::open(path.clone()).unwrap();
+        active.append(b"{}\n").unwrap();
+        active.handle = Some(File::open(&path).unwrap());
+        assert!(active.append(b"{}\n").is_err());
+        assert!(active.uncertain);
+        assert!(active.resume().unwrap());
+        active.append(b"{}\n").unwrap();
+        assert_eq!(active.bytes(), 6);
+    }
+}
