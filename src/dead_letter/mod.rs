@@ -18,6 +18,8 @@ mod rows;
 mod schema;
 
 mod error;
+#[cfg(test)]
+mod tests;
 
 pub use error::StoreError;
 pub use letter::{Change, Filed, Letter, LetterId, Stage};

@@ -60,7 +60,8 @@ impl Store {
     /// # Errors
     /// If SQLite cannot tell.
     pub async fn count(&self) -> Result<u64, StoreError> {
-        self.call(|connection| connection.query_row("SELECT count(*) FROM letters", [], |row| row.get(0))).await
+        self.call(|connection| connection.query_row("SELECT count(*) FROM letters", [], |row| row.get(0)))
+            .await
     }
 
     /// Bytes that the letters take on disk.
@@ -98,7 +99,7 @@ impl Store {
         joined.ok().and_then(Result::ok).unwrap_or(Err(StoreError::Closed { path }))
     }
 
-    async fn call<T, F>(&self, call: F) -> Result<T, StoreError>
+    pub(super) async fn call<T, F>(&self, call: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
