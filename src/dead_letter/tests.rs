@@ -130,12 +130,16 @@ async fn a_filed_letter_is_in_the_files() {
     for suffix in ["", "-wal"] {
         fs::copy(format!("{}{suffix}", path.display()), format!("{}{suffix}", copy.display())).unwrap();
     }
+    assert_eq!(
+        read(&copy, Filter::default(), Order::OldestFirst).len(),
+        20,
+        "a reader needs no agent for it"
+    );
     let recovered = Store::open(&copy).unwrap();
     assert_eq!(recovered.count().await.unwrap(), 20);
     assert_eq!(recovered.newest_position(LOG).await.unwrap(), Some(Position { partition: 0, offset: 19 }));
-    let synchronous = store.call(|connection| {
-        connection.pragma_query_value(None, "synchronous", |row| row.get::<_, u32>(0))
-    });
+    let synchronous = store
+        .call(|connection| connection.pragma_query_value(None, "synchronous", |row| row.get::<_, u32>(0)));
     assert_eq!(synchronous.await.unwrap(), 2, "2 is FULL: the write-ahead log is synced at each commit");
 }
 

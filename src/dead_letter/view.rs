@@ -125,12 +125,13 @@ impl Iterator for Letters<'_> {
         if self.left == 0 {
             return None;
         }
-        if self.page.is_empty() && !self.ended {
-            if let Err(error) = self.read_page() {
-                self.ended = true;
-                self.page.clear();
-                return Some(Err(StoreError::sqlite(&self.view.path)(error)));
-            }
+        if self.page.is_empty()
+            && !self.ended
+            && let Err(error) = self.read_page()
+        {
+            self.ended = true;
+            self.page.clear();
+            return Some(Err(StoreError::sqlite(&self.view.path)(error)));
         }
         let filed = self.page.pop_front()?;
         self.left -= 1;
