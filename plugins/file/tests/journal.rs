@@ -1,4 +1,5 @@
 //! The file destination on real files: what is on disk after a verdict, a restart, an error, a dropped call.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::{
     fs,
