@@ -167,3 +167,73 @@ fn by_index(operations: &[Operation]) -> Vec<(&Arc<str>, Vec<&Operation>)> {
     }
     groups
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use plugin_api::{
+        identity::{LogId, Position, RequestId, Timestamp, Version},
+        operation::{Action, Key, Source},
+    };
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn operation(offset: u64) -> Operation {
+        Operation {
+            action: Action::Save,
+            key: Key { index: "a".into(), object_id: "1".into() },
+            body: Bytes::from_static(b"{}"),
+            version: Version(offset),
+            source: Source {
+                log_id: LogId(Uuid::nil()),
+                position: Position { partition: 0, offset },
+                number: 0,
+                request_id: RequestId(Uuid::nil()),
+                accepted_at: Timestamp(0),
+            },
+        }
+    }
+
+    fn files(dir: &TempDir) -> Vec<String> {
+        let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| name.ends_with(".ndjson"));
+        names.sort();
+        names
+    }
+
+    /// A clock that stands still or goes back gives the same name twice: neither file is lost (G3).
+    #[test]
+    fn a_rotated_file_is_never_overwritten() {
+        let dir = TempDir::new().unwrap();
+        let mut journal = Journal::new(Settings { rotate_bytes: 1, ..Settings::new(dir.path()) });
+        let now = SystemTime::UNIX_EPOCH + Duration::from_micros(1_795_446_000_000_000);
+        for offset in 0..3 {
+            journal.append(&[operation(offset)], now).unwrap();
+        }
+        assert_eq!(
+            files(&dir),
+            ["a.20261123T150000.000000Z.ndjson", "a.20261123T150000.000001Z.ndjson", "a.ndjson"]
+        );
+        for (file, offset) in files(&dir).into_iter().zip(0..) {
+            let text = fs::read_to_string(dir.path().join(file)).unwrap();
+            assert!(text.contains(&format!("\"offset\":{offset}}}")), "{text}");
+        }
+    }
+
+    /// The age counts from the file's creation, and a clock that goes back makes nothing old.
+    #[test]
+    fn rotates_when_the_file_is_old_enough() {
+        let dir = TempDir::new().unwrap();
+        let mut journal = Journal::new(Settings::new(dir.path()));
+        let (now, day) = (SystemTime::now(), Duration::from_secs(24 * 60 * 60));
+        journal.append(&[operation(0)], now).unwrap();
+        journal.append(&[operation(1)], now + day - Duration::from_secs(60)).unwrap();
+        journal.append(&[operation(2)], now - day).unwrap();
+        assert_eq!(files(&dir).len(), 1);
+        journal.append(&[operation(3)], now + day + Duration::from_secs(60)).unwrap();
+        assert_eq!(files(&dir).len(), 2);
+    }
+}

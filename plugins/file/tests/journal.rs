@@ -279,7 +279,14 @@ async fn notices_when_its_files_are_moved_away() {
     assert_eq!(offsets(&dir.path().join("old/a.ndjson"), "a"), [1]);
     assert_eq!(offsets(&path, "a"), [2]);
 
+    fs::rename(&path, out.join("taken.ndjson")).unwrap();
     fs::write(&path, "").unwrap();
     file.write(&batch("a", 3..4)).await.unwrap();
     assert_eq!(offsets(&path, "a"), [3]);
+
+    fs::rename(&out, dir.path().join("older")).unwrap();
+    fs::create_dir(&out).unwrap();
+    file.write(&batch("b", 4..5)).await.unwrap();
+    assert!(out.join(".lock").exists(), "the new directory is locked as the old one was");
+    assert_eq!(offsets(&out.join("b.ndjson"), "b"), [4]);
 }
