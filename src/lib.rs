@@ -1,20 +1,22 @@
 //! A durable fan-out agent: producers hand it an upsert over gRPC, get an answer as soon as it is safely on disk,
-//! and every destination receives every object's changes in order, at its own pace.
+//! and every destination receives every object's changes, in order, at its own pace.
 //!
 //! The modules stand in the order in which data flows; read them once, from top to bottom.
 //!
 //! | module | what it is for | may use |
 //! |---|---|---|
-//! | [`contract`] | the generated gRPC code | nothing of the agent |
-//! | [`record`] | the nouns: record, request, positions, versions | nothing of the agent |
+//! | [`contract`] | the generated gRPC code | ingress |
+//! | [`record`] | the nouns: record, request, payload | nothing of the agent |
 //! | [`config`] | the config, from TOML to checked values | nothing of the agent |
 //! | [`runtime`] | named tasks, shutdown, clock | nothing of the agent |
-//! | `ingress` | validates and transcodes requests, appends them | contract, record, config, runtime, log |
+//! | [`ingress`] | validates and transcodes requests, appends them | contract, record, config, runtime, log |
 //! | [`log`] | the durable log | record, runtime |
 //! | [`router`] | which destinations an index goes to; pure | record, config |
 //! | [`feed`] | reads the log for one destination | record, log, router |
-//! | [`delivery`] | lanes: order, batches, retries, breaker, cursors | feed, log, router, dead letters, runtime |
+//! | [`delivery`] | lanes: order, batches, retries, breaker, cursors | feed, log, router, dead_letter, runtime |
 //! | [`dead_letter`] | what a destination did not take | record, runtime |
+//! | `agent` | builds, wires and spawns all of them; names the plugins | everything |
+//! | [`cli`] | the commands | everything |
 
 pub mod contract;
 pub mod record;
@@ -22,7 +24,8 @@ pub mod record;
 pub mod config;
 pub mod runtime;
 
-// pub mod ingress;
+pub mod ingress;
+
 pub mod log;
 
 pub mod router;
@@ -32,3 +35,7 @@ pub mod feed;
 pub mod delivery;
 
 pub mod dead_letter;
+
+// pub mod agent;
+
+pub mod cli;

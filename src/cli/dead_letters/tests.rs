@@ -1,0 +1,258 @@
+//! The commands on real stores, from their arguments to their output.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use clap::Parser as _;
+use plugin_api::{
+    identity::{LogId, Position, RequestId, Version},
+    operation::{Action, Key, Source},
+    verdict::Reason,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::*;
+use crate::dead_letter::{Letter, Store, store_path};
+
+#[derive(Debug, clap::Parser)]
+struct Program {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+/// What a command printed and how it ended.
+struct Ran {
+    out: String,
+    errors: String,
+    outcome: Outcome,
+}
+
+fn run(dir: &TempDir, arguments: &str) -> Ran {
+    let words = ["dead-letters"].into_iter().chain(arguments.split_whitespace());
+    let arguments = Program::try_parse_from(words).unwrap().arguments;
+    let (mut out, mut errors) = (Vec::new(), Vec::new());
+    let outcome = execute(&arguments, dir.path(), &mut out, &mut errors).unwrap();
+    Ran { out: String::from_utf8(out).unwrap(), errors: String::from_utf8(errors).unwrap(), outcome }
+}
+
+fn letter(offset: u64, body: &'static str) -> Letter {
+    Letter {
+        source: Source {
+            log_id: LogId(Uuid::from_u128(7)),
+            position: Position { partition: 0, offset },
+            number: 0,
+            request_id: RequestId(Uuid::from_u128(8)),
+            accepted_at: Timestamp(1_577_836_800_000_000),
+        },
+        version: Version(offset),
+        record: Change {
+            action: Action::Save,
+            key: Key { index: "products".into(), object_id: format!("object-{offset}").into() },
+            body: Bytes::from_static(body.as_bytes()),
+        },
+        operation: None,
+        stage: Stage::Delivery,
+        reason: Reason::new(ReasonCode::Rejected, "record is too odd").with_status(400),
+        attempts: 1,
+        dead_lettered_at: Timestamp(1_577_836_801_000_000 + offset * 1_000_000),
+    }
+}
+
+async fn file(dir: &TempDir, destination: &str, letters: Vec<Letter>) {
+    let store = Store::open(&store_path(dir.path(), destination)).unwrap();
+    store.file(letters).await.unwrap();
+    store.close().await.unwrap();
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// All destinations in one table, the newest first, columns aligned.
+#[tokio::test]
+async fn lists_the_newest_first() {
+    let dir = TempDir::new().unwrap();
+    file(&dir, "search", vec![letter(1, "{}"), letter(3, "{}")]).await;
+    file(&dir, "archive", vec![letter(2, "{}")]).await;
+    let ran = run(&dir, "list");
+    assert_eq!(
+        anstream::adapter::strip_str(&ran.out).to_string(),
+        "ID  DESTINATION  DEAD-LETTERED         INDEX     OBJECT    STAGE     REASON\n\
+         2   search       2020-01-01T00:00:04Z  products  object-3  delivery  rejected (400): record is too odd\n\
+         1   archive      2020-01-01T00:00:03Z  products  object-2  delivery  rejected (400): record is too odd\n\
+         1   search       2020-01-01T00:00:02Z  products  object-1  delivery  rejected (400): record is too odd\n"
+    );
+    assert!(run(&dir, "list --limit 1").out.contains("the newest 1; --limit shows more"));
+    let ran = run(&dir, "list --destination archive --json");
+    assert_eq!(lines(&ran.out).len(), 1);
+    assert_eq!(lines(&ran.out)[0]["destination"], "archive");
+    assert_eq!(run(&dir, "list --index other").out, "no dead letters\n");
+}
+
+/// A narrow terminal shortens the reason, nothing else.
+#[test]
+fn a_table_ends_with_the_terminal() {
+    let filed = Filed { id: LetterId(12), stale: true, letter: letter(1, "{}") };
+    let mut out = Vec::new();
+    table::write(&mut out, &[table::Row::new("search", filed)], Some(100)).unwrap();
+    let text = anstream::adapter::strip_str(&String::from_utf8(out).unwrap()).to_string();
+    let last = text.lines().last().unwrap();
+    assert_eq!(last.chars().count(), 100);
+    assert!(last.ends_with("stale; rejected (400): record …"), "{last}");
+}
+
+/// Filters reach the store.
+#[tokio::test]
+async fn filters() {
+    let dir = TempDir::new().unwrap();
+    let mut large = letter(2, "{}");
+    large.reason = Reason::new(ReasonCode::TooLarge, "too large");
+    file(&dir, "search", vec![letter(1, "{}"), large, letter(3, "{}")]).await;
+    let offsets = |arguments: &str| -> Vec<u64> {
+        lines(&run(&dir, arguments).out)
+            .iter()
+            .map(|line| line["position"]["offset"].as_u64().unwrap())
+            .collect()
+    };
+    assert_eq!(offsets("list --json --reason too_large"), [2]);
+    assert_eq!(offsets("list --json --since 2020-01-01T00:00:03Z"), [3, 2]);
+    assert_eq!(offsets("list --json --limit 1"), [3]);
+    assert_eq!(offsets("export --limit 2"), [1, 2]);
+    assert_eq!(offsets("export --since 1s"), [0_u64; 0]);
+    assert_eq!(offsets("export --index products --reason rejected"), [1, 3]);
+    for wrong in
+        ["list --reason moon_phase", "list --since yesterday", "show abc", "show 9223372036854775808"]
+    {
+        let words = ["dead-letters"].into_iter().chain(wrong.split_whitespace());
+        assert_eq!(Program::try_parse_from(words).unwrap_err().exit_code(), 2, "{wrong}");
+    }
+}
+
+/// Everything of one letter, with every digit of its data as it was accepted.
+#[tokio::test]
+async fn shows_everything() {
+    let dir = TempDir::new().unwrap();
+    let body =
+        r#"{"z":1.10,"big":123456789012345678901234567890,"list":[1,{"a":[]},{ }],"text":"a,\"{:}\\"}"#;
+    let mut one = letter(5, body);
+    one.operation = Some(Change {
+        action: Action::Delete,
+        key: Key { index: "mirror".into(), object_id: "other".into() },
+        body: Bytes::new(),
+    });
+    file(&dir, "search", vec![one]).await;
+    let ran = run(&dir, "show 1");
+    assert_eq!(
+        anstream::adapter::strip_str(&ran.out).to_string(),
+        r#"dead letter 1 of search
+reason        rejected (400): record is too odd
+stage         delivery, sent once
+accepted      2020-01-01T00:00:00.000000Z
+dead-lettered 2020-01-01T00:00:06.000000Z
+request id    00000000-0000-0000-0000-000000000008
+log id        00000000-0000-0000-0000-000000000007
+position      0:5, operation 0
+version       5
+
+record: save object-5 in products
+{
+  "z": 1.10,
+  "big": 123456789012345678901234567890,
+  "list": [
+    1,
+    {
+      "a": []
+    },
+    {}
+  ],
+  "text": "a,\"{:}\\"
+}
+
+operation: delete other in mirror
+"#
+    );
+    assert!(run(&dir, "show 1 --json").out.contains(body), "JSON has the body byte for byte");
+}
+
+/// An id that nobody has, one that two destinations have, a destination that has no letters: said, and told apart by
+/// the exit code.
+#[tokio::test]
+async fn says_what_it_does_not_find() {
+    let dir = TempDir::new().unwrap();
+    let ran = run(&dir, "list");
+    assert_eq!((ran.out.as_str(), ran.outcome), ("no dead letters\n", Outcome::Done));
+    assert_eq!(run(&dir, "export").out, "");
+
+    file(&dir, "search", vec![letter(1, "{}")]).await;
+    file(&dir, "archive", vec![letter(2, "{}")]).await;
+    let ran = run(&dir, "show 2");
+    assert_eq!((ran.outcome, ran.errors.contains("no dead letter 2")), (Outcome::NothingFound, true));
+    let ran = run(&dir, "show 1");
+    assert_eq!(ran.outcome, Outcome::Ambiguous);
+    assert!(ran.errors.contains("--destination: archive, search"), "{}", ran.errors);
+    assert_eq!(run(&dir, "show 1 --destination search").outcome, Outcome::Done);
+    let ran = run(&dir, "list --destination serach");
+    assert_eq!(ran.outcome, Outcome::NothingFound);
+    assert!(ran.errors.contains("there are: archive, search"), "{}", ran.errors);
+}
+
+/// Nothing in a record reaches a terminal as a command to it: in no output is there an escape but for our styles.
+#[tokio::test]
+async fn escapes_what_a_terminal_would_obey() {
+    let dir = TempDir::new().unwrap();
+    let evil = "\u{1b}[2J\u{9b}31m\u{7}\r\n\u{202e}\u{7f}";
+    let mut one = letter(1, "");
+    one.record.key = Key { index: format!("index{evil}").into(), object_id: format!("id{evil}").into() };
+    one.record.body = Bytes::from("{\"\u{9b}k\":\n\"\u{202e}v\u{7f}\"}");
+    one.reason.message = format!("refused {evil}");
+    file(&dir, "search", vec![one]).await;
+    let ours: HashSet<String> = [HEADING, LABEL, FAILURE]
+        .iter()
+        .flat_map(|style| [style.render().to_string(), style.render_reset().to_string()])
+        .collect();
+    for arguments in ["list", "list --json", "show 1", "show 1 --json", "export"] {
+        let mut out = run(&dir, arguments).out;
+        assert!(out.contains("u{1b}") || out.contains("u001b"), "{arguments}: {out:?}");
+        for style in &ours {
+            out = out.replace(style, "");
+        }
+        let left: Vec<char> =
+            out.chars().filter(|char| text::is_unprintable(*char) && *char != '\n').collect();
+        assert!(left.is_empty(), "{arguments}: {left:?}");
+    }
+    let exported = &lines(&run(&dir, "export").out)[0];
+    assert_eq!(exported["record"]["data"]["\u{9b}k"], "\u{202e}v\u{7f}", "escaped, it is the same JSON");
+    assert_eq!(exported["record"]["object_id"], format!("id{evil}"));
+}
+
+/// A body that is no JSON is exported as text rather than lost.
+#[tokio::test]
+async fn exports_what_is_not_json() {
+    let dir = TempDir::new().unwrap();
+    file(&dir, "search", vec![letter(1, "{broken")]).await;
+    assert_eq!(lines(&run(&dir, "export").out)[0]["record"]["data_text"], "{broken");
+    assert!(run(&dir, "show 1").out.contains("broken"));
+}
+
+/// `sync-agent dead-letters export | head -1`: the reader's going away is recognised, whatever it interrupts.
+#[tokio::test]
+async fn a_broken_pipe_is_recognised() {
+    let dir = TempDir::new().unwrap();
+    file(&dir, "search", (0..100).map(|offset| letter(offset, "{}")).collect()).await;
+    for words in [["dead-letters", "export"], ["dead-letters", "list"]] {
+        let (reader, mut writer) = io::pipe().unwrap();
+        drop(reader);
+        let arguments = Program::try_parse_from(words).unwrap().arguments;
+        let error = execute(&arguments, dir.path(), &mut writer, &mut Vec::new()).unwrap_err();
+        assert!(is_broken_pipe(&error), "{error:?}");
+    }
+}
+
+/// clap's own checks of the commands' definition.
+#[test]
+fn the_arguments_are_consistent() {
+    use clap::CommandFactory as _;
+    Program::command().debug_assert();
+}

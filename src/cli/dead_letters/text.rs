@@ -1,0 +1,150 @@
+//! Words for people: times, and data made safe to print.
+
+use std::{borrow::Cow, fmt::Write as _, io::IsTerminal as _};
+
+use jiff::{Span, SpanRelativeTo};
+use plugin_api::identity::Timestamp;
+
+/// RFC 3339 in UTC, to the microsecond.
+pub(super) fn time(at: Timestamp) -> String {
+    format!("{:.6}", moment(at))
+}
+
+/// RFC 3339 in UTC, to the second.
+pub(super) fn time_to_the_second(at: Timestamp) -> String {
+    format!("{:.0}", moment(at))
+}
+
+/// A moment beyond the year 9999 is shown as the last one before.
+fn moment(at: Timestamp) -> jiff::Timestamp {
+    let microseconds = i64::try_from(at.0).ok();
+    microseconds.and_then(|at| jiff::Timestamp::from_microsecond(at).ok()).unwrap_or(jiff::Timestamp::MAX)
+}
+
+/// A time (RFC 3339), or a length of time that ends now.
+pub(super) fn since(text: &str) -> Result<Timestamp, String> {
+    let now = jiff::Timestamp::now();
+    let since = match (text.parse::<jiff::Timestamp>(), text.parse::<Span>()) {
+        (Ok(time), _) => time,
+        (Err(_), Ok(span)) => span
+            .to_duration(SpanRelativeTo::days_are_24_hours())
+            .and_then(|length| now.checked_sub(length))
+            .map_err(|error| error.to_string())?,
+        (Err(_), Err(_)) => {
+            return Err("neither a time like 2026-11-23T15:00:00Z nor a length like 2h".into());
+        }
+    };
+    Ok(Timestamp(u64::try_from(since.as_microsecond()).unwrap_or(0)))
+}
+
+/// The terminal's width in characters, if standard output is one.
+pub(super) fn terminal_width() -> Option<usize> {
+    let stdout = std::io::stdout();
+    let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
+/// The text with everything escaped that would move a cursor, change a colour or turn the direction of writing.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unprintable) {
+        return text.into();
+    }
+    let mut printable = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            char if is_unprintable(char) => printable.extend(char.escape_default()),
+            char => printable.push(char),
+        }
+    }
+    printable.into()
+}
+
+/// At most `width` characters, the last one being `…` if something is left out.
+pub(super) fn shortened(text: &str, width: usize) -> String {
+    match text.char_indices().nth(width) {
+        None => text.into(),
+        Some(_) => text.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
+/// A JSON text on one line, printable, and the same JSON: what is replaced is either white space between tokens or
+/// a part of a string.
+pub(super) fn one_line(json: &str) -> Cow<'_, str> {
+    if !json.contains(is_unprintable) {
+        return json.into();
+    }
+    let mut line = String::with_capacity(json.len());
+    json.chars().for_each(|char| push_json(&mut line, char));
+    line.into()
+}
+
+/// A JSON text over several lines, printable; every number and key as it stands there, in its order.
+pub(super) fn indented(json: &str) -> String {
+    let mut text = String::with_capacity(json.len() * 2);
+    let mut depth: usize = 0;
+    let mut chars = json.chars().peekable();
+    while let Some(char) = chars.next() {
+        match char {
+            '"' => {
+                text.push('"');
+                push_string(&mut text, &mut chars);
+            }
+            '{' | '[' => {
+                text.push(char);
+                while chars.next_if(|char| char.is_ascii_whitespace()).is_some() {}
+                if let Some(end) = chars.next_if(|next| matches!(next, '}' | ']')) {
+                    text.push(end);
+                    continue;
+                }
+                depth += 1;
+                push_line(&mut text, depth);
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                push_line(&mut text, depth);
+                text.push(char);
+            }
+            ',' => {
+                text.push(',');
+                push_line(&mut text, depth);
+            }
+            ':' => text.push_str(": "),
+            char if char.is_ascii_whitespace() => {}
+            char => push_json(&mut text, char),
+        }
+    }
+    text
+}
+
+/// The rest of a string, its closing quotation mark included.
+fn push_string(text: &mut String, chars: &mut impl Iterator<Item = char>) {
+    while let Some(char) = chars.next() {
+        push_json(text, char);
+        match char {
+            '"' => return,
+            '\\' => chars.next().into_iter().for_each(|escaped| push_json(text, escaped)),
+            _ => {}
+        }
+    }
+}
+
+fn push_line(text: &mut String, depth: usize) {
+    text.push('\n');
+    text.extend(std::iter::repeat_n("  ", depth));
+}
+
+fn push_json(text: &mut String, char: char) {
+    match char {
+        '\n' | '\r' | '\t' => text.push(' '),
+        char if is_unprintable(char) => {
+            write!(text, "\\u{:04x}", u32::from(char)).expect("writing to memory cannot fail");
+        }
+        char => text.push(char),
+    }
+}
+
+/// Control characters (C0, DEL, C1), line and paragraph separators, and what overrides the direction of writing.
+pub(super) fn is_unprintable(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}

@@ -1,0 +1,10 @@
+//! The commands.
+
+pub mod check;
+mod plan;
+
+pub mod send;
+
+pub mod dead_letters;
+
+pub mod output;

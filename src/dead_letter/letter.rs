@@ -1,0 +1,95 @@
+//! What a letter keeps: enough to understand the failure, and to replay the record or the operation.
+
+use std::fmt;
+
+use bytes::Bytes;
+use plugin_api::{
+    identity::{Timestamp, Version},
+    operation::{Action, Key, Operation, Source},
+    verdict::Reason,
+};
+
+/// Identifies a letter within its destination's store; never given out twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LetterId(pub u64);
+
+impl fmt::Display for LetterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How far a record came before it was dead-lettered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Its transform failed: there is no operation.
+    Transform,
+    /// The destination's rules exclude the operation; it was never sent.
+    Admit,
+    /// The destination refused it.
+    Delivery,
+}
+
+impl Stage {
+    /// Every stage, in the order in which a record passes them.
+    pub const ALL: [Self; 3] = [Self::Transform, Self::Admit, Self::Delivery];
+
+    /// The stage's name in the store and in what operators see.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transform => "transform",
+            Self::Admit => "admit",
+            Self::Delivery => "delivery",
+        }
+    }
+}
+
+/// One change of one object, as a record asks for it or as an operation carries it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What to do.
+    pub action: Action,
+    /// To which object.
+    pub key: Key,
+    /// One JSON object as UTF-8 text; empty for a delete.
+    pub body: Bytes,
+}
+
+impl From<&Operation> for Change {
+    fn from(operation: &Operation) -> Self {
+        Self { action: operation.action, key: operation.key.clone(), body: operation.body.clone() }
+    }
+}
+
+/// A record, or one operation made from it, that one destination did not take. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// Where it comes from. Log id, position and number make it unique in its store.
+    pub source: Source,
+    /// Its record's version.
+    pub version: Version,
+    /// The record as it was accepted.
+    pub record: Change,
+    /// The operation that was made from it: none if there is none or it is the record itself.
+    pub operation: Option<Change>,
+    /// How far it came.
+    pub stage: Stage,
+    /// Why it went no further.
+    pub reason: Reason,
+    /// How often it was sent in vain.
+    pub attempts: u32,
+    /// When it was dead-lettered.
+    pub dead_lettered_at: Timestamp,
+}
+
+/// A letter in the store.
+#[derive(Clone, Debug)]
+pub struct Filed {
+    /// Its id there.
+    pub id: LetterId,
+    /// Whether something newer of its object has been delivered since: a replay leaves it out.
+    pub stale: bool,
+    /// The letter.
+    pub letter: Letter,
+}

@@ -1,0 +1,124 @@
+//! The store that the lanes file letters in: SQLite on a thread of its own, behind a bounded queue.
+
+use std::{
+    path::{Path, PathBuf},
+    thread::{self, JoinHandle},
+};
+
+use plugin_api::identity::{LogId, Position};
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Letter, StoreError, rows, schema};
+
+/// Calls that may wait for the thread. Their letters are the callers' to bound.
+const CALLS_MAX: usize = 16;
+
+type Call = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// The store of one destination. There is one writer: whoever opens it holds the data directory's lock.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    calls: mpsc::Sender<Call>,
+    thread: JoinHandle<Result<(), StoreError>>,
+}
+
+/// Where a destination's store lies.
+#[must_use]
+pub fn store_path(data_dir: &Path, destination: &str) -> PathBuf {
+    data_dir.join("dead-letters").join(format!("{destination}.sqlite"))
+}
+
+impl Store {
+    /// Opens the store; creates its directory (0700) and file (0600) where they are missing. Blocks on the disk.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, is damaged, is not a store or was written by a newer agent.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = schema::open(path)?;
+        let (calls, receiver) = mpsc::channel(CALLS_MAX);
+        let owned = path.to_owned();
+        let thread = thread::Builder::new()
+            .name("dead-letters".into())
+            .spawn(move || serve(connection, receiver, &owned))
+            .map_err(|source| StoreError::Open { path: path.into(), source })?;
+        Ok(Self { path: path.into(), calls, thread })
+    }
+
+    /// Files all letters or none; they are on disk when this returns. A letter that is there already is replaced
+    /// under its id. If this future is dropped, the letters may have been filed.
+    ///
+    /// # Errors
+    /// If nothing was filed. The same call may be made again.
+    pub async fn file(&self, letters: Vec<Letter>) -> Result<(), StoreError> {
+        self.call(move |connection| rows::file(connection, &letters)).await
+    }
+
+    /// How many letters there are, stale ones included.
+    ///
+    /// # Errors
+    /// If SQLite cannot tell.
+    pub async fn count(&self) -> Result<u64, StoreError> {
+        self.call(|connection| connection.query_row("SELECT count(*) FROM letters", [], |row| row.get(0)))
+            .await
+    }
+
+    /// Bytes that the letters take on disk.
+    ///
+    /// # Errors
+    /// If SQLite cannot tell.
+    pub async fn bytes(&self) -> Result<u64, StoreError> {
+        self.call(|connection| {
+            let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
+            let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
+            Ok(pages * pragma("page_size")?)
+        })
+        .await
+    }
+
+    /// The newest position of this log among the letters, by partition and then offset. One beyond the end of the
+    /// log means that acknowledged data is gone.
+    ///
+    /// # Errors
+    /// If SQLite cannot tell.
+    pub async fn newest_position(&self, log_id: LogId) -> Result<Option<Position>, StoreError> {
+        self.call(move |connection| rows::newest_position(connection, log_id)).await
+    }
+
+    /// Ends the calls under way, copies the write-ahead log into the database and closes it.
+    ///
+    /// A store that is dropped instead does the same in the background.
+    ///
+    /// # Errors
+    /// If SQLite cannot close; every letter filed before is on disk nevertheless.
+    pub async fn close(self) -> Result<(), StoreError> {
+        let Self { path, calls, thread } = self;
+        drop(calls);
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        joined.ok().and_then(Result::ok).unwrap_or(Err(StoreError::Closed { path }))
+    }
+
+    pub(super) async fn call<T, F>(&self, call: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let closed = || StoreError::Closed { path: self.path.clone() };
+        let (answer, answered) = oneshot::channel();
+        let call: Call = Box::new(move |connection| {
+            // The caller may have gone.
+            let _ = answer.send(call(connection));
+        });
+        self.calls.send(call).await.map_err(|_| closed())?;
+        answered.await.map_err(|_| closed())?.map_err(StoreError::sqlite(&self.path))
+    }
+}
+
+/// The thread: one call after the other, until the store is closed or dropped.
+fn serve(mut connection: Connection, mut calls: mpsc::Receiver<Call>, path: &Path) -> Result<(), StoreError> {
+    while let Some(call) = calls.blocking_recv() {
+        call(&mut connection);
+    }
+    connection.close().map_err(|(_, source)| StoreError::sqlite(path)(source))
+}

@@ -1,0 +1,315 @@
+//! The store on real files: what is there after a commit, a second filing, a crash; who may read it; what is refused.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+
+use bytes::Bytes;
+use plugin_api::{
+    identity::{LogId, Position, RequestId, Timestamp, Version},
+    operation::{Action, Key, Source},
+    verdict::{Reason, ReasonCode},
+};
+use rusqlite::Connection;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::{Change, Filed, Filter, Letter, LetterId, Order, Stage, Store, StoreError, View, store_path};
+
+const LOG: LogId = LogId(Uuid::from_u128(7));
+
+fn letter(offset: u64) -> Letter {
+    Letter {
+        source: Source {
+            log_id: LOG,
+            position: Position { partition: 0, offset },
+            number: 0,
+            request_id: RequestId(Uuid::from_u128(8)),
+            accepted_at: Timestamp(1_795_446_000_000_000),
+        },
+        version: Version(1_795_446_000_000_000 + offset),
+        record: Change {
+            action: Action::Save,
+            key: Key { index: "products".into(), object_id: format!("object-{offset}").into() },
+            body: Bytes::from(format!(r#"{{"n":{offset}}}"#)),
+        },
+        operation: None,
+        stage: Stage::Delivery,
+        reason: Reason::new(ReasonCode::Rejected, "record is too odd").with_status(400),
+        attempts: 1,
+        dead_lettered_at: Timestamp(1_795_446_001_000_000 + offset),
+    }
+}
+
+fn place() -> (TempDir, PathBuf) {
+    let dir = TempDir::new().unwrap();
+    let path = store_path(dir.path(), "search");
+    (dir, path)
+}
+
+fn read(path: &std::path::Path, filter: Filter, order: Order) -> Vec<Filed> {
+    View::open(path).unwrap().letters(filter, order).map(Result::unwrap).collect()
+}
+
+fn offsets(letters: &[Filed]) -> Vec<u64> {
+    letters.iter().map(|filed| filed.letter.source.position.offset).collect()
+}
+
+fn mode(path: &std::path::Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// Every field comes back, with and without an operation, with every word there is; ids count from 1.
+#[tokio::test]
+async fn keeps_everything() {
+    let (_dir, path) = place();
+    let store = Store::open(&path).unwrap();
+    let mut letters = Vec::new();
+    for (number, code) in ReasonCode::ALL.into_iter().enumerate() {
+        let mut letter = letter(number as u64);
+        letter.reason =
+            Reason { code, status: (number % 2 == 0).then_some(500), message: "ümläut \0".into() };
+        letter.stage = Stage::ALL[number % 3];
+        letter.record.action = Action::ALL[number % 4];
+        letter.source.number = number as u32;
+        letter.source.position.partition = 63;
+        letter.operation = (number % 2 == 1).then(|| Change {
+            action: Action::Delete,
+            key: Key { index: "other".into(), object_id: "x".into() },
+            body: Bytes::new(),
+        });
+        letters.push(letter);
+    }
+    store.file(letters.clone()).await.unwrap();
+    store.close().await.unwrap();
+
+    let found = read(&path, Filter::default(), Order::OldestFirst);
+    let ids: Vec<u64> = found.iter().map(|filed| filed.id.0).collect();
+    assert_eq!(ids, (1..=9).collect::<Vec<_>>());
+    assert!(found.iter().all(|filed| !filed.stale));
+    let found: Vec<Letter> = found.into_iter().map(|filed| filed.letter).collect();
+    assert_eq!(format!("{found:#?}"), format!("{letters:#?}"));
+    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+}
+
+/// After a crash the same letters are filed again, perhaps with another reason: no count changes, the id and the
+/// stale mark stay (G3).
+#[tokio::test]
+async fn files_a_letter_once() {
+    let (_dir, path) = place();
+    let store = Store::open(&path).unwrap();
+    store.file(vec![letter(1), letter(2)]).await.unwrap();
+    Connection::open(&path).unwrap().execute("UPDATE letters SET stale = 1 WHERE id = 1", []).unwrap();
+    let mut again = letter(1);
+    again.reason = Reason::new(ReasonCode::TooLarge, "now too large");
+    again.attempts = 5;
+    let mut other_number = letter(1);
+    other_number.source.number = 1;
+    let mut other_log = letter(1);
+    other_log.source.log_id = LogId(Uuid::from_u128(99));
+    store.file(vec![again, other_number, other_log, letter(2)]).await.unwrap();
+
+    assert_eq!(store.count().await.unwrap(), 4);
+    let view = View::open(&path).unwrap();
+    let first = view.get(LetterId(1)).unwrap().unwrap();
+    assert!(first.stale);
+    assert_eq!(first.letter.reason, Reason::new(ReasonCode::TooLarge, "now too large"));
+    assert_eq!(first.letter.attempts, 5);
+    assert_eq!(view.get(LetterId(2)).unwrap().unwrap().letter.source.position.offset, 2);
+    assert!(view.get(LetterId(1000)).unwrap().is_none());
+}
+
+/// Once `file` has returned, the letters survive the agent: a copy of the files as they lie there, with the store
+/// still open, holds them all (G3: the cursor may pass).
+#[tokio::test]
+async fn a_filed_letter_is_in_the_files() {
+    let (dir, path) = place();
+    let store = Store::open(&path).unwrap();
+    for offset in 0..20 {
+        store.file(vec![letter(offset)]).await.unwrap();
+    }
+    let copy = store_path(dir.path(), "copy");
+    for suffix in ["", "-wal"] {
+        fs::copy(format!("{}{suffix}", path.display()), format!("{}{suffix}", copy.display())).unwrap();
+    }
+    assert_eq!(
+        read(&copy, Filter::default(), Order::OldestFirst).len(),
+        20,
+        "a reader needs no agent for it"
+    );
+    let recovered = Store::open(&copy).unwrap();
+    assert_eq!(recovered.count().await.unwrap(), 20);
+    assert_eq!(recovered.newest_position(LOG).await.unwrap(), Some(Position { partition: 0, offset: 19 }));
+    let synchronous = store
+        .call(|connection| connection.pragma_query_value(None, "synchronous", |row| row.get::<_, u32>(0)));
+    assert_eq!(synchronous.await.unwrap(), 2, "2 is FULL: the write-ahead log is synced at each commit");
+}
+
+/// One letter that cannot be filed leaves none of its call behind, and the store goes on.
+#[tokio::test]
+async fn files_all_or_none() {
+    let (_dir, path) = place();
+    let store = Store::open(&path).unwrap();
+    let mut impossible = letter(2);
+    impossible.version = Version(u64::MAX);
+    assert!(matches!(store.file(vec![letter(1), impossible]).await, Err(StoreError::Sqlite { .. })));
+    assert_eq!(store.count().await.unwrap(), 0);
+    store.file(vec![letter(1)]).await.unwrap();
+    assert_eq!(store.count().await.unwrap(), 1);
+}
+
+/// A disk without space is told from other errors, costs nothing that was filed, and heals (SQLite's own limit on
+/// pages stands in for the disk: the code path and the answer are the same).
+#[tokio::test]
+async fn a_full_disk_heals() {
+    let (_dir, path) = place();
+    let store = Store::open(&path).unwrap();
+    store.file(vec![letter(0)]).await.unwrap();
+    let pages =
+        |max: u32| store.call(move |connection| connection.pragma_update(None, "max_page_count", max));
+    pages(10).await.unwrap();
+    let many: Vec<Letter> = (1..2000).map(letter).collect();
+    assert!(matches!(store.file(many.clone()).await, Err(StoreError::Full { .. })));
+    assert_eq!(store.count().await.unwrap(), 1);
+    pages(u32::MAX).await.unwrap();
+    store.file(many).await.unwrap();
+    assert_eq!(store.count().await.unwrap(), 2000);
+    assert!(store.bytes().await.unwrap() > 2000 * 100);
+}
+
+/// The newest position is of the log that is asked for.
+#[tokio::test]
+async fn knows_the_newest_position_of_each_log() {
+    let (_dir, path) = place();
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.newest_position(LOG).await.unwrap(), None);
+    let mut foreign = letter(1_000_000);
+    foreign.source.log_id = LogId(Uuid::from_u128(1));
+    let mut partition = letter(3);
+    partition.source.position.partition = 2;
+    store.file(vec![letter(500), foreign, letter(4)]).await.unwrap();
+    assert_eq!(store.newest_position(LOG).await.unwrap(), Some(Position { partition: 0, offset: 500 }));
+    store.file(vec![partition]).await.unwrap();
+    assert_eq!(store.newest_position(LOG).await.unwrap(), Some(Position { partition: 2, offset: 3 }));
+}
+
+/// Filters one by one and together, both orders, over more than one page, while the agent files on.
+#[tokio::test]
+async fn a_view_reads_beside_the_store() {
+    let (_dir, path) = place();
+    let store = Store::open(&path).unwrap();
+    let letters = (0..100).map(|offset| {
+        let mut letter = letter(offset);
+        if offset % 10 == 3 {
+            letter.reason.code = ReasonCode::TooLarge;
+        }
+        if offset % 10 == 4 {
+            letter.operation = Some(Change {
+                key: Key { index: "mirror".into(), ..letter.record.key.clone() },
+                ..letter.record.clone()
+            });
+        }
+        letter
+    });
+    store.file(letters.collect()).await.unwrap();
+
+    let all = Filter::default();
+    assert_eq!(offsets(&read(&path, all.clone(), Order::OldestFirst)), (0..100).collect::<Vec<_>>());
+    assert_eq!(offsets(&read(&path, all.clone(), Order::NewestFirst)), (0..100).rev().collect::<Vec<_>>());
+    let limited = Filter { limit: Some(20), ..all.clone() };
+    assert_eq!(offsets(&read(&path, limited, Order::NewestFirst)), (80..100).rev().collect::<Vec<_>>());
+    let large = Filter { reason: Some(ReasonCode::TooLarge), limit: Some(2), ..all.clone() };
+    assert_eq!(offsets(&read(&path, large, Order::NewestFirst)), [93, 83]);
+    let mirror = Filter { index: Some("mirror".into()), ..all.clone() };
+    assert_eq!(
+        offsets(&read(&path, mirror, Order::OldestFirst)),
+        (0..10).map(|n| n * 10 + 4).collect::<Vec<_>>()
+    );
+    let products = Filter { index: Some("products".into()), ..all.clone() };
+    assert_eq!(read(&path, products, Order::OldestFirst).len(), 100);
+    let since = Filter { since: Some(letter(97).dead_lettered_at), ..all.clone() };
+    assert_eq!(offsets(&read(&path, since, Order::OldestFirst)), [97, 98, 99]);
+
+    let view = View::open(&path).unwrap();
+    let mut reading = view.letters(all, Order::OldestFirst);
+    assert_eq!(reading.next().unwrap().unwrap().letter.source.position.offset, 0);
+    store.file((100..130).map(letter).collect()).await.unwrap();
+    assert_eq!(reading.count(), 129, "what is filed while reading is read, too");
+}
+
+/// A store of a newer agent, of another program, a damaged one and one that is no database: each is refused with its
+/// path, none is changed.
+#[tokio::test]
+async fn refuses_what_it_does_not_understand() {
+    let (_dir, path) = place();
+    Store::open(&path).unwrap().close().await.unwrap();
+    let refused = |expected: &str| {
+        let before = fs::read(&path).unwrap();
+        for error in [Store::open(&path).unwrap_err(), View::open(&path).unwrap_err()] {
+            let text = error.to_string();
+            assert!(text.contains(expected) && text.contains("search.sqlite"), "{text}");
+        }
+        assert!(fs::read(&path).unwrap() == before, "a refused file was changed");
+    };
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    refused("have format 2, this agent reads up to 1");
+    Connection::open(&path).unwrap().pragma_update(None, "application_id", 1).unwrap();
+    refused("not of dead letters");
+    fs::write(&path, vec![b'x'; 8192]).unwrap();
+    refused("damaged");
+}
+
+/// A page in the middle is overwritten: reading and filing report damage, nothing panics.
+#[tokio::test]
+async fn reports_damage() {
+    let (_dir, path) = place();
+    let store = Store::open(&path).unwrap();
+    store.file((0..2000).map(letter).collect()).await.unwrap();
+    store.close().await.unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4096..200_000].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+
+    let store = Store::open(&path).unwrap();
+    assert!(matches!(store.file(vec![letter(5000)]).await, Err(StoreError::Corrupt { .. })));
+    let view = View::open(&path).unwrap();
+    let mut letters = view.letters(Filter::default(), Order::OldestFirst);
+    assert!(matches!(letters.next(), Some(Err(StoreError::Corrupt { .. }))));
+    assert!(letters.next().is_none());
+}
+
+/// A word of a newer agent is named, not guessed.
+#[tokio::test]
+async fn names_a_word_that_it_does_not_know() {
+    let (_dir, path) = place();
+    Store::open(&path).unwrap().file(vec![letter(1)]).await.unwrap();
+    Connection::open(&path).unwrap().execute("UPDATE letters SET reason = 'moon_phase'", []).unwrap();
+    let error = View::open(&path).unwrap().get(LetterId(1)).unwrap_err();
+    assert!(error.to_string().contains(r#"reason "moon_phase" is not known"#), "{error}");
+}
+
+/// No store yet: the error says which file is missing, and no file appears.
+#[test]
+fn a_view_creates_nothing() {
+    let (_dir, path) = place();
+    assert!(matches!(View::open(&path), Err(StoreError::Open { .. })));
+    assert!(!path.exists());
+}
+
+/// Fifty thousand letters, as a wrong mapping makes them at once, take seconds.
+#[tokio::test]
+async fn files_many_letters_fast() {
+    let (_dir, path) = place();
+    let store = Store::open(&path).unwrap();
+    let body = Bytes::from(format!(r#"{{"text":"{}"}}"#, "x".repeat(600)));
+    let letters = (0..50_000).map(|offset| {
+        let mut letter = letter(offset);
+        letter.record.body = body.clone();
+        letter
+    });
+    let letters: Vec<Letter> = letters.collect();
+    let began = std::time::Instant::now();
+    store.file(letters).await.unwrap();
+    let took = began.elapsed();
+    println!("50,000 letters filed in {took:?}");
+    assert!(took.as_secs() < 30, "{took:?}");
+    assert_eq!(store.count().await.unwrap(), 50_000);
+}

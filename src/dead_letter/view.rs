@@ -1,0 +1,140 @@
+//! Reading a store beside its agent, running or stopped: what `sync-agent dead-letters` shows.
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use plugin_api::{identity::Timestamp, verdict::ReasonCode};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{Filed, LetterId, StoreError, rows, schema};
+
+/// Letters read at once. A page is one short transaction, so that a slow reader does not keep the agent's
+/// write-ahead log from being emptied, and all that is held in memory.
+const PAGE_LETTERS: u32 = 16;
+
+/// Which letters to show; the default is all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this index, the record's or the operation's.
+    pub index: Option<Arc<str>>,
+    /// For this reason.
+    pub reason: Option<ReasonCode>,
+    /// Dead-lettered at or after this time.
+    pub since: Option<Timestamp>,
+    /// At most so many.
+    pub limit: Option<u64>,
+}
+
+/// In which order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The one filed last comes first.
+    NewestFirst,
+    /// As they were filed.
+    OldestFirst,
+}
+
+/// A store opened for reading only.
+#[derive(Debug)]
+pub struct View {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl View {
+    /// Opens an existing store. Blocks on the disk, as all of this does.
+    ///
+    /// # Errors
+    /// If there is none, or it is damaged, not a store or written by a newer agent.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { path: path.into(), connection: schema::open_read_only(path)? })
+    }
+
+    /// The letter with this id.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn get(&self, id: LetterId) -> Result<Option<Filed>, StoreError> {
+        let sql = format!("{} FROM letters WHERE id = ?1", rows::SELECT);
+        let found = self.connection.query_row(&sql, [id.0], rows::read).optional();
+        found.map_err(StoreError::sqlite(&self.path))
+    }
+
+    /// The letters that the filter lets through, read as they are asked for.
+    #[must_use]
+    pub fn letters(&self, filter: Filter, order: Order) -> Letters<'_> {
+        let (cursor, left) = (None, filter.limit.unwrap_or(u64::MAX));
+        Letters { view: self, filter, order, cursor, left, page: VecDeque::new(), ended: false }
+    }
+}
+
+/// Iterates over letters; ends after its first error.
+#[derive(Debug)]
+pub struct Letters<'view> {
+    view: &'view View,
+    filter: Filter,
+    order: Order,
+    /// The id read last.
+    cursor: Option<i64>,
+    left: u64,
+    page: VecDeque<Filed>,
+    ended: bool,
+}
+
+impl Letters<'_> {
+    fn read_page(&mut self) -> rusqlite::Result<()> {
+        let (comparison, direction, start) = match self.order {
+            Order::NewestFirst => ('<', "DESC", i64::MAX),
+            Order::OldestFirst => ('>', "ASC", 0),
+        };
+        let sql = format!(
+            "{} FROM letters
+             WHERE (?1 IS NULL OR record_index = ?1 OR operation_index = ?1)
+               AND (?2 IS NULL OR reason = ?2)
+               AND (?3 IS NULL OR dead_lettered_at >= ?3)
+               AND id {comparison} ?4
+             ORDER BY id {direction} LIMIT ?5",
+            rows::SELECT
+        );
+        let Filter { index, reason, since, .. } = &self.filter;
+        let since = since.map(|since| since.0);
+        let mut statement = self.view.connection.prepare_cached(&sql)?;
+        let mut found = statement.query(params![
+            index.as_deref(),
+            reason.map(ReasonCode::as_str),
+            since,
+            self.cursor.unwrap_or(start),
+            PAGE_LETTERS,
+        ])?;
+        while let Some(row) = found.next()? {
+            self.cursor = Some(row.get("id")?);
+            self.page.push_back(rows::read(row)?);
+        }
+        self.ended = self.page.len() < PAGE_LETTERS as usize;
+        Ok(())
+    }
+}
+
+impl Iterator for Letters<'_> {
+    type Item = Result<Filed, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
+        if self.page.is_empty()
+            && !self.ended
+            && let Err(error) = self.read_page()
+        {
+            self.ended = true;
+            self.page.clear();
+            return Some(Err(StoreError::sqlite(&self.view.path)(error)));
+        }
+        let filed = self.page.pop_front()?;
+        self.left -= 1;
+        Some(Ok(filed))
+    }
+}
