@@ -9,7 +9,7 @@
 //! | [`record`] | the nouns: record, request, positions, versions | nothing of the agent |
 //! | [`config`] | the config, from TOML to checked values | nothing of the agent |
 //! | [`runtime`] | named tasks, shutdown, clock | nothing of the agent |
-//! | `ingress` | validates and transcodes requests, appends them | contract, record, config, runtime, log |
+//! | [`ingress`] | validates and transcodes requests, appends them | contract, record, config, runtime, log |
 //! | [`log`] | the durable log | record, runtime |
 
 pub mod contract;
@@ -18,5 +18,5 @@ pub mod record;
 pub mod config;
 pub mod runtime;
 
-// pub mod ingress;
+pub mod ingress;
 pub mod log;
