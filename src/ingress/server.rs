@@ -142,20 +142,22 @@ impl Server {
         self.gauge.clone()
     }
 
-    /// Serves until `stop` is cancelled. Then health says NOT_SERVING, new requests get UNAVAILABLE, the appends that
-    /// have begun are finished and answered, and every connection is closed.
+    /// Serves until `stop` is cancelled. Then health says NOT_SERVING and new requests get UNAVAILABLE, until every
+    /// append that has begun is finished and answered; then the connections are closed.
     pub async fn serve(self) {
         self.health.set_service_status(SERVICE_NAME, ServingStatus::Serving).await;
-        let cut = CancellationToken::new();
+        let (cut, drained) = (CancellationToken::new(), CancellationToken::new());
         let Limits { connections_max, receive_timeout, connection_requests_max, .. } = self.limits;
         let connections = Connections::new(self.listener, connections_max, receive_timeout, cut.clone());
-        let (health, stop) = (self.health, self.stop);
-        let intake_ends = {
-            let stop = stop.clone();
+        let drain = {
+            let (health, stop, appends, drained) = (self.health, self.stop, self.appends, drained.clone());
             async move {
                 stop.cancelled().await;
                 health.set_service_status("", ServingStatus::NotServing).await;
                 health.set_service_status(SERVICE_NAME, ServingStatus::NotServing).await;
+                appends.close();
+                appends.wait().await;
+                drained.cancel();
             }
         };
         let serve = tonic::transport::Server::builder()
@@ -166,20 +168,13 @@ impl Server {
             // Closes a connection that stalls within a frame; clients that are idle answer the ping.
             .http2_keepalive_interval(Some(receive_timeout))
             .http2_keepalive_timeout(Some(receive_timeout))
-            .serve_with_incoming_shutdown(self.services, connections, intake_ends);
+            .serve_with_incoming_shutdown(self.services, connections, drain);
         let mut serve = std::pin::pin!(serve);
-
-        let appends = self.appends;
-        let appends_end = async {
-            stop.cancelled().await;
-            appends.close();
-            appends.wait().await;
-        };
         tokio::select! {
-            // Whoever is done with everything need not wait for the farewell.
+            // Drives the server; it ends by itself once every client has hung up after `drain`.
             biased;
             _ = &mut serve => return,
-            () = appends_end => {}
+            () = drained.cancelled() => {}
         }
         // A health watch never ends of its own, and an upload may stall: their connections are cut.
         if timeout(FAREWELL, &mut serve).await.is_err() {
