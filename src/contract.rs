@@ -1,8 +1,8 @@
 //! The gRPC contract of `proto/`, as generated code.
 //!
-//! [`server`] takes each payload's Struct as raw bytes; [`client`] has the real Struct. `build.rs` tells how.
+//! [`server`] takes the request as raw bytes; [`client`] has the real messages. `build.rs` tells how and why.
 
-/// What the agent serves: `SyncPayload.data` is the undecoded Struct.
+/// What the agent serves: its request is the undecoded message.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 pub mod server {
     include!(concat!(env!("OUT_DIR"), "/server/sync.v1.rs"));

@@ -1,0 +1,135 @@
+//! What a producer is told when its request is not accepted, with google.rpc error details.
+//!
+//! Two rules that producers rely on: INVALID_ARGUMENT is never worth a retry, and RESOURCE_EXHAUSTED is worth one
+//! exactly if it carries a RetryInfo.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, QuotaViolation, StatusExt};
+
+use super::indexes::TooManyIndexes;
+use crate::log::interface::AppendError;
+
+/// The fields of a request that break a rule.
+#[derive(Debug, Default)]
+pub(crate) struct Violations {
+    told: Vec<FieldViolation>,
+    told_bytes: usize,
+    more: usize,
+}
+
+/// As many violations as are told of one by one.
+const TOLD_MAX: usize = 100;
+/// As many bytes as they may take. Error details travel in a header: some clients take no more than 8 KiB of headers,
+/// and a third is added by base64.
+const TOLD_BYTES_MAX: usize = 4096;
+
+/// When to try again after something that passes in a moment.
+const SOON: Duration = Duration::from_secs(1);
+/// When to try again after something that takes a restart.
+const AFTER_RESTART: Duration = Duration::from_secs(5);
+
+impl Violations {
+    pub(crate) fn push(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        let violation = FieldViolation::new(field, description);
+        let bytes = violation.field.len() + violation.description.len() + 8;
+        if self.more > 0 || self.told.len() == TOLD_MAX || self.told_bytes + bytes > TOLD_BYTES_MAX {
+            self.more += 1;
+            return;
+        }
+        self.told_bytes += bytes;
+        self.told.push(violation);
+    }
+
+    /// Counts violations that are not told of one by one.
+    pub(crate) fn push_untold(&mut self, count: usize) {
+        self.more += count;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.told.is_empty() && self.more == 0
+    }
+
+    /// INVALID_ARGUMENT with a BadRequest.
+    pub(crate) fn into_status(mut self) -> Status {
+        let count = self.told.len() + self.more;
+        let first = self.told.first().map(|first| format!("{} {}", first.field, first.description));
+        let message = match first {
+            Some(first) if count == 1 => first,
+            first => format!("{count} violations, the first: {}", first.unwrap_or_default()),
+        };
+        if self.more > 0 {
+            self.told.push(FieldViolation::new("", format!("and {} more violations", self.more)));
+        }
+        Status::with_error_details(Code::InvalidArgument, message, ErrorDetails::with_bad_request(self.told))
+    }
+}
+
+/// A limit on the whole request that waiting does not lift.
+pub(crate) fn over_limit(limit: &str, description: String) -> Status {
+    let message = format!("{description} ({limit})");
+    let violation = QuotaViolation::new(limit, description);
+    Status::with_error_details(
+        Code::ResourceExhausted,
+        message,
+        ErrorDetails::with_quota_failure([violation].to_vec()),
+    )
+}
+
+/// The message is longer than `limits.request_bytes_max`.
+pub(crate) fn request_too_large(bytes: usize, limit: usize) -> Status {
+    over_limit("limits.request_bytes_max", format!("request has {bytes} bytes, the limit is {limit}"))
+}
+
+/// There are more payloads than `limits.request_records_max`.
+pub(crate) fn too_many_records(records: usize, limit: usize) -> Status {
+    over_limit("limits.request_records_max", format!("request has {records} records, the limit is {limit}"))
+}
+
+/// The index is new and one too many.
+pub(crate) fn too_many_indexes(index: &str, error: TooManyIndexes) -> Status {
+    let TooManyIndexes { max } = error;
+    over_limit("limits.indexes_max", format!("index \"{index}\" is new, and there are {max} already"))
+}
+
+/// Other requests take all the memory that there is for requests.
+pub(crate) fn busy() -> Status {
+    retry(
+        Code::ResourceExhausted,
+        "too many bytes of requests are being received (limits.decoding_bytes_max)",
+        SOON,
+    )
+}
+
+/// The agent is stopping.
+pub(crate) fn draining() -> Status {
+    retry(Code::Unavailable, "agent is shutting down", SOON)
+}
+
+/// The sender was too slow.
+pub(crate) fn too_slow(what: &str, limit: Duration) -> Status {
+    Status::deadline_exceeded(format!("{what} did not arrive within {limit:?} (limits.receive_timeout)"))
+}
+
+/// The log did not take the request.
+pub(crate) fn not_appended(error: &AppendError) -> Status {
+    match error {
+        AppendError::Full { retry_after, .. } | AppendError::NoSpace { retry_after } => {
+            retry(Code::ResourceExhausted, error.to_string(), *retry_after)
+        }
+        AppendError::TooLarge { bytes, limit } => over_limit(
+            "the log's frame",
+            format!("request takes {bytes} bytes in the log, the limit is {limit}"),
+        ),
+        // The cause names files of this machine; the log has told the operator.
+        AppendError::Poisoned { .. } => {
+            retry(Code::Unavailable, "log failed and the agent must restart; outcome unknown", AFTER_RESTART)
+        }
+        AppendError::Closed => draining(),
+    }
+}
+
+fn retry(code: Code, message: impl Into<String>, after: Duration) -> Status {
+    Status::with_error_details(code, message, ErrorDetails::with_retry_info(Some(after)))
+}

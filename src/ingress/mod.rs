@@ -1,0 +1,31 @@
+//! Takes requests over gRPC: whole or not at all, answered once they are safe in the log, within bounds that no client
+//! can move.
+//!
+//! In the order of a request's way: `connections` accepts, `server` dispatches to the services, `intake` lets a
+//! request in within the `budget`, `service` serves it, `validate` checks it by way of `request` and `transcode`
+//! (both on `wire`), and `answer` says what is wrong. Nothing here waits for a destination.
+
+mod connections;
+mod server;
+
+mod budget;
+mod codec;
+mod intake;
+mod service;
+
+mod fault;
+mod indexes;
+mod request;
+mod text;
+mod transcode;
+mod validate;
+mod wire;
+
+mod answer;
+
+pub(crate) use codec::RawCodec;
+pub use indexes::Indexes;
+pub use server::{BindError, Gauge, Server};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! The service itself: a request that was let in is validated, appended and answered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tracing::Instrument as _;
+
+use super::{
+    answer,
+    budget::Lease,
+    indexes::Indexes,
+    validate::{Valid, validate},
+};
+use crate::{
+    config::Limits,
+    contract::{
+        SERVICE_NAME,
+        server::{UpsertObjectsResponse, sync_service_server::SyncService},
+    },
+    log::interface::{AppendError, Log},
+    runtime::Stop,
+};
+
+/// What serves `UpsertObjects`.
+pub(crate) struct Upserts {
+    pub(crate) limits: Limits,
+    pub(crate) indexes: Indexes,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) health: HealthReporter,
+    pub(crate) stop: Stop,
+    /// Holds a token for every append that is not answered.
+    pub(crate) appends: TaskTracker,
+}
+
+/// A longer message is decoded on a thread of its own, so that it does not keep a runtime thread for over 500 us.
+const DECODE_INLINE_BYTES_MAX: usize = 160 * 1024;
+
+/// The service that tonic calls.
+#[derive(Clone)]
+pub(crate) struct UpsertService(pub(crate) Arc<Upserts>);
+
+#[tonic::async_trait]
+impl SyncService for UpsertService {
+    async fn upsert_objects(
+        &self,
+        request: Request<Bytes>,
+    ) -> Result<Response<UpsertObjectsResponse>, Status> {
+        let upserts = &self.0;
+        let _append = upserts.appends.token();
+        if upserts.stop.is_cancelled() {
+            return Err(answer::draining());
+        }
+        let (metadata, mut extensions, message) = request.into_parts();
+        let lease =
+            extensions.remove::<Arc<Lease>>().ok_or_else(|| Status::internal("request has no lease"))?;
+        let traceparent = traceparent(&metadata);
+        let valid = if message.len() <= DECODE_INLINE_BYTES_MAX {
+            upserts.validate(&message, traceparent, &lease)?
+        } else {
+            let (upserts, message) = (upserts.clone(), message.clone());
+            tokio::task::spawn_blocking(move || upserts.validate(&message, traceparent, &lease))
+                .await
+                .map_err(|_| Status::internal("request could not be decoded"))??
+        };
+        let span = tracing::debug_span!(
+            "upsert_objects",
+            index = valid.index,
+            records = valid.append.records,
+            request_id = tracing::field::Empty
+        );
+        upserts.append(valid).instrument(span).await
+    }
+}
+
+impl Upserts {
+    fn validate(&self, message: &Bytes, traceparent: Option<String>, lease: &Lease) -> Result<Valid, Status> {
+        validate(message, traceparent, &self.limits, &self.indexes, lease)
+    }
+
+    async fn append(&self, valid: Valid) -> Result<Response<UpsertObjectsResponse>, Status> {
+        let records = valid.append.records;
+        match self.log.append(valid.append).await {
+            Ok(appended) => {
+                tracing::Span::current().record("request_id", tracing::field::display(appended.request_id));
+                tracing::debug!("accepted");
+                Ok(Response::new(UpsertObjectsResponse {
+                    request_id: appended.request_id.to_string(),
+                    message: format!("accepted {records} records"),
+                }))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "not accepted");
+                if let AppendError::Poisoned { .. } = error {
+                    self.health.set_service_status("", ServingStatus::NotServing).await;
+                    self.health.set_service_status(SERVICE_NAME, ServingStatus::NotServing).await;
+                }
+                Err(answer::not_appended(&error))
+            }
+        }
+    }
+}
+
+/// The caller's W3C traceparent, if it is one (<https://www.w3.org/TR/trace-context/#traceparent-header>).
+fn traceparent(metadata: &MetadataMap) -> Option<String> {
+    let text = metadata.get("traceparent")?.to_str().ok()?;
+    let hex = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))
+    };
+    let zero = |part: &str| part.bytes().all(|byte| byte == b'0');
+    let mut parts = text.splitn(5, '-');
+    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let well_formed = hex(version, 2)
+        && version != "ff"
+        && (hex(trace, 32) && !zero(trace))
+        && (hex(parent, 16) && !zero(parent))
+        && hex(flags, 2)
+        // A later version may add parts; version 00 has these only.
+        && parts.next().is_none();
+    well_formed.then(|| text.to_owned())
+}
