@@ -20,3 +20,5 @@ pub mod runtime;
 
 // pub mod ingress;
 pub mod log;
+
+pub mod cli;

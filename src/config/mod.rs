@@ -25,6 +25,8 @@ pub use checked::{
     AlgoliaSettings, Backoff, BatchLimits, Config, Data, Destination, FileSettings, IndexRule, Kind, Limits,
     Listen, NonIdempotent, OnBacklogFull, Secret, SecretSource,
 };
+#[cfg(test)]
+pub(crate) use environment::FixedEnvironment;
 pub use environment::{Environment, ProcessEnvironment};
 pub use load::{Loaded, Source, load};
 pub use overrides::Override;

@@ -1,55 +1,27 @@
 //! The whole config, from text to checked values or to the words that an operator reads.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use super::{check::check, *};
 
-/// An environment of a test's own.
-#[derive(Default)]
-struct Fixed {
-    variables: BTreeMap<&'static str, &'static str>,
-    files: BTreeMap<&'static str, &'static str>,
+fn with(variables: &[(&'static str, &'static str)]) -> FixedEnvironment {
+    FixedEnvironment::new(variables, &[("/run/key", "SECRET-IN-FILE\n"), ("/run/empty", "\n")])
 }
 
-impl Environment for Fixed {
-    fn variable(&self, name: &str) -> Option<String> {
-        self.variables.get(name).map(|value| (*value).to_owned()).filter(|value| !value.is_empty())
-    }
-
-    fn secret_file(&self, path: &Path) -> io::Result<String> {
-        let content = path.to_str().and_then(|path| self.files.get(path));
-        content.map(|content| (*content).to_owned()).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn working_directory(&self) -> PathBuf {
-        PathBuf::from("/work")
-    }
-}
-
-fn with(variables: &[(&'static str, &'static str)]) -> Fixed {
-    let variables = variables.iter().copied().collect();
-    Fixed { variables, files: [("/run/key", "SECRET-IN-FILE\n"), ("/run/empty", "\n")].into() }
-}
-
-fn algolia() -> Fixed {
+fn algolia() -> FixedEnvironment {
     with(&[("APP", "SECRET-APP"), ("KEY", "SECRET-KEY")])
 }
 
-fn checked(text: &str, environment: &Fixed) -> (Config, Vec<Override>) {
+fn checked(text: &str, environment: &FixedEnvironment) -> (Config, Vec<Override>) {
     check(Some(Path::new("agent.toml")), text, environment).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-fn errors(text: &str, environment: &Fixed) -> ConfigErrors {
+fn errors(text: &str, environment: &FixedEnvironment) -> ConfigErrors {
     check(Some(Path::new("agent.toml")), text, environment).expect_err("the config has an error")
 }
 
 /// `line:column key: message (accepted)` of every problem.
-fn told(text: &str, environment: &Fixed) -> Vec<String> {
+fn told(text: &str, environment: &FixedEnvironment) -> Vec<String> {
     let tell = |problem: &Problem| {
         let place = match (problem.line, problem.column) {
             (Some(line), Some(column)) => format!("{line}:{column} "),
