@@ -1,5 +1,8 @@
 //! The commands.
 
 pub mod check;
-pub mod output;
 mod plan;
+
+pub mod send;
+
+pub mod output;
