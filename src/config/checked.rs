@@ -1,5 +1,5 @@
 //! The checked config: what the rest of the agent sees. Every value is within its limits and every name it refers to
-//! exists.
+//! exists. Each field tells its default and range, all of them inclusive. None reloads yet: a change takes a restart.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -16,46 +16,47 @@ pub struct Config {
     pub destinations: Vec<Destination>,
     /// The rules in the order of the file; the first that matches decides.
     pub indexes: Vec<IndexRule>,
-    /// Names of the destinations of an index that no rule matches.
+    /// Names of the destinations of an index that no rule matches. Default: all; never empty.
     pub default_destinations: Vec<Arc<str>>,
 }
 
 /// `[listen]`
 #[derive(Clone, Debug)]
 pub struct Listen {
-    /// The gRPC port.
+    /// The gRPC port. Default `127.0.0.1:50051`; `GRPC_PORT` opens every address. Port 0 lets the system choose.
     pub grpc: SocketAddr,
 }
 
 /// `[data]`
 #[derive(Clone, Debug)]
 pub struct Data {
-    /// Holds logs, cursors and dead letters.
+    /// Holds logs, cursors and dead letters. Default `./sync-agent-data`.
     pub dir: PathBuf,
-    /// Bytes that the log may use.
+    /// Bytes that the log may use. Default 20 GiB, at least 64 MiB.
     pub disk_bytes_max: u64,
 }
 
 /// `[limits]`
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Bytes of one record's JSON, inclusive.
+    /// Bytes of one record's JSON. Default 1 MiB (or `request_bytes_max`, if that is less), 1 KiB to `request_bytes_max`.
     pub record_bytes_max: usize,
-    /// Bytes of one request on the wire, inclusive.
+    /// Bytes of one request on the wire. Default 4 MiB, 1 KiB to 64 MiB.
     pub request_bytes_max: usize,
-    /// Records in one request, inclusive.
+    /// Records in one request. Default 10,000, at most 100,000.
     pub request_records_max: usize,
-    /// Distinct index names since the data directory was made, inclusive.
+    /// Distinct index names since the data directory was made. Default 1,000, at most 100,000.
     pub indexes_max: usize,
-    /// What becomes of Algolia's Increment, Decrement and Add.
+    /// What becomes of Algolia's Increment, Decrement and Add. Default `refuse`.
     pub non_idempotent_operations: NonIdempotent,
-    /// Open connections, inclusive.
+    /// Open connections. Default 1,024, at most 65,536.
     pub connections_max: usize,
-    /// Requests at once on one connection, inclusive.
+    /// Requests at once on one connection. Default 128, at most 65,536.
     pub connection_requests_max: u32,
-    /// Bytes of requests that are being received, decoded and appended, all together; inclusive.
+    /// Bytes of requests that are being received, decoded and appended, all together. Default 64 MiB, from
+    /// `request_bytes_max` to 64 GiB.
     pub decoding_bytes_max: usize,
-    /// How long a request's headers and body may take to arrive.
+    /// How long a request's headers and body may take to arrive. Default 10 s, 100 ms to 10 min.
     pub receive_timeout: Duration,
 }
 
@@ -71,21 +72,21 @@ pub enum NonIdempotent {
 /// `[destinations.NAME]`
 #[derive(Clone, Debug)]
 pub struct Destination {
-    /// The table's name.
+    /// The table's name: 1 to 64 of `A-Z a-z 0-9 _ -`.
     pub name: Arc<str>,
     /// Its type with the settings of that type.
     pub kind: Kind,
     /// `batch`
     pub batch: BatchLimits,
-    /// Batches in flight at most.
+    /// Batches in flight at most. Default 10, at most 1,000; a lane has one in flight for now.
     pub requests_max: usize,
-    /// How long one request may take, before what its size adds.
+    /// How long one request may take, before what its size adds. Default 30 s, 100 ms to 10 min.
     pub timeout: Duration,
     /// `backoff`
     pub backoff: Backoff,
-    /// Attempts of a single record that alone fails, before it is dead-lettered.
+    /// Attempts of a single record that alone fails, before it is dead-lettered. Default 5, 1 to 1,000.
     pub attempts_max: u32,
-    /// What happens when it holds back too much of the log.
+    /// What happens when it holds back too much of the log. Default `refuse`, and nothing else yet.
     pub on_backlog_full: OnBacklogFull,
 }
 
@@ -105,42 +106,42 @@ pub struct AlgoliaSettings {
     pub app_id: Secret,
     /// A key that may write to the indexes.
     pub api_key: Secret,
-    /// URLs instead of Algolia's own hosts.
+    /// URLs without path, such as `https://host:443`, instead of Algolia's own hosts. Default: none.
     pub hosts: Vec<String>,
-    /// Allows plain HTTP to hosts that are not on loopback.
+    /// Allows plain HTTP to hosts that are not on loopback. Default false.
     pub insecure: bool,
-    /// Compresses request bodies.
+    /// Compresses request bodies. Default true.
     pub gzip: bool,
 }
 
 /// `type = "file"`
 #[derive(Clone, Debug)]
 pub struct FileSettings {
-    /// Where the files go.
+    /// Where the files go: outside the log's directory, shared with no other destination.
     pub dir: PathBuf,
-    /// A file of this many bytes is rotated.
+    /// A file of this many bytes is rotated. Default 128 MiB, 64 KiB to 64 GiB.
     pub rotate_bytes: u64,
-    /// A file of this age is rotated.
+    /// A file of this age is rotated. Default 1 h, 1 s to 30 days.
     pub rotate_age: Duration,
 }
 
 /// `batch`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// Operations, inclusive.
+    /// Operations. Default 1,000 (files: 5,000), 1 to 10,000.
     pub operations_max: usize,
-    /// Bytes, inclusive; a single operation may be larger and is then sent alone.
+    /// Bytes; a single operation may be larger and is then sent alone. Default 8 MiB, 1 KiB to 64 MiB.
     pub bytes_max: usize,
-    /// How long a batch that is not full waits for more while another is in flight.
+    /// How long a batch that is not full waits for more while another is in flight. Default 200 ms, at most 60 s.
     pub linger: Duration,
 }
 
 /// `backoff`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// The first delay's upper bound.
+    /// The first delay's upper bound. Default 200 ms, 1 ms to 10 min.
     pub min: Duration,
-    /// The upper bound of every delay.
+    /// The upper bound of every delay. Default 30 s (or `min`, if that is more), `min` to 1 h.
     pub max: Duration,
 }
 
@@ -156,9 +157,9 @@ pub enum OnBacklogFull {
 /// `[[indexes]]`
 #[derive(Clone, Debug)]
 pub struct IndexRule {
-    /// An index name, or a glob with `*` and `?`.
+    /// An index name, or a glob: `*` stands for any characters, `?` for one. 1 to 256 bytes, each pattern once.
     pub pattern: String,
-    /// Names of destinations.
+    /// Names of destinations; at least one, none twice.
     pub destinations: Vec<Arc<str>>,
 }
 

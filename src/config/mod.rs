@@ -1,8 +1,34 @@
-//! The config: TOML and the environment in, checked values out. Pure but for reading the file and the secrets.
+//! The config: TOML and the environment in, checked values out.
+//!
+//! [`load`] reads the file; from there on everything is one pure function of the text and an [`Environment`]. It goes
+//! on after an error, so that [`ConfigErrors`] holds all of them. Relative paths are relative to the working
+//! directory. Environment variables of the replaced system override the file ([`Override`]).
+
+mod load;
+
+mod check;
+mod destinations;
+mod environment;
+mod overrides;
+mod ranges;
+mod reader;
+mod secret;
+mod units;
 
 mod checked;
+mod problem;
+
+#[cfg(test)]
+mod tests;
 
 pub use checked::{
     AlgoliaSettings, Backoff, BatchLimits, Config, Data, Destination, FileSettings, IndexRule, Kind, Limits,
     Listen, NonIdempotent, OnBacklogFull, Secret, SecretSource,
 };
+#[cfg(test)]
+pub(crate) use environment::FixedEnvironment;
+pub use environment::{Environment, ProcessEnvironment};
+pub use load::{Loaded, Source, load};
+pub use overrides::Override;
+pub use problem::{ConfigErrors, Problem};
+pub use units::{show_duration, show_size};

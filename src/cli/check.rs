@@ -1,0 +1,82 @@
+//! `check`: validates a config and prints what the agent would do with it. Starts nothing, connects to nothing,
+//! creates nothing.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+
+use super::{output, plan::Plan};
+use crate::config::{self, Environment, ProcessEnvironment};
+
+/// The exit code for a config with errors.
+const CONFIG_ERRORS: u8 = 2;
+
+/// Check a config and show the plan.
+///
+/// Tells every error at once, with its line and what would be accepted. Environment variables and secret files are
+/// read as `run` would read them; secrets are shown by their source only.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sync-agent check agent.toml          what the agent would do with this file
+  sync-agent check                     what it would do without a file
+  sync-agent check agent.toml --json   the same for programs: { \"listen\": ... } or { \"errors\": [...] }
+
+Exit codes:
+  0  the config is fine
+  2  it has errors")]
+pub struct Arguments {
+    /// The config file; without one, the config that `run` would use
+    #[arg(value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command in the process's own environment.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    check(arguments, &ProcessEnvironment)
+}
+
+fn check(arguments: &Arguments, environment: &dyn Environment) -> anyhow::Result<ExitCode> {
+    match config::load(arguments.config.as_deref(), environment) {
+        Ok(loaded) => {
+            let plan = Plan::new(&loaded);
+            let printed =
+                if arguments.json { output::print_json(&plan) } else { output::print(&plan.to_text()) };
+            printed.context("cannot write to stdout")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(errors) => {
+            if arguments.json {
+                output::print_json(&errors).context("cannot write to stdout")?;
+            } else {
+                output::complain(&errors.render(true));
+            }
+            Ok(ExitCode::from(CONFIG_ERRORS))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::FixedEnvironment;
+
+    /// What scripts rely on: 0 for a config without errors, 2 for one with.
+    #[test]
+    fn the_exit_code_tells_whether_there_are_errors() {
+        let code = |variables: &[(&'static str, &'static str)], json| {
+            let arguments = Arguments { config: None, json };
+            check(&arguments, &FixedEnvironment::new(variables, &[])).unwrap()
+        };
+        for json in [false, true] {
+            assert_eq!(code(&[], json), ExitCode::SUCCESS);
+            assert_eq!(code(&[("GRPC_PORT", "none")], json), ExitCode::from(2));
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Raw to checked, in one pure function: TOML and the environment in, values or every error out.
+//!
+//! Syntax errors are reported alone, all of them: what the parser recovered beside them would only bring errors that
+//! nobody made.
+
+use std::{
+    net::SocketAddr,
+    ops::Range,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use toml::de::DeTable;
+
+use super::{
+    checked::{Config, Data, IndexRule, Limits, Listen, NonIdempotent},
+    destinations::Destinations,
+    environment::Environment,
+    overrides::{self, Override},
+    problem::ConfigErrors,
+    reader::{Findings, Table, Value, closest, one_of},
+    units::{Count, GIB, KIB, MIB, Size},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Checks a config's text; `file` is its name in errors. Nothing outside the arguments is read.
+pub(super) fn check(
+    file: Option<&Path>,
+    text: &str,
+    environment: &dyn Environment,
+) -> Result<(Config, Vec<Override>), ConfigErrors> {
+    let findings = Findings::default();
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        syntax_error(error, text, &findings);
+    }
+    let checked = match errors.is_empty() {
+        true => Some(sections(document.get_ref(), &findings, environment)),
+        false => None,
+    };
+    let (problems, hidden) = findings.into_parts();
+    match checked {
+        Some(checked) if problems.is_empty() => Ok(checked),
+        _ => Err(ConfigErrors::new(file, text, problems, &hidden)),
+    }
+}
+
+fn sections(
+    document: &DeTable<'_>,
+    findings: &Findings,
+    environment: &dyn Environment,
+) -> (Config, Vec<Override>) {
+    let mut root = Table::new(document, String::new(), 0..0, findings);
+    let listen = listen(root.table("listen"));
+    let data = data(root.table("data"));
+    let limits = limits(root.table("limits"));
+
+    let destinations = Destinations::read(root.table("destinations"), environment);
+    if destinations.names.is_empty() {
+        root.missing("destinations", "at least one [destinations.NAME]");
+    }
+    check_directories(&destinations, &data.dir, &environment.working_directory());
+
+    let mut defaults = root.table("defaults");
+    let default_destinations = match defaults.take("destinations") {
+        Some(value) => references(&value, &destinations.names),
+        None => destinations.names.clone(),
+    };
+    defaults.finish();
+    let indexes = index_rules(&mut root, &destinations.names);
+    root.later(&["transforms"]);
+    root.finish();
+
+    let mut config =
+        Config { listen, data, limits, destinations: destinations.checked, indexes, default_destinations };
+    let overrides = overrides::apply(&mut config, environment, findings);
+    (config, overrides)
+}
+
+fn listen(mut table: Table<'_>) -> Listen {
+    let mut grpc = SocketAddr::from(([127, 0, 0, 1], 50051));
+    if let Some(value) = table.take("grpc") {
+        let accepted =
+            "an address and a port, such as \"127.0.0.1:50051\", \"0.0.0.0:50051\" or \"[::1]:50051\"";
+        match value.string(accepted).map(str::parse) {
+            Some(Ok(address)) => grpc = address,
+            Some(Err(_)) => value.wrong("is not an address with a port", accepted),
+            None => {}
+        }
+    }
+    table.later(&["http", "admin"]);
+    table.finish();
+    Listen { grpc }
+}
+
+fn data(mut table: Table<'_>) -> Data {
+    let dir = table.path("dir").unwrap_or_else(|| PathBuf::from("./sync-agent-data"));
+    let range = Size(64 * MIB)..=Size(1024 * 1024 * GIB);
+    let disk_bytes_max = table.quantity("disk_bytes_max", Size(20 * GIB), range).0;
+    table.later(&["retention"]);
+    table.finish();
+    Data { dir, disk_bytes_max }
+}
+
+fn limits(mut table: Table<'_>) -> Limits {
+    let request = table.quantity("request_bytes_max", Size(4 * MIB), Size(KIB)..=Size(64 * MIB));
+    let record_default = Size(MIB.min(request.0));
+    let record = table.quantity("record_bytes_max", record_default, Size(KIB)..=request);
+    let decoding = table.quantity("decoding_bytes_max", Size(64 * MIB), request..=Size(64 * GIB));
+    let refuse_or_allow = [("refuse", NonIdempotent::Refuse), ("allow", NonIdempotent::Allow)];
+    let limits = Limits {
+        record_bytes_max: record.length(),
+        request_bytes_max: request.length(),
+        request_records_max: table
+            .quantity("request_records_max", Count(10_000), Count(1)..=Count(100_000))
+            .length(),
+        indexes_max: table.quantity("indexes_max", Count(1_000), Count(1)..=Count(100_000)).length(),
+        non_idempotent_operations: table.choice(
+            "non_idempotent_operations",
+            NonIdempotent::Refuse,
+            &refuse_or_allow,
+        ),
+        connections_max: table.quantity("connections_max", Count(1_024), Count(1)..=Count(65_536)).length(),
+        connection_requests_max: table
+            .quantity("connection_requests_max", Count(128), Count(1)..=Count(65_536))
+            .0,
+        decoding_bytes_max: decoding.length(),
+        receive_timeout: table.quantity("receive_timeout", 10 * SECOND, SECOND / 10..=600 * SECOND),
+    };
+    table.finish();
+    limits
+}
+
+fn index_rules(root: &mut Table<'_>, names: &[Arc<str>]) -> Vec<IndexRule> {
+    let Some(value) = root.take("indexes") else { return Vec::new() };
+    let mut rules: Vec<IndexRule> = Vec::new();
+    for item in value.items("an array of tables: [[indexes]]") {
+        let Some(mut table) = item.table() else { continue };
+        let pattern = pattern(&mut table, &rules);
+        let destinations = match table.take("destinations") {
+            Some(value) => references(&value, names),
+            None => {
+                table.missing("destinations", format!("an array of destinations, {}", known(names)));
+                Vec::new()
+            }
+        };
+        table.later(&["transform"]);
+        table.finish();
+        rules.push(IndexRule { pattern: pattern.unwrap_or_default(), destinations });
+    }
+    rules
+}
+
+/// `match`: an index name, in which `*` stands for any characters and `?` for one.
+fn pattern(table: &mut Table<'_>, earlier: &[IndexRule]) -> Option<String> {
+    let accepted = "an index name of 1 to 256 bytes, in which * stands for any characters and ? for one";
+    let Some(value) = table.take("match") else {
+        table.missing("match", accepted);
+        return None;
+    };
+    let pattern = value.string(accepted)?;
+    if pattern.len() > 256 || pattern.chars().any(char::is_control) || matches!(pattern, "." | "..") {
+        value.wrong("can match no index", accepted);
+    } else if earlier.iter().any(|rule| rule.pattern == pattern) {
+        value.wrong("already has a rule, and the first match wins", "each pattern once");
+    }
+    Some(pattern.to_owned())
+}
+
+/// An array of destinations' names, none of them twice; at least one.
+fn references(value: &Value<'_>, names: &[Arc<str>]) -> Vec<Arc<str>> {
+    let accepted = format!("an array of destinations, {}", known(names));
+    let items = value.items(&accepted);
+    if items.is_empty() && value.is_array() {
+        value.wrong("without a destination", accepted.clone());
+    }
+    let mut found: Vec<Arc<str>> = Vec::new();
+    for item in items {
+        let Some(name) = item.string(&accepted) else { continue };
+        match names.iter().find(|known| &***known == name) {
+            Some(name) if found.contains(name) => item.wrong("is named twice", "each destination once"),
+            Some(name) => found.push(name.clone()),
+            None => {
+                let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+                let meant = closest(name, &names).map(|meant| format!("did you mean \"{meant}\"?"));
+                item.wrong("is no destination", meant.unwrap_or_else(|| known_words(&names)));
+            }
+        }
+    }
+    found
+}
+
+fn known(names: &[Arc<str>]) -> String {
+    known_words(&names.iter().map(|name| &**name).collect::<Vec<_>>())
+}
+
+fn known_words(names: &[&str]) -> String {
+    match names {
+        [] => "none of which is configured".to_owned(),
+        names => one_of(names.iter().copied()),
+    }
+}
+
+/// Files must lie neither among the log's nor among another destination's, where rotation would meet strangers.
+/// Compares names only: links are not followed.
+fn check_directories(destinations: &Destinations<'_>, data_dir: &Path, working_directory: &Path) {
+    let logs = normal(working_directory, &data_dir.join("logs"));
+    let mut seen: Vec<(PathBuf, &str)> = Vec::new();
+    for (value, dir) in &destinations.directories {
+        let dir = normal(working_directory, dir);
+        if dir.starts_with(&logs) {
+            value.wrong("lies inside the log's directory", format!("a directory outside {}", logs.display()));
+        }
+        match seen.iter().find(|(other, _)| *other == dir) {
+            Some((_, key)) => {
+                value.wrong(&format!("is the directory of {key}"), "a directory for each file destination");
+            }
+            None => seen.push((dir, &value.path)),
+        }
+    }
+}
+
+/// The path as an absolute one without `.` and `..`.
+fn normal(working_directory: &Path, path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in working_directory.join(path).components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => drop(normal.pop()),
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+/// Nothing is known of a document that does not parse, so the values of lines that may hold a secret are hidden.
+fn syntax_error(error: &toml::de::Error, text: &str, findings: &Findings) {
+    const SUSPICIOUS: [&str; 6] = ["key", "secret", "token", "password", "auth", "app_id"];
+    let span = error.span().unwrap_or(0..0);
+    let start = text[..span.start.min(text.len())].rfind('\n').map_or(0, |newline| newline + 1);
+    let end = text[start..].find('\n').map_or(text.len(), |length| start + length);
+    let end = end.max(span.end.min(text.len()));
+    let line = text[start..end].to_ascii_lowercase();
+    if let Some(equals) = line.find('=')
+        && SUSPICIOUS.iter().any(|word| line.contains(word))
+    {
+        findings.hide(start + equals..end);
+    }
+    let span: Range<usize> = span.start.min(text.len())..span.end.min(text.len());
+    findings.add("not TOML", Some(span), error.message().to_owned(), None);
+}

@@ -1,0 +1,193 @@
+//! `[destinations.NAME]`: the settings of each type and those that every destination has.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use http::{Uri, uri::Scheme};
+
+use super::{
+    checked::{AlgoliaSettings, Backoff, BatchLimits, Destination, FileSettings, Kind, OnBacklogFull},
+    environment::Environment,
+    ranges,
+    reader::{Table, Value, one_of},
+    secret::secret,
+    units::{Count, KIB, MIB, Size},
+};
+
+/// Keys of every destination that come with later versions.
+const LATER: [&str; 3] = ["backlog_bytes_max", "dead_letters", "rate_limit"];
+
+/// A destination's name: it becomes a directory's name and a metric's label.
+const NAME: &str = "1 to 64 of A-Z a-z 0-9 _ -";
+
+/// What the document says about destinations.
+#[derive(Debug, Default)]
+pub(super) struct Destinations<'a> {
+    /// Every name, also of those that have errors: they may be referred to.
+    pub(super) names: Vec<Arc<str>>,
+    /// Those without errors.
+    pub(super) checked: Vec<Destination>,
+    /// Where the directory of a file destination stands.
+    pub(super) directories: Vec<(Value<'a>, PathBuf)>,
+}
+
+impl<'a> Destinations<'a> {
+    /// Reads `[destinations]`, by name ascending.
+    pub(super) fn read(mut table: Table<'a>, environment: &dyn Environment) -> Self {
+        let mut destinations = Self::default();
+        for (name, value) in table.take_all() {
+            if !is_name(name) {
+                value.wrong_name(NAME);
+            }
+            let name: Arc<str> = name.into();
+            destinations.names.push(name.clone());
+            if let Some(table) = value.table()
+                && let Some(destination) = destinations.destination(name, table, environment)
+            {
+                destinations.checked.push(destination);
+            }
+        }
+        destinations.names.sort_unstable();
+        destinations.checked.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        destinations
+    }
+
+    fn destination(
+        &mut self,
+        name: Arc<str>,
+        mut table: Table<'a>,
+        environment: &dyn Environment,
+    ) -> Option<Destination> {
+        let accepted = one_of(["algolia", "file"].into_iter());
+        let Some(kind) = table.take("type") else {
+            table.missing("type", accepted);
+            table.abandon();
+            return None;
+        };
+        let (kind, operations_max) = match kind.string(&accepted) {
+            Some("algolia") => (algolia(&mut table, environment).map(Kind::Algolia), 1_000),
+            Some("file") => (self.file(&mut table).map(Kind::File), 5_000),
+            other => {
+                match other {
+                    Some("elasticsearch") => kind.wrong("is not supported by this version", accepted),
+                    Some(_) => kind.wrong("is not a type of destination", accepted),
+                    None => {}
+                }
+                table.abandon();
+                return None;
+            }
+        };
+        let batch = batch(table.table("batch"), operations_max);
+        let requests_max = table.quantity("requests_max", Count(10), ranges::REQUESTS_MAX).length();
+        let timeout = table.quantity("timeout", Duration::from_secs(30), ranges::TIMEOUT);
+        let backoff = backoff(&mut table);
+        let attempts_max = table.quantity("attempts_max", Count(5), ranges::ATTEMPTS_MAX).0;
+        let on_backlog_full = on_backlog_full(&mut table);
+        table.later(&LATER);
+        table.finish();
+        let kind = kind?;
+        Some(Destination { name, kind, batch, requests_max, timeout, backoff, attempts_max, on_backlog_full })
+    }
+
+    fn file(&mut self, table: &mut Table<'a>) -> Option<FileSettings> {
+        let mut rotate = table.table("rotate");
+        let hour = Duration::from_secs(3600);
+        let rotate_bytes = rotate.quantity("bytes", Size(128 * MIB), ranges::ROTATE_BYTES).0;
+        let rotate_age = rotate.quantity("age", hour, ranges::ROTATE_AGE);
+        rotate.finish();
+        table.later(&["gzip"]);
+        let accepted = "a directory, absolute or relative to the working directory, such as \"./out\"";
+        let Some(place) = table.take("dir") else {
+            table.missing("dir", accepted);
+            return None;
+        };
+        let dir = PathBuf::from(place.string(accepted)?);
+        self.directories.push((place, dir.clone()));
+        Some(FileSettings { dir, rotate_bytes, rotate_age })
+    }
+}
+
+fn algolia(table: &mut Table<'_>, environment: &dyn Environment) -> Option<AlgoliaSettings> {
+    let app_id = secret(table, "app_id", environment);
+    let api_key = secret(table, "api_key", environment);
+    let insecure = table.boolean("insecure", false);
+    let gzip = table.boolean("gzip", true);
+    let hosts = match table.take("hosts") {
+        Some(value) => {
+            let hosts = value.items("an array of URLs");
+            if hosts.is_empty() && value.is_array() {
+                value.wrong("without a host", "at least one URL, or no `hosts` for Algolia's own");
+            }
+            hosts.iter().filter_map(|host| checked_host(host, insecure)).collect()
+        }
+        None => Vec::new(),
+    };
+    Some(AlgoliaSettings { app_id: app_id?, api_key: api_key?, hosts, insecure, gzip })
+}
+
+/// A URL without path, and with TLS wherever somebody could listen.
+fn checked_host(value: &Value<'_>, insecure: bool) -> Option<String> {
+    let accepted = "a URL such as \"https://host:443\", without a path";
+    let text = value.string(accepted)?;
+    if text.contains('@') {
+        value.wrong_secretly("holds credentials, which belong into app_id and api_key", accepted);
+        return None;
+    }
+    let uri = text.parse::<Uri>().ok();
+    let Some((scheme, host)) = uri.as_ref().and_then(|uri| Some((uri.scheme()?, uri.host()?))) else {
+        value.wrong("is not a URL", accepted);
+        return None;
+    };
+    let bare = uri.as_ref().is_some_and(|uri| uri.path() == "/" && uri.query().is_none());
+    if !bare || host.is_empty() || text.contains('#') || (*scheme != Scheme::HTTP && *scheme != Scheme::HTTPS)
+    {
+        value.wrong("is not the URL of a host", accepted);
+        return None;
+    }
+    if *scheme == Scheme::HTTP && !insecure && !is_loopback(host) {
+        let message = "would send keys and records in the clear";
+        value.wrong(message, "https; plain http on loopback only, or with `insecure = true`");
+        return None;
+    }
+    Some(text.trim_end_matches('/').to_owned())
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+}
+
+fn batch(mut table: Table<'_>, operations_max: u32) -> BatchLimits {
+    let batch = BatchLimits {
+        operations_max: table
+            .quantity("operations_max", Count(operations_max), ranges::BATCH_OPERATIONS_MAX)
+            .length(),
+        bytes_max: table.quantity("bytes_max", Size(8 * MIB), Size(KIB)..=Size(64 * MIB)).length(),
+        linger: table.quantity("linger", Duration::from_millis(200), ranges::LINGER),
+    };
+    table.finish();
+    batch
+}
+
+fn backoff(table: &mut Table<'_>) -> Backoff {
+    let mut table = table.table("backoff");
+    let min = table.quantity("min", Duration::from_millis(200), ranges::BACKOFF_MIN);
+    // A larger first delay lifts the default of the largest.
+    let max = table.quantity("max", min.max(Duration::from_secs(30)), min..=ranges::BACKOFF_LONGEST);
+    table.finish();
+    Backoff { min, max }
+}
+
+fn on_backlog_full(table: &mut Table<'_>) -> OnBacklogFull {
+    let Some(value) = table.take("on_backlog_full") else { return OnBacklogFull::Refuse };
+    match value.string("\"refuse\"") {
+        None | Some("refuse") => {}
+        Some("detach") => value.wrong("is not supported by this version", "\"refuse\""),
+        Some(_) => value.wrong("is unknown", "\"refuse\""),
+    }
+    OnBacklogFull::Refuse
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
+}

@@ -1,0 +1,82 @@
+//! Where a config comes from: a file, or, without one, what the environment asks for.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    check::check, checked::Config, environment::Environment, overrides::Override, problem::ConfigErrors,
+};
+
+/// Two variables are all that an Algolia user needs to set.
+const ALGOLIA: &str = r#"[destinations.algolia]
+type = "algolia"
+app_id = { env = "ALGOLIA_APP_ID" }
+api_key = { env = "ALGOLIA_API_KEY" }
+"#;
+
+const FILES: &str = r#"[destinations.files]
+type = "file"
+dir = "./sync-agent-data/out"
+"#;
+
+/// A config that passed every check, and where it came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The config, with every override applied.
+    pub config: Config,
+    /// The environment variables that were set, in a fixed order.
+    pub overrides: Vec<Override>,
+    /// Where the rest came from.
+    pub source: Source,
+}
+
+/// Where a config came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `--config`
+    File(PathBuf),
+    /// No file; `ALGOLIA_APP_ID` and `ALGOLIA_API_KEY` are set.
+    BuiltInAlgolia,
+    /// No file, and neither of the two is set.
+    BuiltInFiles,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::BuiltInAlgolia => f.write_str("built in: ALGOLIA_APP_ID and ALGOLIA_API_KEY are set"),
+            Self::BuiltInFiles => f.write_str("built in: no config file, no ALGOLIA_APP_ID"),
+        }
+    }
+}
+
+/// Reads and checks a config. Without a path, `ALGOLIA_APP_ID` and `ALGOLIA_API_KEY` make Algolia the destination of
+/// every index; without them files under `./sync-agent-data/out` are.
+///
+/// # Errors
+/// Everything that is wrong, at once; only a file that cannot be read, or is not TOML, is told alone.
+pub fn load(path: Option<&Path>, environment: &dyn Environment) -> Result<Loaded, ConfigErrors> {
+    let (source, text) = match path {
+        Some(path) => {
+            let text = fs::read_to_string(path)
+                .map_err(|error| ConfigErrors::unreadable(path, format!("cannot be read: {error}")))?;
+            (Source::File(path.to_owned()), text)
+        }
+        None => built_in(environment),
+    };
+    let (config, overrides) = check(path, &text, environment)?;
+    Ok(Loaded { config, overrides, source })
+}
+
+/// One of the two variables is enough to mean Algolia: the check then names the other.
+fn built_in(environment: &dyn Environment) -> (Source, String) {
+    let is_set = |name| environment.variable(name).is_some();
+    if is_set("ALGOLIA_APP_ID") || is_set("ALGOLIA_API_KEY") {
+        (Source::BuiltInAlgolia, ALGOLIA.to_owned())
+    } else {
+        (Source::BuiltInFiles, FILES.to_owned())
+    }
+}

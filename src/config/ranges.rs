@@ -1,0 +1,25 @@
+//! The ranges that a key in the file shares with an environment variable, or that need a word; all inclusive.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use super::units::{Count, GIB, KIB, Size};
+
+/// `requests_max`, `SYNCER_WORKER_COUNT`.
+pub(super) const REQUESTS_MAX: RangeInclusive<Count> = Count(1)..=Count(1_000);
+/// `attempts_max`, `SYNCER_MAX_RETRY`.
+pub(super) const ATTEMPTS_MAX: RangeInclusive<Count> = Count(1)..=Count(1_000);
+/// `batch.operations_max`, `SYNCER_BATCH_SIZE`. More is of no use to any destination.
+pub(super) const BATCH_OPERATIONS_MAX: RangeInclusive<Count> = Count(1)..=Count(10_000);
+/// `batch.linger`, `SYNCER_BATCH_TIMEOUT`.
+pub(super) const LINGER: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
+/// `backoff.min`, `SYNCER_INITIAL_BACKOFF`.
+pub(super) const BACKOFF_MIN: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(600);
+/// The longest `backoff.max`: an hour of silence after an outage would look like a defect.
+pub(super) const BACKOFF_LONGEST: Duration = Duration::from_secs(3_600);
+/// `timeout`.
+pub(super) const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
+/// `rotate.bytes`.
+pub(super) const ROTATE_BYTES: RangeInclusive<Size> = Size(64 * KIB)..=Size(64 * GIB);
+/// `rotate.age`.
+pub(super) const ROTATE_AGE: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(30 * 86_400);
