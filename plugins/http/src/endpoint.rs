@@ -101,7 +101,9 @@ mod tests {
         for address in ["http://127.0.0.1:9201", "http://localhost", "http://[::1]:1/", "https://es-1:9200"] {
             assert!(Endpoint::parse(address, false).is_ok(), "{address}");
         }
-        for address in ["http://es-1:9200", "http://127.0.0.1.example.org", "http://10.0.0.1", "http://localhost.org"] {
+        for address in
+            ["http://es-1:9200", "http://127.0.0.1.example.org", "http://10.0.0.1", "http://localhost.org"]
+        {
             let refused = Endpoint::parse(address, false);
             assert!(matches!(refused, Err(EndpointError::Plain { .. })), "{address}: {refused:?}");
             assert!(Endpoint::parse(address, true).is_ok(), "{address}");

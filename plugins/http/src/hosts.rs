@@ -95,9 +95,9 @@ mod tests {
     /// G5: a host that fails is passed over for five minutes, and when all fail all are tried again.
     #[tokio::test(start_paused = true)]
     async fn failed_hosts_come_last_for_five_minutes() {
-        let hosts = Hosts::new(["a", "b", "c"].map(|name| {
-            Endpoint::parse(&format!("https://{name}"), false).unwrap()
-        }));
+        let hosts = Hosts::new(
+            ["a", "b", "c"].map(|name| Endpoint::parse(&format!("https://{name}"), false).unwrap()),
+        );
         assert_eq!(order(&hosts), "abc");
         hosts.hosts[0].failed();
         hosts.hosts[1].timed_out();

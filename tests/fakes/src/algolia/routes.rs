@@ -193,7 +193,8 @@ impl State {
             }
         }
         let mut targets = items.iter().map(|item| target(index, item));
-        if targets.clone().any(|target| !self.may_write(target)) {
+        let several_refused = index == SEVERAL && !self.several_allowed;
+        if several_refused || targets.clone().any(|target| !self.may_write(target)) {
             return Some(Outcome::Answer(answer::index_not_allowed()));
         }
         if let Some(removed) = targets.find(|target| self.removed.contains(*target)) {

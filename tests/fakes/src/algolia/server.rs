@@ -189,6 +189,11 @@ impl FakeAlgolia {
         self.shared.lock().allowed = indexes.map(|names| names.iter().map(|&name| name.to_owned()).collect());
     }
 
+    /// Whether the key may write several indexes in one request.
+    pub fn allow_several_indexes(&self, allowed: bool) {
+        self.shared.lock().several_allowed = allowed;
+    }
+
     /// Answers that this index does not exist.
     pub fn remove_index(&self, index: &str) {
         self.shared.lock().removed.insert(index.to_owned());
@@ -282,6 +287,7 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) api_key: String,
     pub(super) allowed: Option<HashSet<String>>,
+    pub(super) several_allowed: bool,
     pub(super) removed: HashSet<String>,
     pub(super) hosts: Vec<HostState>,
     pub(super) script: Script,
@@ -295,6 +301,7 @@ impl Shared {
         let state = State {
             api_key: options.api_key.clone(),
             allowed: None,
+            several_allowed: true,
             removed: HashSet::new(),
             hosts: vec![HostState::Serving; options.hosts.max(1)],
             script: Script::default(),
