@@ -6,7 +6,7 @@
 
 use std::{
     error::Error,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -80,7 +80,7 @@ where
         retry_after: None,
         reason: Reason::new(ReasonCode::Unavailable, "no host is configured"),
     };
-    for host in hosts.in_order() {
+    for host in hosts.in_order(Instant::now()) {
         let request = (outgoing.build)(host.endpoint()).timeout(patience.timeout(outgoing.bytes));
         let error = match send(request, outgoing.answer_bytes_max).await {
             Ok(answer) if answer.status.is_success() || answer.status.is_client_error() => {
@@ -89,7 +89,7 @@ where
                 return Ok(answer);
             }
             Ok(answer) => {
-                host.failed();
+                host.failed(Instant::now());
                 let words = body::excerpt(&answer.body);
                 classify::not_serving(
                     answer.status,
@@ -100,11 +100,11 @@ where
             Err(failure) => {
                 match &failure {
                     Failure::TimedOut => {
-                        host.timed_out();
+                        host.timed_out(Instant::now());
                         patience.timed_out();
                     }
-                    Failure::NotSent { timed_out: true, .. } => host.timed_out(),
-                    Failure::NotSent { .. } | Failure::Cut { .. } => host.failed(),
+                    Failure::NotSent { timed_out: true, .. } => host.timed_out(Instant::now()),
+                    Failure::NotSent { .. } | Failure::Cut { .. } => host.failed(Instant::now()),
                     // The host is well; the answer is not what we asked for.
                     Failure::AnswerTooLarge { .. } => {}
                 }

@@ -35,7 +35,7 @@ mod tests {
             ("99999999999999999999999999", Some(3600)),
             ("Sun, 06 Nov 1994 08:50:07 GMT", Some(30)),
             ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
-            ("Sun, 06 Nov 2094 08:49:37 GMT", Some(3600)),
+            ("Sun, 06 Nov 1994 18:49:37 GMT", Some(3600)),
             ("-1", None),
             ("1.5", None),
             ("soon", None),
