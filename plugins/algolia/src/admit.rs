@@ -1,17 +1,18 @@
-//! The rules by which an operation is refused before it is sent, since it could take its batch with it or count twice.
+//! The rules by which an operation is refused before it is sent: it could take its batch with it, count twice, or
+//! reach another object than its own.
 //!
 //! Sizes are left to the service: a record's limit depends on the plan.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::LazyLock};
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 use plugin_api::{
     operation::{Action, Operation},
     verdict::{Reason, ReasonCode},
 };
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
+    de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -23,6 +24,10 @@ const INDEX_BYTES_MAX: usize = 256;
 
 /// Operations that count twice when they are sent twice.
 const NON_IDEMPOTENT: [&str; 3] = ["Increment", "Decrement", "Add"];
+
+static OPERATION: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("_operation"));
+static OBJECT_ID: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("objectID"));
+static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u"));
 
 /// Checks one operation.
 pub(crate) fn admit(operation: &Operation, non_idempotent_operations: bool) -> Result<(), Reason> {
@@ -38,7 +43,7 @@ pub(crate) fn admit(operation: &Operation, non_idempotent_operations: bool) -> R
             if !(body.starts_with(b"{") && body.ends_with(b"}")) {
                 return refuse("the body is not a JSON object".into());
             }
-            if non_idempotent_operations { Ok(()) } else { idempotent(body) }
+            attributes(body, non_idempotent_operations)
         }
     }
 }
@@ -57,67 +62,69 @@ pub(crate) fn index(name: &str) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Refuses first-level attributes such as `{"_operation": "Increment", "value": 1}`.
-fn idempotent(body: &[u8]) -> Result<(), Reason> {
-    // Parsed only where the word may stand, plainly or with an escaped letter.
-    if memmem::find(body, b"_operation").is_none() && memmem::find(body, b"\\u").is_none() {
+/// Refuses first-level attributes such as `{"_operation": "Increment", "value": 1}`, and an id of the body's own,
+/// which would lead the record to another object.
+fn attributes(body: &[u8], non_idempotent_operations: bool) -> Result<(), Reason> {
+    // Parsed only where one of these may stand, plainly or with an escaped letter.
+    if [&OPERATION, &OBJECT_ID, &ESCAPE].into_iter().all(|word| word.find(body).is_none()) {
         return Ok(());
     }
-    match serde_json::from_slice(body) {
-        Ok(Found(None)) => Ok(()),
-        Ok(Found(Some(found))) => refuse(format!(
-            "{found} is not idempotent and would count twice when it is sent twice; \
-             `non_idempotent_operations = \"allow\"` admits it"
-        )),
-        Err(error) => refuse(format!("the body is not a JSON object: {error}")),
+    let Entries(attributes) = match serde_json::from_slice(body) {
+        Ok(entries) => entries,
+        Err(error) => return refuse(format!("the body is not a JSON object: {error}")),
+    };
+    for (name, value) in attributes {
+        if name == "objectID" {
+            return refuse("the body carries an objectID of its own".into());
+        }
+        if !non_idempotent_operations && let Some(operation) = non_idempotent(value) {
+            return refuse(format!(
+                "the operation {operation} of {name:?} is not idempotent and would count twice when it is sent \
+                 twice; `non_idempotent_operations = \"allow\"` admits it"
+            ));
+        }
     }
+    Ok(())
+}
+
+/// The operation that a first-level value asks for, if it is one that is not idempotent.
+fn non_idempotent(value: &RawValue) -> Option<&'static str> {
+    // What is no object holds no operation.
+    let Entries(entries) = serde_json::from_str(value.get()).ok()?;
+    entries.into_iter().filter(|(name, _)| name == "_operation").find_map(|(_, operation)| {
+        // An `_operation` that is no string is an attribute like any other.
+        let operation: String = serde_json::from_str(operation.get()).ok()?;
+        NON_IDEMPOTENT.into_iter().find(|name| *name == operation)
+    })
 }
 
 fn refuse(message: String) -> Result<(), Reason> {
     Err(Reason::new(ReasonCode::NotAdmitted, message))
 }
 
-/// The first operation that is not idempotent, with its attribute.
-struct Found(Option<String>);
+/// The entries of an object in their order, repeated names included.
+struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-#[derive(Deserialize)]
-struct BuiltIn<'a> {
-    #[serde(borrow, default, rename = "_operation")]
-    operation: Cow<'a, str>,
-}
-
-impl<'de> Deserialize<'de> for Found {
+impl<'de> Deserialize<'de> for Entries<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Attributes;
+        struct Collect;
 
-        impl<'de> Visitor<'de> for Attributes {
-            type Value = Found;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Entries<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut attributes: A) -> Result<Found, A::Error> {
-                while let Some((name, value)) = attributes.next_entry::<Cow<'de, str>, &'de RawValue>()? {
-                    if let Some(operation) = non_idempotent(value) {
-                        while attributes.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                        return Ok(Found(Some(format!("the operation {operation} of {name:?}"))));
-                    }
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = object.next_entry()? {
+                    entries.push(entry);
                 }
-                Ok(Found(None))
+                Ok(Entries(entries))
             }
         }
 
-        deserializer.deserialize_map(Attributes)
+        deserializer.deserialize_map(Collect)
     }
-}
-
-/// The operation that a first-level value asks for, if it is one that is not idempotent.
-fn non_idempotent(value: &RawValue) -> Option<&'static str> {
-    if !value.get().starts_with('{') {
-        return None;
-    }
-    // An `_operation` that is no string is an attribute like any other.
-    let BuiltIn { operation } = serde_json::from_str(value.get()).ok()?;
-    NON_IDEMPOTENT.into_iter().find(|name| *name == operation)
 }

@@ -45,7 +45,7 @@ pub(crate) fn published(answer: &Answer, index: &Arc<str>) -> Result<bool, Write
 
 /// Whether a refusal leaves no doubt that the credentials themselves are wrong, whatever index is asked for.
 pub(crate) fn is_about_credentials(error: &WriteError) -> bool {
-    contains(&error.reason().message, "invalid application-id or api key")
+    contains(&error.reason().message, "invalid application-id")
 }
 
 /// A 4xx that names no record, on a request that concerns one index (of several the first is named here; who sent

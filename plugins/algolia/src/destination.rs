@@ -24,7 +24,7 @@ use plugin_http::{
     secret::Secret,
 };
 use reqwest::{
-    Client, Method,
+    Client, Method, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use tracing::debug;
@@ -124,6 +124,8 @@ impl Destination for Algolia {
         match classify::published(&answer, &PROBE_INDEX.into()) {
             // Without that task or that index the credentials are right all the same.
             Ok(_) | Err(WriteError::Misconfigured { scope: Scope::Index(_), .. }) => Ok(()),
+            // So they are where the question itself was looked at.
+            Err(_) if answer.status == StatusCode::BAD_REQUEST => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -55,6 +55,7 @@ async fn non_idempotent_operations_need_leave() {
         r#"{"stock":{"\u005foperation":"Increment","value":1}}"#,
         r#"{"stock":{"_operation":"\u0049ncrement","value":1}}"#,
         r#"{"stock":1,"stock":{"_operation":"Increment","value":1}}"#,
+        r#"{"stock":{"_operation":"Increment","_operation":"Remove","value":1}}"#,
     ];
     for body in refused {
         for action in [Action::PartialUpdate, Action::PartialUpdateNoCreate, Action::Save] {
@@ -78,4 +79,18 @@ async fn non_idempotent_operations_need_leave() {
         assert_eq!(strict.admit(&operation(Action::PartialUpdate, "i", "1", body)), Ok(()), "{body}");
     }
     assert!(strict.admit(&save("i", "1", r#"{"_operation":}"#)).is_err());
+}
+
+/// A body with an id of its own would be written to another object, out of that object's order (G4).
+#[tokio::test]
+async fn a_body_has_no_object_id() {
+    let (_fake, algolia) =
+        start_with(Default::default(), |settings| settings.non_idempotent_operations = true).await;
+    for body in [r#"{"objectID":"2"}"#, r#"{"a":{"_operation":"Add","value":1},"object\u0049D":"2"}"#] {
+        let reason = algolia.admit(&save("i", "1", body)).unwrap_err();
+        assert!(reason.message.contains("objectID"), "{reason}");
+    }
+    for body in [r#"{"deep":{"objectID":"2"}}"#, r#"{"text":"objectID"}"#, r#"{"objectid":"2"}"#] {
+        assert_eq!(algolia.admit(&save("i", "1", body)), Ok(()), "{body}");
+    }
 }
