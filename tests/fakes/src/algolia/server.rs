@@ -1,0 +1,423 @@
+//! The server itself: its hosts' sockets, what is shared between them, and what a test can ask and tell.
+//!
+//! Several hosts are one application: they differ in their sockets alone. A host that is switched off refuses
+//! connections and keeps its port, so that nothing else can take it meanwhile.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    convert::Infallible,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    select,
+    sync::watch,
+    task::JoinHandle,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{
+    journal::{Applied, Detail, Journal, Seen},
+    routes,
+    script::{Fault, Mark, Poison, Script},
+    store::Store,
+    tasks::{Publish, Tasks},
+};
+
+/// What kind of application the fake is.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The application's id.
+    pub app_id: String,
+    /// The key that may do everything.
+    pub api_key: String,
+    /// Number of hosts, at least 1.
+    pub hosts: usize,
+    /// The first host's port on 127.0.0.1; by default, and for the other hosts, any that is free.
+    pub port: Option<u16>,
+    /// The plan's limit on one record as sent, inclusive.
+    pub record_bytes_max: usize,
+    /// How much is remembered.
+    pub detail: Detail,
+    /// When tasks become published.
+    pub publish: Publish,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            app_id: "FAKEAPP".into(),
+            api_key: "fake-key".into(),
+            hosts: 1,
+            port: None,
+            record_bytes_max: 100_000,
+            detail: Detail::Bodies,
+            publish: Publish::AtOnce,
+        }
+    }
+}
+
+/// What a host does with connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostState {
+    /// It serves.
+    Serving,
+    /// It refuses them, and has cut those that were open.
+    Refusing,
+    /// It answers everything with this status.
+    Failing(u16),
+}
+
+/// A running fake. Dropping it closes every socket.
+///
+/// Every method takes effect for requests whose body has not been read yet.
+pub struct FakeAlgolia {
+    shared: Arc<Shared>,
+    hosts: Vec<Host>,
+}
+
+impl FakeAlgolia {
+    /// Starts serving on 127.0.0.1.
+    ///
+    /// # Errors
+    /// If a socket cannot be opened, such as on a port that is taken.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let shared = Arc::new(Shared::new(&options));
+        let mut hosts = Vec::new();
+        for number in 0..options.hosts.max(1) {
+            let host = Host::reserve(options.port.filter(|_| number == 0))?;
+            host.listen(&shared, number)?;
+            hosts.push(host);
+        }
+        Ok(Self { shared, hosts })
+    }
+
+    /// The first host's address, such as `http://127.0.0.1:40123`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.hosts[0].address)
+    }
+
+    /// Every host's address, in order.
+    #[must_use]
+    pub fn urls(&self) -> Vec<String> {
+        self.hosts.iter().map(|host| format!("http://{}", host.address)).collect()
+    }
+
+    /// Switches one host (from 0) on, off or into failing.
+    ///
+    /// # Errors
+    /// If its socket cannot be opened again.
+    pub async fn set_host(&self, host: usize, state: HostState) -> io::Result<()> {
+        self.shared.lock().hosts[host] = state;
+        match state {
+            HostState::Refusing => self.hosts[host].refuse().await,
+            HostState::Serving | HostState::Failing(_) => self.hosts[host].listen(&self.shared, host)?,
+        }
+        Ok(())
+    }
+
+    /// Switches every host.
+    ///
+    /// # Errors
+    /// If a socket cannot be opened again.
+    pub async fn set_hosts(&self, state: HostState) -> io::Result<()> {
+        for host in 0..self.hosts.len() {
+            self.set_host(host, state).await?;
+        }
+        Ok(())
+    }
+
+    /// The next writes meet this fault, after those that were told before.
+    pub fn fail_next(&self, writes: usize, fault: Fault) {
+        self.shared.lock().script.next.extend(std::iter::repeat_n(fault, writes));
+    }
+
+    /// Every write meets this fault until [`Self::recover`].
+    pub fn fail_all(&self, fault: Fault) {
+        self.shared.lock().script.always = Some(fault);
+    }
+
+    /// Ends every fault. Poison stays, and hosts stay as they are.
+    pub fn recover(&self) {
+        let script = &mut self.shared.lock().script;
+        script.next.clear();
+        script.always = None;
+    }
+
+    /// Makes every record with this object id poisonous.
+    pub fn poison(&self, object_id: &str, poison: Poison) {
+        self.shared.lock().script.poisons.push((Mark::ObjectId(object_id.to_owned()), poison));
+    }
+
+    /// Makes every record poisonous whose JSON text contains this; without effect on [`Detail::Counts`].
+    pub fn poison_text(&self, text: &str, poison: Poison) {
+        self.shared.lock().script.poisons.push((Mark::Text(text.to_owned()), poison));
+    }
+
+    /// Ends all poison.
+    pub fn cure(&self) {
+        self.shared.lock().script.poisons.clear();
+    }
+
+    /// Applies the writes that [`Fault::Hold`] kept, in the order in which they came, and says how many there were.
+    pub fn apply_held(&self) -> usize {
+        let held = std::mem::take(&mut self.shared.lock().script.held);
+        let count = held.len();
+        for write in held {
+            routes::apply_held(&self.shared, &write);
+        }
+        count
+    }
+
+    /// Changes the application's key.
+    pub fn set_api_key(&self, api_key: &str) {
+        self.shared.lock().api_key = api_key.to_owned();
+    }
+
+    /// Restricts the key to these indexes; `None` lifts it.
+    pub fn restrict_key(&self, indexes: Option<&[&str]>) {
+        self.shared.lock().allowed = indexes.map(|names| names.iter().map(|&name| name.to_owned()).collect());
+    }
+
+    /// Whether the key may write several indexes in one request.
+    pub fn allow_several_indexes(&self, allowed: bool) {
+        self.shared.lock().several_allowed = allowed;
+    }
+
+    /// Answers that this index does not exist.
+    pub fn remove_index(&self, index: &str) {
+        self.shared.lock().removed.insert(index.to_owned());
+    }
+
+    /// Changes when tasks become published.
+    pub fn set_publish(&self, publish: Publish) {
+        self.shared.lock().tasks.publish = publish;
+    }
+
+    /// Waits until this many operations have been applied since the start.
+    pub async fn wait_for_operations(&self, at_least: u64) {
+        // The sender lives in `self.shared`, so this cannot fail.
+        let _ = self.shared.operations.subscribe().wait_for(|&count| count >= at_least).await;
+    }
+
+    /// Waits until this many requests have come in since the start.
+    pub async fn wait_for_requests(&self, at_least: u64) {
+        let _ = self.shared.requests.subscribe().wait_for(|&count| count >= at_least).await;
+    }
+
+    /// The applied operations in their order; empty with [`Detail::Counts`].
+    #[must_use]
+    pub fn journal(&self) -> Vec<Applied> {
+        self.shared.lock().journal.applied.clone()
+    }
+
+    /// The objects of an index by id, each with its `objectID`; empty with [`Detail::Counts`].
+    #[must_use]
+    pub fn objects(&self, index: &str) -> BTreeMap<String, Value> {
+        self.shared.lock().store.objects(index)
+    }
+
+    /// The requests in their order; empty with [`Detail::Counts`].
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.lock().journal.seen.clone()
+    }
+
+    /// How many operations have been applied, by index.
+    #[must_use]
+    pub fn operations(&self) -> BTreeMap<String, u64> {
+        self.shared.lock().journal.operations.clone()
+    }
+
+    /// How many operations have been applied.
+    #[must_use]
+    pub fn operation_count(&self) -> u64 {
+        *self.shared.operations.borrow()
+    }
+
+    /// How many requests have come in, whatever they asked.
+    #[must_use]
+    pub fn request_count(&self) -> u64 {
+        self.shared.lock().journal.requests
+    }
+
+    /// How many of them were writes.
+    #[must_use]
+    pub fn write_count(&self) -> u64 {
+        self.shared.lock().journal.writes
+    }
+
+    /// The largest number of writes that were under way at once.
+    #[must_use]
+    pub fn concurrency_max(&self) -> usize {
+        self.shared.concurrency_max.load(Ordering::Relaxed)
+    }
+
+    /// What was asked that no careful client would ask; a test ends by seeing this empty.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        self.shared.lock().journal.violations.clone()
+    }
+}
+
+/// What every connection shares.
+pub(super) struct Shared {
+    pub(super) app_id: String,
+    pub(super) record_bytes_max: usize,
+    /// Applied operations.
+    pub(super) operations: watch::Sender<u64>,
+    /// Requests that came in.
+    pub(super) requests: watch::Sender<u64>,
+    state: Mutex<State>,
+    concurrency: AtomicUsize,
+    concurrency_max: AtomicUsize,
+}
+
+/// What a test may change and a request may touch.
+pub(super) struct State {
+    pub(super) api_key: String,
+    pub(super) allowed: Option<HashSet<String>>,
+    pub(super) several_allowed: bool,
+    pub(super) removed: HashSet<String>,
+    pub(super) hosts: Vec<HostState>,
+    pub(super) script: Script,
+    pub(super) store: Store,
+    pub(super) tasks: Tasks,
+    pub(super) journal: Journal,
+}
+
+impl Shared {
+    fn new(options: &Options) -> Self {
+        let state = State {
+            api_key: options.api_key.clone(),
+            allowed: None,
+            several_allowed: true,
+            removed: HashSet::new(),
+            hosts: vec![HostState::Serving; options.hosts.max(1)],
+            script: Script::default(),
+            store: Store::default(),
+            tasks: Tasks::new(options.publish),
+            journal: Journal::new(options.detail.clone()),
+        };
+        Self {
+            app_id: options.app_id.clone(),
+            record_bytes_max: options.record_bytes_max,
+            operations: watch::Sender::new(0),
+            requests: watch::Sender::new(0),
+            state: Mutex::new(state),
+            concurrency: AtomicUsize::new(0),
+            concurrency_max: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a write as under way until the guard is dropped.
+    pub(super) fn under_way(&self) -> UnderWay<'_> {
+        let now = self.concurrency.fetch_add(1, Ordering::Relaxed) + 1;
+        self.concurrency_max.fetch_max(now, Ordering::Relaxed);
+        UnderWay(&self.concurrency)
+    }
+}
+
+pub(super) struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One host's socket.
+struct Host {
+    address: SocketAddr,
+    /// Bound and never listening: it keeps the port while the host refuses connections.
+    _reservation: TcpSocket,
+    listening: Mutex<Option<Listening>>,
+}
+
+struct Listening {
+    /// Closes the listener and every connection of it.
+    stop: DropGuard,
+    task: JoinHandle<()>,
+}
+
+impl Host {
+    fn reserve(port: Option<u16>) -> io::Result<Self> {
+        let reservation = bind((Ipv4Addr::LOCALHOST, port.unwrap_or(0)).into())?;
+        let address = reservation.local_addr()?;
+        Ok(Self { address, _reservation: reservation, listening: Mutex::new(None) })
+    }
+
+    fn listen(&self, shared: &Arc<Shared>, number: usize) -> io::Result<()> {
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        if listening.is_none() {
+            let listener = bind(self.address)?.listen(1024)?;
+            let stop = CancellationToken::new();
+            let task = tokio::spawn(accept(listener, Arc::clone(shared), number, stop.clone()));
+            *listening = Some(Listening { stop: stop.drop_guard(), task });
+        }
+        Ok(())
+    }
+
+    async fn refuse(&self) {
+        let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Listening { stop, task }) = listening {
+            drop(stop);
+            // Once the task has ended, its listener is closed.
+            let _ = task.await;
+        }
+    }
+}
+
+/// A socket that can share its address with another one of ours.
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, host: usize, stop: CancellationToken) {
+    loop {
+        select! {
+            // Closing comes first: a host that was switched off accepts nothing more.
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => {
+                // A connection that ended before it was accepted is the client's affair.
+                let Ok((stream, _)) = accepted else { continue };
+                tokio::spawn(serve(stream, Arc::clone(&shared), host, stop.child_token()));
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>, host: usize, cut: CancellationToken) {
+    // Without it answers would still be right, only later.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request| async {
+        Ok::<_, Infallible>(routes::answer(&shared, host, &cut, request).await)
+    });
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    select! {
+        // A cut connection sends nothing more.
+        biased;
+        () = cut.cancelled() => {}
+        // How a connection ends is the client's affair.
+        _ = connection => {}
+    }
+}
