@@ -16,3 +16,6 @@ pub use check::check;
 
 mod findings;
 pub use findings::{Finding, Findings};
+
+#[cfg(test)]
+mod tests;
