@@ -1,5 +1,7 @@
 //! The load generator against a real gRPC server of the contract.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex},

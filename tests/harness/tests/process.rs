@@ -1,5 +1,7 @@
 //! The agent's process, with a stand-in that serves the same contract.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use harness::{
