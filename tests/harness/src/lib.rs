@@ -4,7 +4,8 @@
 //! by what its destinations hold, as a user would judge it. Errors panic with all that is known, since a scenario has
 //! nobody to hand them to; what a benchmark must survive is returned.
 //!
-//! Read in the order in which a scenario uses it: [`process`], [`load`], [`ndjson`], [`history`]. [`contract`] is the
+//! Read in the order in which a scenario uses it: [`process`], [`load`], what destinations hold ([`ndjson`],
+//! [`algolia`], [`dead_letters`]), [`history`]. [`contract`] is the
 //! wire, [`server`] stands in for the agent in tests and baselines.
 
 pub mod contract;
@@ -15,6 +16,10 @@ pub mod usage;
 pub mod load;
 
 pub mod ndjson;
+
+pub mod algolia;
+
+pub mod dead_letters;
 
 pub mod history;
 

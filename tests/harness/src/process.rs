@@ -21,7 +21,11 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::{contract::SERVICE, usage::Usage};
+use crate::{
+    contract::SERVICE,
+    dead_letters::{self, Letter},
+    usage::Usage,
+};
 
 /// How long a start may take before it counts as failed.
 const START_DEADLINE: Duration = Duration::from_secs(30);
@@ -212,6 +216,20 @@ impl Agent {
             .unwrap_or_else(|error| panic!("usage of the agent: {error}\n{}", self.stderr_end()))
     }
 
+    /// Every dead letter of every destination, as the agent's own command exports them; it need not run.
+    ///
+    /// # Panics
+    /// If the command fails or prints something else.
+    #[must_use]
+    pub fn dead_letters(&self) -> Vec<Letter> {
+        let mut command = self.command(&["dead-letters", "export"]);
+        let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{command:?} ended with {}: {stderr}", output.status);
+        dead_letters::parse(&stdout).unwrap_or_else(|error| panic!("{command:?}: {error} in {stdout}"))
+    }
+
     /// Everything that it wrote to stderr, over all its runs.
     #[must_use]
     pub fn stderr(&self) -> String {
@@ -298,13 +316,8 @@ impl Agent {
     async fn start(&mut self) -> Result<(), ProcessError> {
         let stderr = fs::OpenOptions::new().create(true).append(true).open(self.directory().join("stderr"));
         let stderr = stderr.map_err(|source| io_error("open the file for stderr", source))?;
-        let mut command = Command::new(&self.setup.binary);
-        command.arg("run").arg("--config").arg(self.directory().join("config.toml"));
-        command.current_dir(self.directory()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
-        FOREIGN_VARIABLES.iter().for_each(|name| {
-            command.env_remove(name);
-        });
-        command.envs(self.setup.environment.iter().map(|(name, value)| (name, value)));
+        let mut command = self.command(&["run"]);
+        command.stdout(Stdio::null()).stderr(stderr);
         let start = Instant::now();
         let child = command.spawn();
         self.child =
@@ -312,6 +325,18 @@ impl Agent {
         self.serving(start).await?;
         self.served_after = start.elapsed();
         Ok(())
+    }
+
+    /// A command of the agent's binary on this agent's config.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.setup.binary);
+        command.args(arguments).arg("--config").arg(self.directory().join("config.toml"));
+        FOREIGN_VARIABLES.iter().for_each(|name| {
+            command.env_remove(name);
+        });
+        command.envs(self.setup.environment.iter().map(|(name, value)| (name, value)));
+        command.current_dir(self.directory()).stdin(Stdio::null());
+        command
     }
 
     async fn serving(&mut self, start: Instant) -> Result<(), ProcessError> {
