@@ -1,0 +1,112 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use clap::{Parser, ValueEnum};
+use harness::process::Setup;
+
+use crate::{backlog, baseline, child, deliver, ingest, table::Table};
+
+/// Benchmarks of the agent, on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    /// What to measure
+    #[arg(required_unless_present = "child")]
+    scenario: Option<Scenario>,
+
+    /// Print the figures as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// The agent's binary [default: sync-agent beside this binary]
+    #[arg(long, value_name = "PATH")]
+    agent: Option<PathBuf>,
+
+    /// How long each measurement lasts
+    #[arg(long, default_value_t = 8)]
+    seconds: u64,
+
+    #[arg(long, hide = true)]
+    child: Option<child::Role>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// Acknowledged after fdatasync, with the destination down; includes both baselines
+    Ingest,
+    /// From the producer to a file and a fake Algolia over HTTP
+    Deliver,
+    /// Memory and restart with 5 GB that wait for a destination
+    Backlog,
+    /// A gRPC server that decodes the same requests in full and keeps nothing
+    DecodeBaseline,
+    /// The same bytes appended to a plain file, with fdatasync
+    AppendBaseline,
+    /// Everything
+    All,
+}
+
+/// What every scenario needs to know.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    agent: PathBuf,
+    /// How long each measurement lasts.
+    pub(crate) window: Duration,
+}
+
+impl Bench {
+    /// An agent to be configured.
+    pub(crate) fn agent(&self) -> anyhow::Result<Setup> {
+        ensure!(
+            self.agent.is_file(),
+            "there is no agent at {:?}: build it with `cargo build --release`, or name one with --agent",
+            self.agent
+        );
+        Ok(Setup::new(&self.agent))
+    }
+}
+
+pub(crate) fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(role) = arguments.child {
+        return child::main(role);
+    }
+    let beside = std::env::current_exe().context("find this binary")?.with_file_name("sync-agent");
+    let bench = Bench {
+        agent: arguments.agent.unwrap_or(beside),
+        window: Duration::from_secs(arguments.seconds.max(1)),
+    };
+    let scenario = arguments.scenario.context("clap requires a scenario")?;
+    // One thread generates the load, so that it takes no more than one of two cores.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut table = Table::default();
+    runtime.block_on(measure(scenario, &bench, &mut table))?;
+    if arguments.json {
+        anstream::println!("{}", serde_json::to_string_pretty(table.figures())?);
+    } else {
+        anstream::print!("{table}");
+    }
+    Ok(())
+}
+
+async fn measure(scenario: Scenario, bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
+    let all = scenario == Scenario::All;
+    if all || scenario == Scenario::Ingest {
+        ingest::measure(bench, table).await?;
+    }
+    if all || scenario == Scenario::Deliver {
+        deliver::measure(bench, table).await?;
+    }
+    if all || scenario == Scenario::Backlog {
+        backlog::measure(bench, table).await?;
+    }
+    if scenario == Scenario::DecodeBaseline {
+        baseline::decode(bench, table).await?;
+    }
+    if scenario == Scenario::AppendBaseline {
+        baseline::append(bench, table)?;
+    }
+    Ok(())
+}

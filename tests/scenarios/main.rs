@@ -1,0 +1,16 @@
+//! What the agent guarantees, tried on the real binary: each file is one way for things to go wrong, each test says
+//! which guarantee it protects. `tests/README.md` has the table.
+//!
+//! Every agent runs in its own directory and on its own port, so scenarios run side by side.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+mod kill;
+
+mod outage;
+
+mod poison;
+
+mod shutdown;
