@@ -1,6 +1,43 @@
 //! The durable log: requests go in, are safe on disk when the append returns, and are read by every destination
 //! from its own cursor.
 //!
-//! [`interface`] is what the rest of the agent knows of a log; `FORMAT.md` shows the bytes of the embedded one.
+//! [`interface`] is what the rest of the agent knows of a log; [`EmbeddedLog`] is the one on this machine's disk, and
+//! `FORMAT.md` shows its bytes and the rules by which it recovers. Its parts, in the order in which a request meets
+//! them: `queue` and `writer` (one thread that appends), `segment` and `frame` (what it writes), `catalogue` (which
+//! segments are there and how far they are durable), `reader`, `destinations` and `cursor` (who still needs what).
+//! `directory` and `recovery` run when a log is opened; every file operation goes through `files`.
 
 pub mod interface;
+
+mod embedded;
+
+mod queue;
+mod writer;
+
+mod request_id;
+
+mod segment;
+
+mod frame;
+mod segment_footer;
+mod segment_header;
+
+mod catalogue;
+
+mod block;
+mod reader;
+
+mod cursor;
+mod destinations;
+
+mod directory;
+mod recovery;
+
+mod files;
+mod sections;
+mod small_file;
+
+#[cfg(test)]
+mod tests;
+
+pub use embedded::{EmbeddedLog, OpenReport, Settings};

@@ -1,0 +1,298 @@
+//! The embedded log: puts the parts together and implements [`Log`].
+//!
+//! Whatever touches the disk runs on the writer's thread or on tokio's blocking threads.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use plugin_api::identity::{LogId, Position, RequestId};
+use ring::rand::SystemRandom;
+use tokio::{sync::watch, task::spawn_blocking};
+
+use super::{
+    catalogue::{Catalogue, Durable},
+    destinations::Destinations,
+    directory::{self, Directory, at, halted},
+    frame::{self, FRAME_BYTES_MAX},
+    interface::{
+        Append, AppendError, Appended, From, Located, Log, LogError, LogStatus, Progress, ReadError, Reader,
+        Subscription,
+    },
+    queue::Queue,
+    reader::{EmbeddedReader, Readable, below_start},
+    recovery::{self, Recovered},
+    request_id::RequestIds,
+    segment_footer,
+    segment_header::HEADER_BYTES,
+    writer::{Writer, bytes_on_disk},
+};
+use crate::runtime::Clock;
+
+/// At least so many segments fit into the disk budget.
+const SEGMENTS_MIN: u64 = 4;
+
+/// The smallest segment, in bytes.
+const SEGMENT_BYTES_MIN: u64 = 16 << 10;
+
+/// Where a log lies and how much it may take.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The log's own directory; created if it is missing.
+    pub dir: PathBuf,
+    /// The most that segments take on disk, in bytes; at least 64 KiB.
+    pub disk_bytes_max: u64,
+    /// Size of a segment in bytes, made smaller where fewer than four would fit into the budget. A frame is at most
+    /// as large as a segment's content.
+    pub segment_bytes: u64,
+    /// The configured destinations: nothing is given back to the disk before each of them has subscribed.
+    pub destinations: Vec<String>,
+}
+
+impl Settings {
+    /// The usual size of a segment: 128 MiB.
+    pub const SEGMENT_BYTES: u64 = 128 << 20;
+}
+
+/// What opening a log found and did; for the agent's log and for status.
+#[derive(Clone, Debug)]
+pub struct OpenReport {
+    /// Which log it is.
+    pub log_id: LogId,
+    /// The directory was new.
+    pub created: bool,
+    /// Segments that were there.
+    pub segments: usize,
+    /// The oldest position.
+    pub start: Position,
+    /// The position after the last durable record.
+    pub end: Position,
+    /// Bytes of a torn write that were cut; nobody had an answer for them.
+    pub torn_bytes: u64,
+    /// Half-made files that a crash left and that were removed.
+    pub temporary_files: usize,
+    /// How far versions are ahead of the clock; more than a minute means that the clock was wrong.
+    pub versions_ahead: Duration,
+    /// What an operator must know.
+    pub alerts: Vec<String>,
+}
+
+/// The log on this machine's disk. Dropping it is as safe as kill -9; [`Log::close`] also waits for the writer.
+#[derive(Debug)]
+pub struct EmbeddedLog {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    directory: Arc<Directory>,
+    catalogue: Arc<Catalogue>,
+    destinations: Destinations,
+    queue: Arc<Queue>,
+    durable: watch::Receiver<Durable>,
+    ids: RequestIds,
+    readable: Arc<Readable>,
+    disk_bytes_max: u64,
+    frame_bytes_max: usize,
+}
+
+impl EmbeddedLog {
+    /// Opens the log in a directory, or creates it, and recovers what a crash left. Blocks the thread for as long as
+    /// it takes to read the newest segment.
+    ///
+    /// # Errors
+    /// If the operating system refuses, another agent holds the log, or somebody must look: see
+    /// [`LogError::Halted`].
+    pub fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<(Self, OpenReport), LogError> {
+        let Settings { dir, disk_bytes_max, segment_bytes, destinations } = settings;
+        let segment_bytes = segment_bytes.min(disk_bytes_max / SEGMENTS_MIN) / 4096 * 4096;
+        if segment_bytes < SEGMENT_BYTES_MIN {
+            let (found, least) = (segment_bytes, SEGMENT_BYTES_MIN);
+            let what = format!(
+                "segments of {found} bytes for a budget of {disk_bytes_max} bytes, the least is {least} for {}",
+                least * SEGMENTS_MIN
+            );
+            return Err(halted(&dir, what));
+        }
+        let random = SystemRandom::new();
+        let opened = directory::open(&dir, &random)?;
+        let directory = Arc::new(opened.directory);
+        let recovered = recovery::recover(&directory, segment_bytes)?;
+        let Recovered { segments, active, last, durable, torn_bytes, mut alerts } = recovered;
+        alerts.extend(opened.alerts);
+        let count = segments.len();
+        let segments = segments.into_iter().map(|(segment, bytes)| (segment, bytes_on_disk(bytes))).collect();
+        let catalogue = Arc::new(Catalogue::new(directory.clone(), segments));
+        let (durable_tx, durable_rx) = watch::channel(durable);
+        let (destinations, found) =
+            Destinations::open(directory.clone(), catalogue.clone(), durable_rx.clone(), destinations)?;
+        alerts.extend(found);
+        let report = OpenReport {
+            log_id: directory.log_id,
+            created: opened.created,
+            segments: count,
+            start: position(catalogue.start()),
+            end: position(durable.end),
+            torn_bytes,
+            temporary_files: opened.removed,
+            versions_ahead: Duration::from_micros(last.last_version.saturating_sub(clock.now().0)),
+            alerts,
+        };
+        let queue = Arc::new(Queue::new());
+        let shared = Shared {
+            readable: Arc::new(Readable { log_id: directory.log_id, catalogue: catalogue.clone() }),
+            ids: RequestIds::new(directory.log_id, &directory.key),
+            destinations,
+            queue: queue.clone(),
+            durable: durable_rx,
+            disk_bytes_max,
+            frame_bytes_max: frame_bytes_max(segment_bytes),
+            directory: directory.clone(),
+            catalogue: catalogue.clone(),
+        };
+        let writer = Writer {
+            ids: RequestIds::new(directory.log_id, &directory.key),
+            queue,
+            directory,
+            catalogue,
+            durable: durable_tx,
+            clock,
+            random,
+            disk_bytes_max,
+            segment_bytes,
+            active,
+            last,
+            group: Vec::new(),
+            waiting: Vec::new(),
+            no_space_until: None,
+        };
+        let writer = thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(at(&dir))?;
+        Ok((Self { shared: Arc::new(shared), writer: Mutex::new(Some(writer)) }, report))
+    }
+}
+
+#[async_trait]
+impl Log for EmbeddedLog {
+    fn id(&self) -> LogId {
+        self.shared.directory.log_id
+    }
+
+    /// # Panics
+    /// If the request holds no record.
+    async fn append(&self, request: Append) -> Result<Appended, AppendError> {
+        assert!(request.records > 0, "a request holds at least one record");
+        let (bytes, limit) = (frame::size_of(&request), self.shared.frame_bytes_max);
+        if bytes > limit {
+            return Err(AppendError::TooLarge { bytes, limit });
+        }
+        self.shared.alive()?;
+        let answer = self.shared.queue.put(request).await?;
+        match answer.await {
+            Ok(answer) => answer,
+            // The writer is gone without an answer: it was closed, or it panicked.
+            Err(_) => Err(self.shared.alive().err().unwrap_or(AppendError::Closed)),
+        }
+    }
+
+    async fn read_from(&self, from: Position) -> Result<Box<dyn Reader>, ReadError> {
+        Ok(Box::new(self.shared.reader(from.offset)?))
+    }
+
+    async fn subscribe(&self, destination: &str, from: From) -> Result<Subscription, LogError> {
+        let (shared, destination) = (self.shared.clone(), destination.to_owned());
+        on_blocking_thread(move || shared.destinations.subscribe(&destination, from)).await
+    }
+
+    async fn commit(&self, destination: &str, progress: &Progress) -> Result<(), LogError> {
+        let (shared, destination, progress) = (self.shared.clone(), destination.to_owned(), progress.clone());
+        on_blocking_thread(move || shared.destinations.commit(&destination, &progress)).await
+    }
+
+    async fn locate(&self, request_id: RequestId) -> Result<Located, ReadError> {
+        let Some(offset) = self.shared.ids.offset_of(request_id) else {
+            return Ok(Located::NotFound);
+        };
+        if offset >= self.shared.durable.borrow().end {
+            return Ok(Located::NotFound);
+        }
+        let frames = match self.shared.reader(offset) {
+            Ok(mut reader) => reader.next().await,
+            Err(error) => Err(error),
+        };
+        match frames {
+            Ok(frames) if frames.first().is_some_and(|frame| frame.request_id == request_id) => {
+                Ok(Located::Found(position(offset)))
+            }
+            Ok(_) => Ok(Located::NotFound),
+            Err(ReadError::BelowStart { .. }) => Ok(Located::Expired),
+            Err(error @ (ReadError::Rotten { .. } | ReadError::Io { .. } | ReadError::Closed)) => Err(error),
+        }
+    }
+
+    fn status(&self) -> LogStatus {
+        let Shared { catalogue, durable, disk_bytes_max, .. } = &*self.shared;
+        LogStatus {
+            start: position(catalogue.start()),
+            end: position(durable.borrow().end),
+            disk_bytes: catalogue.bytes(),
+            disk_bytes_max: *disk_bytes_max,
+        }
+    }
+
+    async fn close(&self) {
+        self.shared.queue.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            // A panic of the writer has poisoned the log, and is reported there.
+            let _ = spawn_blocking(move || writer.join()).await;
+        }
+    }
+}
+
+impl Drop for EmbeddedLog {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+    }
+}
+
+impl Shared {
+    fn alive(&self) -> Result<(), AppendError> {
+        match self.directory.poisoned() {
+            Some(cause) => Err(AppendError::Poisoned { cause: cause.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
+    fn reader(&self, from: u64) -> Result<EmbeddedReader, ReadError> {
+        let start = self.catalogue.start();
+        if from < start {
+            return Err(below_start(from, start));
+        }
+        Ok(EmbeddedReader::new(self.readable.clone(), self.durable.clone(), from))
+    }
+}
+
+/// What a frame may take so that it fits into an empty segment.
+fn frame_bytes_max(segment_bytes: u64) -> usize {
+    let around = HEADER_BYTES + segment_footer::size_with(1);
+    usize::try_from(segment_bytes).map_or(FRAME_BYTES_MAX, |bytes| FRAME_BYTES_MAX.min(bytes - around))
+}
+
+fn position(offset: u64) -> Position {
+    Position { partition: 0, offset }
+}
+
+async fn on_blocking_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+) -> Result<T, LogError> {
+    // Only a runtime that is shutting down does not run it.
+    spawn_blocking(work).await.unwrap_or(Err(LogError::Closed))
+}

@@ -1,0 +1,113 @@
+//! Requests on their way to the writer: bounded in bytes, taken all at once.
+//!
+//! One lock and at most one wake-up a request; while the writer is busy nobody wakes it.
+
+use std::{
+    mem,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::{
+    frame,
+    interface::{Append, AppendError, Appended},
+};
+
+/// Bytes that wait at most, beside a single request that is larger; the writer takes as much into one write group.
+pub(super) const QUEUE_BYTES_MAX: usize = 8 << 20;
+
+/// What a waiting request costs besides its frame.
+const OVERHEAD_BYTES: usize = 256;
+
+/// A request and whom to answer.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) request: Append,
+    pub(super) answer: oneshot::Sender<Result<Appended, AppendError>>,
+}
+
+/// Many put, one takes.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    arrived: Condvar,
+    room: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<Pending>,
+    /// Permits to give back once the waiting ones are taken.
+    permits: usize,
+    closed: bool,
+    taker_sleeps: bool,
+}
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            arrived: Condvar::new(),
+            room: Semaphore::new(QUEUE_BYTES_MAX),
+        }
+    }
+
+    /// Waits for room and puts a request in; returns whence its answer comes.
+    pub(super) async fn put(
+        &self,
+        request: Append,
+    ) -> Result<oneshot::Receiver<Result<Appended, AppendError>>, AppendError> {
+        let cost = (frame::size_of(&request) + OVERHEAD_BYTES).min(QUEUE_BYTES_MAX);
+        let permits = u32::try_from(cost).expect("bounded by QUEUE_BYTES_MAX");
+        let room = self.room.acquire_many(permits).await.map_err(|_| AppendError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        let mut state = self.state();
+        if state.closed {
+            return Err(AppendError::Closed);
+        }
+        state.waiting.push(Pending { request, answer });
+        state.permits += cost;
+        room.forget();
+        let wake = mem::take(&mut state.taker_sleeps);
+        drop(state);
+        if wake {
+            self.arrived.notify_one();
+        }
+        Ok(answered)
+    }
+
+    /// Waits for requests and moves all of them to `taken`, which is empty; `false` once the queue is closed and
+    /// empty.
+    pub(super) fn take(&self, taken: &mut Vec<Pending>) -> bool {
+        let mut state = self.state();
+        while state.waiting.is_empty() {
+            if state.closed {
+                return false;
+            }
+            state.taker_sleeps = true;
+            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        mem::swap(&mut state.waiting, taken);
+        let permits = mem::take(&mut state.permits);
+        drop(state);
+        self.room.add_permits(permits);
+        true
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.state().waiting.is_empty()
+    }
+
+    /// Takes no more; what waits can still be taken.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.room.close();
+        self.arrived.notify_one();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

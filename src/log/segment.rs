@@ -1,0 +1,219 @@
+//! A segment's file: created whole and durable before it has its name (rule 3), written by one writer, sealed with a
+//! footer.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use super::{
+    block::Place,
+    files,
+    segment_footer::{self, Footer, IndexEntry, Summary, TRAILER_BYTES},
+    segment_header::{self, HEADER_BYTES, Header, Previous},
+    sections::FormatError,
+};
+
+/// Bytes between two entries of the index, at least.
+const INDEX_STEP: u64 = 1 << 20;
+
+/// A segment that readers may use.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) path: PathBuf,
+    /// The offset of its first record.
+    pub(super) base: u64,
+    pub(super) nonce: u64,
+    /// The offset after its last record, once it is sealed.
+    end: OnceLock<u64>,
+    /// Where frames lie, while it is not sealed; then the footer has it.
+    index: Mutex<Vec<IndexEntry>>,
+}
+
+/// The segment that the writer appends to.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) segment: Arc<Segment>,
+    pub(super) file: File,
+    /// The byte after the last frame that was written.
+    pub(super) at: u64,
+    /// Bytes reserved for the file: frames and footer end before.
+    pub(super) limit: u64,
+    summary: Summary,
+    indexed: usize,
+}
+
+/// A new segment's file, still without header and name; removed unless it is installed.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    file: File,
+    temporary: PathBuf,
+    path: PathBuf,
+    bytes: u64,
+    installed: bool,
+}
+
+/// A frame, as much as counts and index need.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) offset: u64,
+    pub(super) version: u64,
+    pub(super) time: u64,
+    pub(super) records: u32,
+}
+
+/// The name of the segment whose first record has the offset `base`.
+pub(super) fn path_of(directory: &Path, base: u64) -> PathBuf {
+    directory.join(format!("{base:020}.seg"))
+}
+
+/// The offset in a segment's file name; `None` for other files.
+pub(super) fn base_of(name: &Path) -> Option<u64> {
+    let digits = name.to_str()?.strip_suffix(".seg")?;
+    let is_base = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_base { digits.parse().ok() } else { None }
+}
+
+/// Reserves space for a segment under a temporary name.
+pub(super) fn prepare(directory: &Path, base: u64, bytes: u64) -> io::Result<Prepared> {
+    let path = path_of(directory, base);
+    let temporary = files::temporary(&path);
+    let file = files::create(&temporary)?;
+    let prepared = Prepared { file, temporary, path, bytes, installed: false };
+    files::allocate(&prepared.file, bytes)?;
+    Ok(prepared)
+}
+
+impl Prepared {
+    /// Writes the header and gives the file its name, each made durable before the next step. The segment before it
+    /// must be sealed and durable.
+    pub(super) fn install(mut self, directory: &Path, header: &Header) -> io::Result<Active> {
+        files::write_at(&self.file, &segment_header::encode(header), 0)?;
+        files::sync_all(&self.file)?;
+        files::rename(&self.temporary, &self.path)?;
+        self.installed = true;
+        files::sync_directory(directory)?;
+        let segment = Arc::new(Segment::new(self.path.clone(), header));
+        let file = self.file.try_clone()?;
+        Ok(Active::new(segment, file, self.bytes, header.previous.last_version))
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if !self.installed {
+            // Opening the log removes it if this fails.
+            let _ = files::remove(&self.temporary);
+        }
+    }
+}
+
+impl Segment {
+    /// The segment with this header, not sealed.
+    pub(super) fn new(path: PathBuf, header: &Header) -> Self {
+        Self { path, base: header.base, nonce: header.nonce, end: OnceLock::new(), index: Mutex::default() }
+    }
+
+    /// The offset after its last record; `None` while it is written to.
+    pub(super) fn end(&self) -> Option<u64> {
+        self.end.get().copied()
+    }
+
+    /// It ends at `end` for good.
+    pub(super) fn seal(&self, end: u64) {
+        self.end.get_or_init(|| end);
+    }
+
+    /// The last indexed frame that begins at or before `offset`.
+    pub(super) fn seek(&self, file: &File, offset: u64) -> io::Result<Place> {
+        let index = if self.end().is_some() {
+            // A rotten footer costs time only: the frames say the same.
+            read_footer(file, self.nonce)?.map(|footer| footer.index).unwrap_or_default()
+        } else {
+            self.index.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        let before = index.partition_point(|entry| entry.offset <= offset);
+        let entry = before.checked_sub(1).map(|last| index[last]);
+        let first = Place { at: HEADER_BYTES as u64, offset: self.base };
+        Ok(entry.map_or(first, |entry| Place { at: entry.at, offset: entry.offset }))
+    }
+}
+
+impl Active {
+    /// A segment without frames yet; `last_version` is that of the segment before it.
+    pub(super) fn new(segment: Arc<Segment>, file: File, limit: u64, last_version: u64) -> Self {
+        let summary = Summary { end: segment.base, last_version, ..Summary::default() };
+        Self { segment, file, at: HEADER_BYTES as u64, limit, summary, indexed: 0 }
+    }
+
+    /// Whether a frame of `size` bytes, after `pending` bytes that are not written yet, leaves room for the footer.
+    pub(super) fn has_room(&self, pending: usize, size: usize) -> bool {
+        let footer = segment_footer::size_with(self.indexed + 1);
+        self.at + (pending + size + footer) as u64 <= self.limit
+    }
+
+    /// Counts and indexes a frame at byte `at`, whose write group begins at `group_at`. A frame that is not durable
+    /// yet may be indexed: readers look for durable offsets only.
+    pub(super) fn note(&mut self, at: u64, group_at: u64, entry: Entry) {
+        let Entry { offset, version, time, records } = entry;
+        let summary = &mut self.summary;
+        if summary.frames == 0 {
+            (summary.first_version, summary.first_time) = (version, time);
+        }
+        summary.frames += 1;
+        summary.end = offset + u64::from(records);
+        summary.last_version = version + u64::from(records) - 1;
+        summary.last_time = time;
+        summary.last_group_at = group_at;
+        let mut index = self.segment.index.lock().unwrap_or_else(PoisonError::into_inner);
+        if index.last().is_none_or(|last| at >= last.at + INDEX_STEP) {
+            index.push(IndexEntry { offset, version, time, at });
+            self.indexed += 1;
+        }
+    }
+
+    /// Whether nothing was written yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.summary.frames == 0
+    }
+
+    /// Where the last write group begins.
+    pub(super) fn last_group_at(&self) -> u64 {
+        if self.is_empty() { self.at } else { self.summary.last_group_at }
+    }
+
+    /// What the next segment's header says of this one.
+    pub(super) fn as_previous(&self) -> Previous {
+        let Summary { end, last_version, .. } = self.summary;
+        Previous { end, last_version, nonce: self.segment.nonce }
+    }
+
+    /// Ends the segment for good: footer, cut to its size, fsync. Returns the file's size.
+    pub(super) fn seal(self) -> io::Result<u64> {
+        let mut index = self.segment.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let footer = segment_footer::encode(self.segment.nonce, self.at, &self.summary, &index);
+        let size = self.at + footer.len() as u64;
+        files::write_at(&self.file, &footer, self.at)?;
+        files::truncate(&self.file, size)?;
+        files::sync_all(&self.file)?;
+        self.segment.seal(self.summary.end);
+        *index = Vec::new();
+        Ok(size)
+    }
+}
+
+/// Reads a sealed segment's footer; the inner error says why there is no sound one.
+pub(super) fn read_footer(file: &File, nonce: u64) -> io::Result<Result<Footer, FormatError>> {
+    let size = files::size(file)?;
+    let trailer_at = size.saturating_sub(TRAILER_BYTES as u64);
+    let trailer = files::read_at(file, trailer_at, TRAILER_BYTES)?;
+    match segment_footer::decode_trailer(&trailer, size) {
+        Ok(trailer) => {
+            let bytes = files::read_at(file, trailer.at, trailer.length + TRAILER_BYTES)?;
+            Ok(segment_footer::decode(nonce, &bytes))
+        }
+        Err(error) => Ok(Err(error)),
+    }
+}
