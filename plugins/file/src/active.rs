@@ -2,7 +2,7 @@
 //!
 //! Invariant: the first `synced` bytes are on disk and are whole lines. `uncertain` is set before anything is
 //! written beyond them and reset once that is on disk, so that an error, a panic or a failed fsync (after which the
-//! page cache may hold what the disk does not) leaves it set, and the next append first cuts the file back.
+//! page cache may hold what the disk does not) leaves it set, and the next write first cuts the file back.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -24,6 +24,8 @@ pub(crate) struct Active {
     handle: Option<File>,
     inode: Inode,
     synced: u64,
+    /// Bytes written beyond them by the batch under way.
+    written: u64,
     uncertain: bool,
     created: SystemTime,
     /// When it was last used, by the journal's count.
@@ -40,7 +42,7 @@ impl Active {
         let created =
             metadata.created().or_else(|_| metadata.modified()).unwrap_or_else(|_| SystemTime::now());
         let inode = Inode::of(&metadata);
-        Ok(Self { path, handle: Some(file), inode, synced, uncertain: false, created, used: 0 })
+        Ok(Self { path, handle: Some(file), inode, synced, written: 0, uncertain: false, created, used: 0 })
     }
 
     /// Makes it ready for an append. Returns false if somebody moved, removed or changed the file, so that it must
@@ -69,17 +71,39 @@ impl Active {
         Ok(true)
     }
 
-    /// Appends whole lines; they are on disk when this returns.
-    pub(crate) fn append(&mut self, lines: &[u8]) -> Result<(), JournalError> {
+    /// Writes whole lines at the end; they are on disk only after [`Active::sync`].
+    pub(crate) fn write(&mut self, lines: &[u8]) -> Result<(), JournalError> {
         self.uncertain = true;
-        let Some(file) = &mut self.handle else {
-            return Err(JournalError::io("append to", &self.path)(io::ErrorKind::NotConnected.into()));
-        };
-        file.write_all(lines).map_err(JournalError::io("append to", &self.path))?;
-        file.sync_data().map_err(JournalError::io("sync", &self.path))?;
-        self.synced += lines.len() as u64;
-        self.uncertain = false;
+        let written = self.handle()?.write_all(lines);
+        written.map_err(JournalError::io("append to", &self.path))?;
+        self.written += lines.len() as u64;
         Ok(())
+    }
+
+    /// Brings what was written to the disk.
+    pub(crate) fn sync(&mut self) -> Result<(), JournalError> {
+        if self.written > 0 {
+            let synced = self.handle()?.sync_data();
+            synced.map_err(JournalError::io("sync", &self.path))?;
+            self.synced += self.written;
+            self.written = 0;
+            self.uncertain = false;
+        }
+        Ok(())
+    }
+
+    /// Takes what an earlier batch left unsynced for not written, and the descriptor that failed for lost: a second
+    /// fsync could succeed without the data.
+    pub(crate) fn distrust(&mut self) {
+        if self.uncertain {
+            self.handle = None;
+            self.written = 0;
+        }
+    }
+
+    fn handle(&mut self) -> Result<&mut File, JournalError> {
+        let closed = || JournalError::io("append to", &self.path)(io::ErrorKind::NotConnected.into());
+        self.handle.as_mut().ok_or_else(closed)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -100,9 +124,11 @@ impl Active {
         self.handle.is_some()
     }
 
-    /// Gives the file descriptor back.
-    pub(crate) fn close(&mut self) {
+    /// Syncs and gives the file descriptor back.
+    pub(crate) fn close(&mut self) -> Result<(), JournalError> {
+        self.sync()?;
         self.handle = None;
+        Ok(())
     }
 }
 
@@ -153,6 +179,13 @@ fn end_of_lines(file: &File, start: u64, end: u64) -> io::Result<Option<u64>> {
 mod tests {
     use super::*;
 
+    fn append(active: &mut Active, lines: &[u8]) -> Result<(), JournalError> {
+        active.distrust();
+        assert!(active.resume()?);
+        active.write(lines)?;
+        active.sync()
+    }
+
     /// After a failed write or fsync nothing beyond the last sync is trusted, whole lines included: they may be in
     /// the page cache and not on the disk, and the same batch comes again.
     #[test]
@@ -160,27 +193,25 @@ mod tests {
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("a.ndjson");
         let mut active = Active::open(path.clone()).unwrap();
-        active.append(b"{\"n\":1}\n").unwrap();
-        active.uncertain = true;
-        fs::write(&path, b"{\"n\":1}\n{\"n\":2}\n{\"n\"").unwrap();
+        append(&mut active, b"{\"n\":1}\n").unwrap();
+        active.write(b"{\"n\":2}\n{\"n\"").unwrap();
 
-        assert!(active.resume().unwrap());
-        active.append(b"{\"n\":2}\n").unwrap();
+        append(&mut active, b"{\"n\":2}\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"{\"n\":1}\n{\"n\":2}\n");
+        assert_eq!(active.bytes(), 16);
     }
 
-    /// The failure itself: a write to a file that cannot be written leaves it uncertain.
+    /// The failure itself: a descriptor that cannot be written is not used again.
     #[test]
-    fn a_failed_append_leaves_the_file_uncertain() {
+    fn a_failed_write_leaves_the_file_uncertain() {
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("a.ndjson");
         let mut active = Active::open(path.clone()).unwrap();
-        active.append(b"{}\n").unwrap();
+        append(&mut active, b"{}\n").unwrap();
         active.handle = Some(File::open(&path).unwrap());
-        assert!(active.append(b"{}\n").is_err());
+        assert!(append(&mut active, b"{}\n").is_err());
         assert!(active.uncertain);
-        assert!(active.resume().unwrap());
-        active.append(b"{}\n").unwrap();
+        append(&mut active, b"{}\n").unwrap();
         assert_eq!(active.bytes(), 6);
     }
 }

@@ -48,15 +48,18 @@ impl Journal {
     /// the same operations must come again.
     pub(crate) fn append(&mut self, operations: &[Operation], now: SystemTime) -> Result<(), JournalError> {
         self.enter_directory()?;
+        self.active.values_mut().for_each(Active::distrust);
         for (index, operations) in by_index(operations) {
             self.buffer.clear();
             for operation in operations {
                 self.encoder.line(&mut self.buffer, operation);
             }
             self.rotate_if_due(index, now)?;
-            self.append_to(index)?;
+            self.write_to(index)?;
         }
         self.buffer.shrink_to(BUFFER_BYTES_MAX);
+        // Only now, so that the file system commits the changes of all files together.
+        self.active.values_mut().try_for_each(Active::sync)?;
         self.sync_directory()
     }
 
@@ -103,17 +106,17 @@ impl Journal {
         self.sync_directory()
     }
 
-    fn append_to(&mut self, index: &Arc<str>) -> Result<(), JournalError> {
+    fn write_to(&mut self, index: &Arc<str>) -> Result<(), JournalError> {
         let lines = std::mem::take(&mut self.buffer);
-        let appended = self.ready(index).and_then(|active| active.append(&lines));
+        let written = self.ready(index).and_then(|active| active.write(&lines));
         self.buffer = lines;
-        appended
+        written
     }
 
     /// The index's file, open and free of anything unconfirmed.
     fn ready(&mut self, index: &Arc<str>) -> Result<&mut Active, JournalError> {
         if !self.active.get(index).is_some_and(Active::is_open) {
-            self.close_least_used();
+            self.close_least_used()?;
         }
         let known = match self.active.get_mut(index) {
             Some(active) => active.resume()?,
@@ -131,12 +134,13 @@ impl Journal {
     }
 
     /// Makes room for one more open file.
-    fn close_least_used(&mut self) {
+    fn close_least_used(&mut self) -> Result<(), JournalError> {
         let open = self.active.values().filter(|active| active.is_open()).count();
         if open >= self.settings.open_files_max.max(1) {
             let open = self.active.values_mut().filter(|active| active.is_open());
-            open.min_by_key(|active| active.used).into_iter().for_each(Active::close);
+            open.min_by_key(|active| active.used).map_or(Ok(()), Active::close)?;
         }
+        Ok(())
     }
 
     /// A name that no file has. Nobody else makes files here: the directory is locked.

@@ -229,6 +229,25 @@ async fn a_full_disk_is_unavailable_and_heals() {
     assert_eq!(offsets(&path, "a"), [0, 1]);
 }
 
+/// One index of a batch fails, another's lines were written already: they count as not written, also when batches of
+/// other indexes succeed in between, and are cut before the batch comes again (G3).
+#[tokio::test]
+async fn a_failed_batch_leaves_nothing_that_counts() {
+    let dir = TempDir::new().unwrap();
+    let file = File::new(Settings::new(dir.path()));
+    file.write(&batch("a", 0..1)).await.unwrap();
+    symlink("/dev/full", dir.path().join("b.ndjson")).unwrap();
+    let mixed: Batch = [operation("a", 1), operation("b", 2)].into_iter().collect();
+
+    assert!(file.write(&mixed).await.is_err());
+    file.write(&batch("c", 3..4)).await.unwrap();
+    fs::remove_file(dir.path().join("b.ndjson")).unwrap();
+    file.write(&mixed).await.unwrap();
+
+    assert_eq!(offsets(&dir.path().join("a.ndjson"), "a"), [0, 1]);
+    assert_eq!(offsets(&dir.path().join("b.ndjson"), "b"), [2]);
+}
+
 /// The directory cannot be made: probes and writes say so, and go through once it can.
 #[tokio::test]
 async fn probes_until_the_directory_can_be_made() {
