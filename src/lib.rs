@@ -15,7 +15,8 @@
 //! | [`feed`] | reads the log for one destination | record, log, router |
 //! | [`delivery`] | lanes: order, batches, retries, breaker, cursors | feed, log, router, dead_letter, runtime |
 //! | [`dead_letter`] | what a destination did not take | record, runtime |
-//! | `agent` | builds, wires and spawns all of them; names the plugins | everything |
+//! | [`telemetry`] | how the agent tells what it does | nothing of the agent |
+//! | [`agent`] | builds, wires and spawns all of them; names the plugins | everything |
 //! | [`cli`] | the commands | everything |
 
 pub mod contract;
@@ -36,6 +37,8 @@ pub mod delivery;
 
 pub mod dead_letter;
 
-// pub mod agent;
+pub mod telemetry;
+
+pub mod agent;
 
 pub mod cli;

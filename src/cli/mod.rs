@@ -1,4 +1,8 @@
-//! The commands.
+//! The commands: what they take, what they print and how they exit.
+
+mod command;
+
+pub mod run;
 
 pub mod check;
 mod plan;
@@ -8,3 +12,5 @@ pub mod send;
 pub mod dead_letters;
 
 pub mod output;
+
+pub use command::{Arguments, execute};

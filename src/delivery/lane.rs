@@ -50,6 +50,18 @@ pub struct LaneSettings {
     pub attempts_max: u32,
 }
 
+/// What a lane is connected to.
+pub struct Wiring {
+    /// Where it delivers to.
+    pub destination: Arc<dyn Destination>,
+    /// Where it reads from and keeps its cursor.
+    pub log: Arc<dyn Log>,
+    /// Which indexes it delivers.
+    pub router: Arc<Router>,
+    /// Where it leaves what the destination does not take.
+    pub letters: Letters,
+}
+
 /// See the module's text.
 struct Lane {
     settings: LaneSettings,
@@ -93,18 +105,15 @@ const AHEAD_BYTES_MAX: usize = 64 << 20;
 /// Starts a lane that goes on where `progress` says, as a task; what it publishes tells how it is doing.
 pub fn start(
     settings: LaneSettings,
-    destination: Arc<dyn Destination>,
-    log: Arc<dyn Log>,
-    router: Arc<Router>,
-    letters: Letters,
+    wiring: Wiring,
     progress: &Progress,
     stop: &Stop,
     tasks: &Tasks,
 ) -> watch::Receiver<Snapshot> {
     let name = settings.name.clone();
-    let feed = Feed::new(log.clone(), progress.next, router, name.clone());
+    let feed = Feed::new(wiring.log.clone(), progress.next, wiring.router.clone(), name.clone());
     let intake = intake::start(feed, &name, stop.clone(), tasks);
-    let (lane, watched) = Lane::new(settings, destination, log, letters, intake, progress);
+    let (lane, watched) = Lane::new(settings, wiring, intake, progress);
     tasks.spawn(TaskKind::Lane, &name, lane.run(stop.clone()));
     watched
 }
@@ -113,12 +122,11 @@ impl Lane {
     /// A lane that goes on where `progress` says. Nothing happens before [`Lane::run`].
     fn new(
         settings: LaneSettings,
-        destination: Arc<dyn Destination>,
-        log: Arc<dyn Log>,
-        letters: Letters,
+        wiring: Wiring,
         intake: mpsc::Receiver<Intake>,
         progress: &Progress,
     ) -> (Self, watch::Receiver<Snapshot>) {
+        let Wiring { destination, log, letters, router: _ } = wiring;
         let capabilities = destination.capabilities();
         let bounds = BatchBounds {
             operations_max: settings.operations_max.min(capabilities.operations_max),

@@ -24,7 +24,7 @@ mod status;
 
 pub use backoff::Backoff;
 pub use breaker::BreakerState;
-pub use lane::{LaneSettings, start};
+pub use lane::{LaneSettings, Wiring, start};
 pub use letters::Letters;
 pub use status::{LaneState, Snapshot};
 

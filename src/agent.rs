@@ -1,0 +1,267 @@
+//! The composition root: builds every part from a checked config, wires them and spawns them. The only place that
+//! names the plugins.
+//!
+//! A stop goes the data's way: intake first, then delivery, then the log.
+
+use std::{fs, io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, time::Duration};
+
+use plugin_algolia::Algolia;
+use plugin_api::{destination::Destination, identity::Position};
+use plugin_file::File;
+use plugin_http::{endpoint::Endpoint, secret::Secret};
+use thiserror::Error;
+use tokio::{sync::watch, time::timeout};
+
+use crate::{
+    config::{self, AlgoliaSettings, Config, Kind, NonIdempotent},
+    dead_letter::{Store, StoreError, store_path},
+    delivery::{self, Backoff, LaneSettings, Letters, Snapshot},
+    ingress::{BindError, Indexes, Server},
+    log::{
+        EmbeddedLog, OpenReport, Settings as LogSettings,
+        interface::{From as StartAt, Log, LogError, LogStatus},
+    },
+    router::Router,
+    runtime::{Shutdown, SystemClock, TaskKind, Tasks},
+};
+
+/// A running agent.
+pub struct Agent {
+    address: SocketAddr,
+    log: Arc<dyn Log>,
+    stores: Vec<Arc<Store>>,
+    lanes: Vec<watch::Receiver<Snapshot>>,
+    shutdown: Shutdown,
+    intake: Tasks,
+    delivery: Tasks,
+}
+
+/// Why the agent did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The data directory could not be made.
+    #[error("data directory {path}: {source}")]
+    Data {
+        /// From `data.dir`.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The log could not be opened.
+    #[error("log: {0}")]
+    Log(#[from] LogError),
+    /// A destination's dead letters could not be opened.
+    #[error("dead letters: {0}")]
+    DeadLetters(#[from] StoreError),
+    /// Acknowledged records are gone.
+    #[error(
+        "destination {destination} has a dead letter at {letter}, beyond the log's end {end}: acknowledged records are \
+         gone, so this data directory was restored or mixed; bring back the log that belongs to it"
+    )]
+    LogBehindLetters {
+        /// Whose letters.
+        destination: Arc<str>,
+        /// The newest of them.
+        letter: Position,
+        /// Where the log ends.
+        end: Position,
+    },
+    /// A destination could not be built from its settings.
+    #[error("destination {destination}: {reason}")]
+    Destination {
+        /// Its name.
+        destination: Arc<str>,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The port could not be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// How much of the agent came to an end in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Everything.
+    Whole,
+    /// Requests to destinations were given up; they are sent again after the next start.
+    DeliveryGivenUp,
+}
+
+impl Agent {
+    /// Opens the data directory, starts a lane for every destination and serves producers.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing runs then.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let clock = Arc::new(SystemClock);
+        let dir = config.data.dir.clone();
+        let data_error = |source| StartError::Data { path: dir.clone(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data.dir).map_err(data_error)?;
+        let destinations = config
+            .destinations
+            .iter()
+            .map(|destination| Ok((destination, build(destination, config)?)))
+            .collect::<Result<Vec<_>, StartError>>()?;
+        let log = open_log(config, clock.clone()).await?;
+        let (shutdown, intake, lanes_tasks) = (Shutdown::default(), Tasks::default(), Tasks::default());
+        let indexes = Indexes::new([], config.limits.indexes_max);
+        let server =
+            Server::bind(config.listen.grpc, config.limits.clone(), indexes, log.clone(), shutdown.intake())?;
+
+        let router = Arc::new(Router::new(config));
+        let (mut stores, mut lanes) = (Vec::new(), Vec::new());
+        for (settings, destination) in destinations {
+            let store = Arc::new(open_store(config, &settings.name, &*log).await?);
+            stores.push(store.clone());
+            let subscription = log.subscribe(&settings.name, StartAt::default()).await?;
+            if let Some(alert) = subscription.alert {
+                tracing::error!(destination = %settings.name, alert, "cursor needs attention");
+            }
+            let wiring = delivery::Wiring {
+                destination,
+                log: log.clone(),
+                router: router.clone(),
+                letters: Letters::new(store, clock.clone()),
+            };
+            let stop = shutdown.delivery();
+            lanes.push(delivery::start(lane_settings(settings), wiring, &subscription.progress, &stop, &lanes_tasks));
+        }
+        let address = server.local_address();
+        intake.spawn(TaskKind::Ingress, "ingress", server.serve());
+        tracing::info!(%address, destinations = lanes.len(), "listening");
+        Ok(Self { address, log, stores, lanes, shutdown, intake, delivery: lanes_tasks })
+    }
+
+    /// Where it listens for producers.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where its log stands.
+    #[must_use]
+    pub fn log_status(&self) -> LogStatus {
+        self.log.status()
+    }
+
+    /// How each destination is doing, by name ascending.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<Snapshot> {
+        self.lanes.iter().map(|lane| lane.borrow().clone()).collect()
+    }
+
+    /// Returns when a task has panicked: the agent must be stopped.
+    pub async fn panicked(&self) {
+        tokio::select! {
+            // In any order: either is the end.
+            biased;
+            () = self.intake.panicked() => {}
+            () = self.delivery.panicked() => {}
+        }
+    }
+
+    /// Stops taking requests, answers those it has, lets the requests to destinations end within `grace`, persists the
+    /// cursors and closes the log.
+    pub async fn stop(self, grace: Duration) -> Stopped {
+        self.shutdown.stop_intake();
+        // Appends end by themselves: nothing in the log waits for anything but the disk.
+        self.intake.join().await;
+        self.shutdown.stop_delivery();
+        let stopped = match timeout(grace, self.delivery.join()).await {
+            Ok(()) => Stopped::Whole,
+            Err(_) => Stopped::DeliveryGivenUp,
+        };
+        self.log.close().await;
+        for store in self.stores.into_iter().filter_map(Arc::into_inner) {
+            if let Err(error) = store.close().await {
+                tracing::warn!(%error, "dead letters could not be closed");
+            }
+        }
+        stopped
+    }
+}
+
+async fn open_log(config: &Config, clock: Arc<SystemClock>) -> Result<Arc<dyn Log>, StartError> {
+    let settings = LogSettings {
+        dir: config.data.dir.join("logs").join("default"),
+        disk_bytes_max: config.data.disk_bytes_max,
+        segment_bytes: LogSettings::SEGMENT_BYTES,
+        destinations: config.destinations.iter().map(|destination| destination.name.to_string()).collect(),
+    };
+    let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(settings, clock)).await;
+    let (log, report) = opened.unwrap_or(Err(LogError::Closed))?;
+    tell(&report);
+    Ok(Arc::new(log))
+}
+
+fn tell(report: &OpenReport) {
+    tracing::info!(
+        log_id = %report.log_id, start = %report.start, end = %report.end, segments = report.segments,
+        torn_bytes = report.torn_bytes, "log opened",
+    );
+    if report.versions_ahead > Duration::from_secs(60) {
+        let seconds = report.versions_ahead.as_secs();
+        tracing::error!(seconds, "versions run ahead of the clock: it is wrong now, or was when records were accepted");
+    }
+    for alert in &report.alerts {
+        tracing::error!(alert, "log needs attention");
+    }
+}
+
+async fn open_store(config: &Config, name: &Arc<str>, log: &dyn Log) -> Result<Store, StartError> {
+    let path = store_path(&config.data.dir, name);
+    let store = Store::open(&path)?;
+    let end = log.status().end;
+    match store.newest_position(log.id()).await? {
+        Some(letter) if letter >= end => {
+            Err(StartError::LogBehindLetters { destination: name.clone(), letter, end })
+        }
+        _ => Ok(store),
+    }
+}
+
+fn build(destination: &config::Destination, config: &Config) -> Result<Arc<dyn Destination>, StartError> {
+    let failed =
+        |reason: String| StartError::Destination { destination: destination.name.clone(), reason };
+    Ok(match &destination.kind {
+        Kind::File(file) => Arc::new(File::new(plugin_file::Settings {
+            rotate_bytes: file.rotate_bytes,
+            rotate_age: file.rotate_age,
+            ..plugin_file::Settings::new(&file.dir)
+        })),
+        Kind::Algolia(algolia) => {
+            let settings = algolia_settings(algolia, destination.timeout, config).map_err(failed)?;
+            Arc::new(Algolia::new(settings).map_err(|error| failed(error.to_string()))?)
+        }
+    })
+}
+
+fn algolia_settings(
+    algolia: &AlgoliaSettings,
+    timeout: Duration,
+    config: &Config,
+) -> Result<plugin_algolia::Settings, String> {
+    let parse = |host: &String| Endpoint::parse(host, algolia.insecure).map_err(|error| error.to_string());
+    let hosts = algolia.hosts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    Ok(plugin_algolia::Settings {
+        hosts: (!hosts.is_empty()).then_some(hosts),
+        gzip: algolia.gzip,
+        timeout,
+        non_idempotent_operations: match config.limits.non_idempotent_operations {
+            NonIdempotent::Allow => true,
+            NonIdempotent::Refuse => false,
+        },
+        ..plugin_algolia::Settings::new(algolia.app_id.expose(), Secret::new(algolia.api_key.expose()))
+    })
+}
+
+fn lane_settings(destination: &config::Destination) -> LaneSettings {
+    LaneSettings {
+        name: destination.name.clone(),
+        operations_max: destination.batch.operations_max,
+        bytes_max: destination.batch.bytes_max,
+        backoff: Backoff { min: destination.backoff.min, max: destination.backoff.max },
+        attempts_max: destination.attempts_max,
+    }
+}

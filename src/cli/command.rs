@@ -1,0 +1,75 @@
+//! The command line as a whole.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use super::{check, dead_letters, output, run, send};
+use crate::config::{self, ProcessEnvironment};
+
+/// A durable fan-out agent for search indexes.
+///
+/// Services send objects by one gRPC call and are answered as soon as these are safe on disk; the agent delivers them
+/// to every destination, in order, at the destination's own pace.
+#[derive(Debug, Parser)]
+#[command(name = "sync-agent", version, max_term_width = 100)]
+#[command(after_help = "Start with `sync-agent demo`, or with `sync-agent run` and `sync-agent send`.")]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Arguments),
+    Check(check::Arguments),
+    Send(send::Arguments),
+    DeadLetters(DeadLetters),
+}
+
+/// Where the dead letters are, and what to do with them.
+#[derive(Debug, clap::Args)]
+struct DeadLetters {
+    /// The agent's config file, which says where its data is
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// The agent's data directory, instead of the config's
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    arguments: dead_letters::Arguments,
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// What the command did not explain itself.
+pub fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Run(arguments) => block_on(run::run(&arguments)),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Send(arguments) => block_on(send::run(&arguments)),
+        Command::DeadLetters(command) => match data_dir(&command) {
+            Ok(data_dir) => dead_letters::run(command.arguments, &data_dir),
+            Err(errors) => {
+                output::complain(&errors.render(true));
+                Ok(ExitCode::from(2))
+            }
+        },
+    }
+}
+
+fn data_dir(command: &DeadLetters) -> Result<PathBuf, config::ConfigErrors> {
+    match &command.data_dir {
+        Some(data_dir) => Ok(data_dir.clone()),
+        None => Ok(config::load(command.config.as_deref(), &ProcessEnvironment)?.config.data.dir),
+    }
+}
+
+fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(command);
+    // Whatever still blocks a thread must not keep the process alive: what is durable is so already.
+    runtime.shutdown_background();
+    done
+}
