@@ -1,7 +1,7 @@
 //! `send`: sends the lines of an NDJSON file to an agent, as a producer would.
 //!
-//! [`lines`] reads and [`convert`] turns JSON into the contract's types, on a thread of their own; [`sender`] makes
-//! requests and sees each of them through ([`answer`] says what an answer means); [`progress`] shows how it goes.
+//! `lines` reads and `convert` turns JSON into the contract's types, on a thread of their own; [`sender`] makes
+//! requests and sees each of them through (`answer` says what an answer means); `progress` shows how it goes.
 //! The sender knows nothing of files and terminals, so `demo` uses it, too.
 
 mod lines;
