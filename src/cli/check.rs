@@ -20,7 +20,7 @@ const CONFIG_ERRORS: u8 = 2;
 Examples:
   sync-agent check agent.toml          what the agent would do with this file
   sync-agent check                     what it would do without a file
-  sync-agent check agent.toml --json   the same for programs: { \"listen\": ... } or { \"errors\": [...] }
+  sync-agent check agent.toml --json   the same, or { \"errors\": [...] }, for programs
 
 Exit codes:
   0  the config is fine

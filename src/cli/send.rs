@@ -1,7 +1,7 @@
 //! `send`: sends the lines of an NDJSON file to an agent, as a producer would.
 //!
-//! [`lines`] reads and [`convert`] turns JSON into the contract's types, on a thread of their own; [`sender`] makes
-//! requests and sees each of them through ([`answer`] says what an answer means); [`progress`] shows how it goes.
+//! `lines` reads and `convert` turns JSON into the contract's types, on a thread of their own; [`sender`] makes
+//! requests and sees each of them through (`answer` says what an answer means); `progress` shows how it goes.
 //! The sender knows nothing of files and terminals, so `demo` uses it, too.
 
 mod lines;
@@ -126,40 +126,43 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
 
     let (tx, rx) = mpsc::channel(READ_AHEAD);
-    let unreadable = read(Lines::new(input, action), tx, progress.clone());
+    let reading = read(Lines::new(input, action), tx, progress.clone());
     let on_event = {
         let progress = progress.clone();
         move |event| progress.note(event)
     };
     let sent = send(ReceiverStream::new(rx), options, on_event).await;
 
-    let summary = progress.finish(started.elapsed());
-    let printed = match arguments.json {
-        true => output::print_json(&summary),
-        false => output::print(&summary.to_text()),
-    };
-    printed.context("cannot write to stdout")?;
-    let code = match sent {
-        Err(error) => {
-            output::complain(&format!("{error}\n"));
-            match error {
-                SendError::Target { .. } => USAGE,
-                SendError::Refused { .. } => SOME_REFUSED,
-                SendError::Unreachable { .. } | SendError::GaveUp { .. } => UNREACHABLE,
-            }
-        }
-        // The thread has ended by now: its channel was read to the end.
-        Ok(()) => match unreadable.join() {
-            Ok(Ok(())) if summary.refused == 0 => 0,
-            Ok(Ok(())) => SOME_REFUSED,
+    let (code, stopped) = match sent {
+        Err(error) => (exit_code(&error), Some(error.to_string())),
+        // The thread has read to the end, so it is not waited for.
+        Ok(()) => match reading.join() {
+            Ok(Ok(())) => (0, None),
             Ok(Err(error)) => {
-                output::complain(&format!("{}: cannot be read on: {error}\n", arguments.file.display()));
-                USAGE
+                (USAGE, Some(format!("{} cannot be read on: {error}", arguments.file.display())))
             }
             Err(panic) => std::panic::resume_unwind(panic),
         },
     };
-    Ok(ExitCode::from(code))
+    let summary = progress.finish(started.elapsed(), stopped);
+    if let Some(stopped) = &summary.stopped {
+        output::complain(&progress::shown_stop(stopped));
+    }
+    let printed = match arguments.json {
+        true => output::print_json(&summary),
+        false if summary.lines == 0 && summary.stopped.is_some() => Ok(()),
+        false => output::print(&summary.to_text()),
+    };
+    printed.context("cannot write to stdout")?;
+    Ok(ExitCode::from(if code == 0 && summary.refused > 0 { SOME_REFUSED } else { code }))
+}
+
+fn exit_code(error: &SendError) -> u8 {
+    match error {
+        SendError::Target { .. } => USAGE,
+        SendError::Refused { .. } => SOME_REFUSED,
+        SendError::Unreachable { .. } | SendError::GaveUp { .. } => UNREACHABLE,
+    }
 }
 
 /// The file or stdin, and how long it is, if it has a length.

@@ -5,7 +5,6 @@
 
 use std::{
     net::SocketAddr,
-    ops::Range,
     path::{Component, Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -33,9 +32,7 @@ pub(super) fn check(
 ) -> Result<(Config, Vec<Override>), ConfigErrors> {
     let findings = Findings::default();
     let (document, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        syntax_error(error, text, &findings);
-    }
+    syntax_errors(&errors, text, &findings);
     let checked = match errors.is_empty() {
         true => Some(sections(document.get_ref(), &findings, environment)),
         false => None,
@@ -235,19 +232,26 @@ fn normal(working_directory: &Path, path: &Path) -> PathBuf {
     normal
 }
 
+/// Notes the first error of each line: in a line that the parser has lost it finds errors that nobody made.
+///
 /// Nothing is known of a document that does not parse, so the values of lines that may hold a secret are hidden.
-fn syntax_error(error: &toml::de::Error, text: &str, findings: &Findings) {
+fn syntax_errors(errors: &[toml::de::Error], text: &str, findings: &Findings) {
     const SUSPICIOUS: [&str; 6] = ["key", "secret", "token", "password", "auth", "app_id"];
-    let span = error.span().unwrap_or(0..0);
-    let start = text[..span.start.min(text.len())].rfind('\n').map_or(0, |newline| newline + 1);
-    let end = text[start..].find('\n').map_or(text.len(), |length| start + length);
-    let end = end.max(span.end.min(text.len()));
-    let line = text[start..end].to_ascii_lowercase();
-    if let Some(equals) = line.find('=')
-        && SUSPICIOUS.iter().any(|word| line.contains(word))
-    {
-        findings.hide(start + equals..end);
+    let mut last = None;
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        let span = span.start.min(text.len())..span.end.min(text.len());
+        let start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+        if last.replace(start) == Some(start) {
+            continue;
+        }
+        let end = text[start..].find('\n').map_or(text.len(), |length| start + length).max(span.end);
+        let line = text[start..end].to_ascii_lowercase();
+        if let Some(equals) = line.find('=')
+            && SUSPICIOUS.iter().any(|word| line.contains(word))
+        {
+            findings.hide(start + equals..end);
+        }
+        findings.add("not TOML", Some(span), error.message().to_owned(), None);
     }
-    let span: Range<usize> = span.start.min(text.len())..span.end.min(text.len());
-    findings.add("not TOML", Some(span), error.message().to_owned(), None);
 }

@@ -87,8 +87,8 @@ impl<'a> Value<'a> {
         self.findings.add(&self.path, Some(self.span()), message.into(), Some(accepted.into()));
     }
 
-    /// Keeps it, with all that is in it, from being shown.
-    pub(super) fn hide(&self) {
+    fn hide(&self) {
+        self.findings.hide(self.span());
         hide_all(self.inner, self.findings);
     }
 
@@ -339,11 +339,13 @@ fn show(value: &DeValue<'_>) -> String {
     }
 }
 
-/// Hides the scalars of a value. A table's own span is only its header, so each entry is visited.
+/// Hides the strings of a value that is not understood: one of them may be a secret under a wrong name. A table's own
+/// span is only its header, so each entry is visited.
 fn hide_all(value: &Spanned<DeValue<'_>>, findings: &Findings) {
     match value.get_ref() {
         DeValue::Table(table) => table.values().for_each(|value| hide_all(value, findings)),
         DeValue::Array(array) => array.iter().for_each(|value| hide_all(value, findings)),
-        _ => findings.hide(value.span()),
+        DeValue::String(_) => findings.hide(value.span()),
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
     }
 }

@@ -219,13 +219,10 @@ path = "x.wasm"
 
 #[test]
 fn every_syntax_error_is_told_and_nothing_else() {
-    let text = "a = \nb = [\n1,\nc == 2\nunknown = 1\n";
-    let errors = errors(text, &algolia());
-    assert!(errors.errors.len() >= 2, "{errors}");
-    assert!(
-        errors.errors.iter().all(|problem| problem.key == "not TOML" && problem.line.is_some()),
-        "{errors}"
-    );
+    let errors = errors("a = \nb = 1\nc == 2\nunknown = 1\nd = [1,,2]\n", &algolia());
+    assert!(errors.errors.iter().all(|problem| problem.key == "not TOML"), "{errors}");
+    let lines: Vec<_> = errors.errors.iter().filter_map(|problem| problem.line).collect();
+    assert_eq!(lines, [1, 3, 5], "one a line: {errors}");
     assert!(told("a = 1\na = 2", &algolia())[0].contains("duplicate key"));
 }
 
@@ -253,7 +250,7 @@ error: destinations.out.request_max: unknown key
 2 errors
 ";
     let errors = errors(&text, &algolia());
-    assert_eq!(errors.render(false).replace("request_max = *", "request_max = 2"), expected);
+    assert_eq!(errors.render(false), expected);
     assert!(errors.render(true).contains("\u{1b}["));
     let json = serde_json::to_value(&errors).unwrap();
     assert_eq!(json["file"], "agent.toml");
@@ -275,9 +272,12 @@ fn secrets_are_never_shown() {
         "api_key = { env = \"KEY\", file = \"SECRET\" }",
         "api_key = { env = \"7SECRET\" }",
         "api_key = [\"SECRET\"]",
+        "api_key = 5ECRET",
+        "api_key = 5_137",
         "apikey = \"SECRET\"",
         "unheard_of = { a = [{ b = \"SECRET\" }] }",
         "api_key = { file = \"/run/key\" }\nauth = { api_key = \"SECRET\" }",
+        "dead_letters = \"SECRET\"",
         "hosts = [\"https://user:SECRET@host\"]",
         "api_key = \"SECRET",
         "api_key = \"SECRET\" junk",
@@ -288,7 +288,8 @@ fn secrets_are_never_shown() {
         let errors = errors(&format!("{destination}{line}\n"), &environment);
         let json = serde_json::to_string(&errors).unwrap();
         for shown in [errors.render(false), errors.render(true), json, format!("{errors:?}")] {
-            assert!(!shown.contains("SECRET"), "{line}: {shown}");
+            let shows = ["SECRET", "5ECRET", "5_137", "5137"].iter().any(|secret| shown.contains(secret));
+            assert!(!shows, "{line}: {shown}");
         }
     }
     let inline = "destinations = { d = { type = \"alg\", api_key = \"SECRET\" } }";

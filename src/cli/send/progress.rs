@@ -37,6 +37,8 @@ pub(super) struct Summary {
     pub(super) resent_requests: u64,
     pub(super) seconds: f64,
     pub(super) records_per_second: f64,
+    /// Why it ended before the last line, if it did.
+    pub(super) stopped: Option<String>,
 }
 
 impl Progress {
@@ -52,6 +54,7 @@ impl Progress {
         bar.set_style(
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
+        bar.set_message("connecting");
         Self { bar, counts: Mutex::default() }
     }
 
@@ -77,7 +80,7 @@ impl Progress {
     }
 
     /// Takes the bar away and sums up.
-    pub(super) fn finish(&self, elapsed: Duration) -> Summary {
+    pub(super) fn finish(&self, elapsed: Duration, stopped: Option<String>) -> Summary {
         self.bar.finish_and_clear();
         let Counts { accepted, refused, resent } = *self.counts();
         let seconds = elapsed.as_secs_f64();
@@ -88,6 +91,7 @@ impl Progress {
             resent_requests: resent,
             seconds: (seconds * 1000.0).round() / 1000.0,
             records_per_second: (accepted as f64 / seconds.max(1e-9)).round(),
+            stopped,
         }
     }
 
@@ -119,6 +123,11 @@ impl Summary {
         }
         text + "\n"
     }
+}
+
+/// What ended sending, for people.
+pub(super) fn shown_stop(stopped: &str) -> String {
+    format!("{} {}\n", styled(BAD, "stopped:"), printable(stopped))
 }
 
 fn shown(refusal: &Refusal) -> String {

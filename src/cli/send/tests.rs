@@ -202,6 +202,36 @@ async fn an_unknown_outcome_is_sent_again_with_the_same_key() {
     assert!(seen[..4].iter().all(|request| request.payloads == seen[0].payloads));
 }
 
+/// The agent is killed with requests in flight and comes back at the same address: nobody notices but the retries.
+#[test]
+fn a_restarted_agent_gets_the_rest() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (told_tx, told_rx) = std::sync::mpsc::channel();
+    let first = runtime();
+    // The first agent takes 5 requests and then hangs with the others.
+    let taken = std::sync::atomic::AtomicUsize::new(0);
+    let address = first.block_on(serve(move |_| {
+        let number = taken.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let _ = told_tx.send(number);
+        Box::pin(async move { if number < 5 { Ok(()) } else { std::future::pending().await } })
+    }));
+    let client = runtime();
+    let sending = client.spawn(sent(saves((0..2_000).map(|id| id.to_string())), options(&address)));
+    while told_rx.recv().unwrap() < 10 {}
+    first.shutdown_timeout(Duration::from_secs(10));
+
+    let second = runtime();
+    let listener = second.block_on(TcpListener::bind(&address)).unwrap();
+    let server = Server::builder()
+        .add_service(SyncServiceServer::new(Scripted(|_| Box::pin(std::future::ready(Ok(()))) as Answer)));
+    second.spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let (result, accepted, refused, waited) = client.block_on(sending).unwrap();
+    result.unwrap();
+    assert_eq!((accepted, refused.len()), (2_000, 0));
+    assert!(waited > 0, "requests were in flight when the first agent died");
+}
+
 /// A RetryInfo is waited for, not just noticed.
 #[tokio::test]
 async fn the_delay_that_the_agent_asks_for_is_kept() {
