@@ -102,6 +102,19 @@ async fn contradictions_convict_nobody() {
     assert_eq!(answered(&one, "Record at the position 99999999999999999999999 is too big").await, None);
     let several = batch([save("a", "1", "{}"), save("b", "1", "{}")]);
     assert_eq!(answered(&several, "Record at the position 1 is too big").await, None);
+
+    let named = async |batch: &Batch, position, object_id: &str| {
+        let body =
+            format!(r#"{{"message":"no","position":{position},"objectID":"{object_id}","status":400}}"#);
+        fake.fail_next(1, Fault::Answered { status: 400, body });
+        culprit(&algolia.write(batch).await.unwrap_err())
+    };
+    let repeated = batch([save("i", "a", "{}"), save("i", "b", "{}"), save("i", "a", "{}")]);
+    assert_eq!(named(&repeated, 2, "a").await, Some(2));
+    assert_eq!(named(&repeated, 0, "b").await, Some(1), "the id is that of one operation");
+    assert_eq!(named(&repeated, 1, "a").await, None, "the id is that of two");
+    assert_eq!(named(&repeated, 1, "c").await, None);
+    assert_eq!(named(&repeated, -1, "a").await, None);
 }
 
 /// In a batch of several indexes, position and id together still name one record.
@@ -143,6 +156,11 @@ async fn keys_and_plans_concern_the_destination() {
             assert_eq!(error.reason().code, ReasonCode::Misconfigured);
         }
     }
+    // Wrong credentials are wrong for every index: nobody tries them one by one.
+    let requests = fake.request_count();
+    fake.fail_all(Fault::Forbidden(Forbidden::Credentials));
+    assert!(algolia.write(&batch([save("a", "1", "{}"), save("b", "1", "{}")])).await.is_err());
+    assert_eq!(fake.request_count(), requests + 1);
 }
 
 /// G5: an index that alone is refused concerns that index.

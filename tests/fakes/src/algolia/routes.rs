@@ -131,6 +131,7 @@ async fn write(shared: &Shared, index: &str, body: Bytes, number: u64) -> Outcom
     match fault {
         Fault::Throttled { retry_after } => Outcome::Answer(script::throttled(retry_after)),
         Fault::Refused { status, message } => Outcome::Answer(Answer::error(status, &message)),
+        Fault::Answered { status, body } => Outcome::Answer(Answer::json(status, body)),
         Fault::Html(status) => Outcome::Answer(Answer::html(status)),
         Fault::Forbidden(forbidden) => Outcome::Answer(forbidden.answer()),
         Fault::Redirect(location) => Outcome::Answer(script::redirect(location)),

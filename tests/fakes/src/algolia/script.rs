@@ -27,6 +27,13 @@ pub enum Fault {
         /// What it says.
         message: String,
     },
+    /// An answer of this status with this body, as JSON. Nothing is applied.
+    Answered {
+        /// 200 to 599.
+        status: u16,
+        /// What it carries.
+        body: String,
+    },
     /// The page of a proxy, with this status. Nothing is applied.
     Html(u16),
     /// 403, for one of its reasons.
