@@ -1,7 +1,5 @@
 //! What a process costs. Alone in its binary, since other tests would take and release memory meanwhile.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::{Duration, Instant};
 
 use harness::usage::Usage;
