@@ -59,7 +59,10 @@ pub(crate) async fn decode(bench: &Bench, table: &mut Table) -> anyhow::Result<D
     };
     table.add(NAME, "batches of 100, 16 connections", decode.batches_per_second, "records/s");
     table.add(NAME, "  its CPU per million records", decode.cpu_per_million, "s");
+    table.add(NAME, "  load generator's CPU per million", of_batches.generator_per_million(), "s");
     table.add(NAME, "single records, 64 in flight", decode.singles_per_second, "requests/s");
+    table.add(NAME, "  its CPU per million records", of_singles.cpu_per_million(), "s");
+    table.add(NAME, "  load generator's CPU per million", of_singles.generator_per_million(), "s");
     Ok(decode)
 }
 

@@ -1,9 +1,6 @@
 //! Ingest alone: what producers get while no destination takes anything.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::ensure;
 use harness::{
@@ -40,7 +37,8 @@ pub(crate) fn singles() -> Options {
 #[derive(Debug)]
 pub(crate) struct Measured {
     pub(crate) report: Report,
-    cpu: Duration,
+    server: Duration,
+    generator: Duration,
 }
 
 impl Measured {
@@ -53,26 +51,33 @@ impl Measured {
     ) -> anyhow::Result<Self> {
         let warm_up = Options { until: Until::Elapsed(WARM_UP), ..options.clone() };
         let first_sequence = run(address, warm_up).await?.next_sequence;
-        let before = usage()?;
+        let own_usage = || Usage::of(std::process::id());
+        let (server, generator) = (usage()?.cpu, own_usage()?.cpu);
         let options = Options { until: Until::Elapsed(window), first_sequence, ..options };
         let report = run(address, options).await?;
-        let cpu = usage()?.cpu.saturating_sub(before.cpu);
+        let (server, generator) = (usage()?.cpu - server, own_usage()?.cpu - generator);
         ensure!(report.problems.is_empty(), "the load met problems: {:?}", report.problems);
-        Ok(Self { report, cpu })
+        Ok(Self { report, server, generator })
     }
 
     /// CPU seconds of the server for a million records.
     pub(crate) fn cpu_per_million(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e6 / self.report.records.acknowledged as f64
+        self.server.as_secs_f64() * 1e6 / self.report.records.acknowledged as f64
+    }
+
+    /// CPU seconds of the load generator for a million records.
+    pub(crate) fn generator_per_million(&self) -> f64 {
+        self.generator.as_secs_f64() * 1e6 / self.report.records.acknowledged as f64
     }
 }
 
 pub(crate) async fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
+    let refusing = format!("http://{}", free_address());
+    let setup = bench.agent()?.algolia("search", &refusing);
     let decode = baseline::decode(bench, table).await?;
     let append = baseline::append(bench, table)?;
     let baselines = Baselines { decode, append };
-    let refusing = format!("http://{}", free_address());
-    let agent = bench.agent()?.algolia("search", &refusing).start().await?;
+    let agent = setup.start().await?;
 
     let batches_rate = throughput(&agent, bench, table, &baselines).await?;
     let singles_rate = single_records(&agent, bench, table, &baselines).await?;
@@ -95,10 +100,7 @@ async fn throughput(
     table: &mut Table,
     baselines: &Baselines,
 ) -> anyhow::Result<f64> {
-    let own_before = own_cpu()?;
-    let start = Instant::now();
     let measured = agent(process, bench, batches()).await?;
-    let generator = (own_cpu()? - own_before).as_secs_f64() / start.elapsed().as_secs_f64();
     let rate = measured.report.records_per_second();
     let figure = table.add(NAME, "batches of 100, 16 connections", rate, "records/s");
     figure.target(Target::AtLeast(250_000.0)).ratio("decode only", baselines.decode.batches_per_second);
@@ -111,7 +113,7 @@ async fn throughput(
         .ratio("decode only", baselines.decode.cpu_per_million);
     table.add_time(NAME, "  p50", measured.report.latency(0.5));
     table.add_time(NAME, "  p99", measured.report.latency(0.99));
-    table.add(NAME, "  load generator's CPU", generator * 100.0, "% of a core");
+    table.add(NAME, "  load generator's CPU per million", measured.generator_per_million(), "s");
     Ok(measured.report.requests_per_second())
 }
 
@@ -129,6 +131,7 @@ async fn single_records(
         .add(NAME, "  the same, to a plain append", rate, "requests/s")
         .ratio("append", baselines.append.singles_per_second);
     table.add(NAME, "  agent's CPU per million records", measured.cpu_per_million(), "s");
+    table.add(NAME, "  load generator's CPU per million", measured.generator_per_million(), "s");
     table.add_time(NAME, "  p99", measured.report.latency(0.99));
     Ok(rate)
 }
@@ -168,8 +171,4 @@ async fn half_load(
     p99.target(Target::AtMost(bound)).ratio("fdatasync p99", sync_p99);
     table.add_time(NAME, "  p50", measured.report.latency(0.5));
     Ok(())
-}
-
-fn own_cpu() -> anyhow::Result<Duration> {
-    Ok(Usage::of(std::process::id())?.cpu)
 }

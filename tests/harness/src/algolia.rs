@@ -63,6 +63,7 @@ mod tests {
             journaled(json!({"seq": 2}), 4),
             journaled(Value::Null, 5),
             journaled(json!(3), 5),
+            journaled(json!(4), 6),
         ];
         let events = destination(&journal, &[2], true).events;
         let sequences: Vec<_> = events
@@ -74,6 +75,6 @@ mod tests {
                 Event::Restart => Vec::new(),
             })
             .collect();
-        assert_eq!(sequences, [vec![Some(1), Some(2)], vec![], vec![None, Some(3)]]);
+        assert_eq!(sequences, [vec![Some(1), Some(2)], vec![], vec![None, Some(3)], vec![Some(4)]]);
     }
 }
