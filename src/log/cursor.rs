@@ -44,7 +44,9 @@ pub(super) fn encode(log_id: LogId, destination: &str, progress: &Progress) -> V
         });
         sections::put_with(out, TAG_TOTALS, |out| {
             let Totals { written, superseded, skipped, dead_lettered, gap } = *totals;
-            [written, superseded, skipped, dead_lettered, gap].map(|total| out.put_u64_le(total));
+            for total in [written, superseded, skipped, dead_lettered, gap] {
+                out.put_u64_le(total);
+            }
         });
         sections::put_with(out, TAG_COMPLETED, |out| {
             for (from, to) in completed {
