@@ -7,10 +7,11 @@
 use std::{
     collections::VecDeque,
     io,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{directory::Directory, files, segment::Segment};
+use super::{files, segment::Segment};
 
 /// How far the log is safe on disk; published by the writer after each sync.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub(super) struct Durable {
 /// The segments of an open log.
 #[derive(Debug)]
 pub(super) struct Catalogue {
-    directory: Arc<Directory>,
+    directory: PathBuf,
     state: Mutex<State>,
     /// One removes segments at a time, so that they go oldest first.
     reclaiming: Mutex<()>,
@@ -42,7 +43,7 @@ struct State {
 
 impl Catalogue {
     /// The segments in order, each with the bytes that it takes. Until [`Catalogue::release`] nothing goes.
-    pub(super) fn new(directory: Arc<Directory>, segments: Vec<(Arc<Segment>, u64)>) -> Self {
+    pub(super) fn new(directory: PathBuf, segments: Vec<(Arc<Segment>, u64)>) -> Self {
         let bytes = segments.iter().map(|(_, bytes)| bytes).sum();
         let state = State { segments: segments.into(), bytes, releasable: 0 };
         Self { directory, state: Mutex::new(state), reclaiming: Mutex::default() }
@@ -109,7 +110,7 @@ impl Catalogue {
             files::remove(&segment.path)?;
             bytes += size;
         }
-        files::sync_directory(&self.directory.path)?;
+        files::sync_directory(&self.directory)?;
         self.state().bytes -= bytes;
         Ok(())
     }

@@ -68,7 +68,8 @@ impl Destinations {
             Ok(listed) => listed,
             Err(what) => {
                 let path = directory.destinations();
-                let alert = format!("{}: {what}; every configured destination counts as served", path.display());
+                let alert =
+                    format!("{}: {what}; every configured destination counts as served", path.display());
                 alerts.push(alert);
                 let listed = configured.iter().cloned().collect();
                 write_list(&directory, &listed)?;
@@ -148,7 +149,11 @@ impl Destinations {
             }
         };
         self.check_end(destination, &progress)?;
-        Ok(if progress.next < start { skip_gap(progress, start) } else { Subscription { progress, alert: None } })
+        Ok(if progress.next < start {
+            skip_gap(progress, start)
+        } else {
+            Subscription { progress, alert: None }
+        })
     }
 
     /// Reads a cursor; the inner error says why it cannot be used.
@@ -221,7 +226,8 @@ fn skip_gap(progress: Progress, start: Position) -> Subscription {
         next.offset = end;
         completed.remove(0);
     }
-    let alert = format!("the log begins at {start}: records from 0:{from} on are a gap of {}", to - from - settled);
+    let alert =
+        format!("the log begins at {start}: records from 0:{from} on are a gap of {}", to - from - settled);
     Subscription { progress: Progress { next, completed, totals, confirmations }, alert: Some(alert) }
 }
 

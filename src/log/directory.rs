@@ -72,7 +72,8 @@ pub(super) fn open(path: &Path, random: &SystemRandom) -> Result<Opened, LogErro
     let created = found.is_none();
     let (log_id, key) = match found {
         Some(bytes) => {
-            let (log_id, _) = small_file::decode(Kind::Identity, &bytes).map_err(unreadable(&identity_path))?;
+            let (log_id, _) =
+                small_file::decode(Kind::Identity, &bytes).map_err(unreadable(&identity_path))?;
             (log_id, key_of(path, random, &mut alerts)?)
         }
         None => create(path, random)?,
@@ -183,7 +184,9 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
 
 fn unreadable(path: &Path) -> impl Fn(FormatError) -> LogError {
     move |error| match error {
-        FormatError::Broken(what) => halted(path, format!("{what}: restore it from a copy of this directory")),
+        FormatError::Broken(what) => {
+            halted(path, format!("{what}: restore it from a copy of this directory"))
+        }
         FormatError::Unusable(what) => halted(path, what),
     }
 }

@@ -127,7 +127,7 @@ impl EmbeddedLog {
         alerts.extend(opened.alerts);
         let count = segments.len();
         let segments = segments.into_iter().map(|(segment, bytes)| (segment, bytes_on_disk(bytes))).collect();
-        let catalogue = Arc::new(Catalogue::new(directory.clone(), segments));
+        let catalogue = Arc::new(Catalogue::new(dir.clone(), segments));
         let (durable_tx, durable_rx) = watch::channel(durable);
         let (destinations, found) =
             Destinations::open(directory.clone(), catalogue.clone(), durable_rx.clone(), destinations)?;

@@ -43,7 +43,8 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
 
 /// Opens or creates a file and locks it for as long as the handle lives; `None` if somebody else holds it.
 pub(super) fn lock(path: &Path) -> io::Result<Option<File>> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -53,7 +54,8 @@ pub(super) fn lock(path: &Path) -> io::Result<Option<File>> {
 
 /// Names of the entries of a directory, sorted.
 pub(super) fn list(path: &Path) -> io::Result<Vec<OsString>> {
-    let mut names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+    let mut names =
+        fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
     names.sort();
     Ok(names)
 }

@@ -127,7 +127,9 @@ fn parse(bytes: &Bytes, log_id: LogId) -> Result<Frame, FormatError> {
     let request_id = RequestId(Uuid::from_u128(head.get_u128()));
     let attributes_length = head.get_u32_le() as usize;
     if records == 0 || attributes_length > bytes.len() - FIXED_BYTES {
-        return Err(FormatError::broken(format!("{records} records, {attributes_length} bytes of attributes")));
+        return Err(FormatError::broken(format!(
+            "{records} records, {attributes_length} bytes of attributes"
+        )));
     }
     let payload_at = FIXED_BYTES + attributes_length;
     let attributes = decode_attributes(&bytes[FIXED_BYTES..payload_at])?;

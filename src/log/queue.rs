@@ -46,11 +46,7 @@ struct State {
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Self {
-            state: Mutex::default(),
-            arrived: Condvar::new(),
-            room: Semaphore::new(QUEUE_BYTES_MAX),
-        }
+        Self { state: Mutex::default(), arrived: Condvar::new(), room: Semaphore::new(QUEUE_BYTES_MAX) }
     }
 
     /// Waits for room and puts a request in; returns whence its answer comes.

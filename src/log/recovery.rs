@@ -4,7 +4,12 @@
 //! Sealed segments are not scanned: headers, trailers and the newest segment say all there is to know. Recovery never
 //! cuts what was durable once: whatever cannot be told from that halts.
 
-use std::{fs::File, io, path::PathBuf, sync::Arc};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use memchr::memmem;
 
@@ -110,7 +115,7 @@ fn read_headers(directory: &Directory) -> Result<Vec<(PathBuf, Header)>, LogErro
 }
 
 /// Rule 10.
-fn check_chain(header: &Header, next_path: &PathBuf, next: &Header) -> Result<(), LogError> {
+fn check_chain(header: &Header, next_path: &Path, next: &Header) -> Result<(), LogError> {
     if next.previous.nonce == header.nonce && next.previous.end == next.base {
         return Ok(());
     }
@@ -124,11 +129,7 @@ fn check_chain(header: &Header, next_path: &PathBuf, next: &Header) -> Result<()
 
 /// Looks at the footer of a segment that has a successor; returns the file's size and what to tell the operator. A
 /// footer that cannot be used makes reading slower and no more.
-fn check_sealed(
-    path: &PathBuf,
-    header: &Header,
-    next: &Header,
-) -> Result<(u64, Option<String>), LogError> {
+fn check_sealed(path: &Path, header: &Header, next: &Header) -> Result<(u64, Option<String>), LogError> {
     let file = files::open(path).map_err(at(path))?;
     let bytes = files::size(&file).map_err(at(path))?;
     let alert = match segment::read_footer(&file, header.nonce).map_err(at(path))? {
@@ -270,7 +271,7 @@ fn rewrite(file: &File, from: u64, to: u64) -> io::Result<()> {
 /// Looks through the rest of a segment for sound frames whose write group begins after the broken bytes at `broken`.
 /// The writer begins a group only once the one before it is durable: then this is rot, not a torn write (rule 6).
 fn examine(file: &File, nonce: u64, broken: u64, size: u64) -> io::Result<Tail> {
-    const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+    static ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
     let mut tail = Tail { end: broken, later_group: None };
     let mut position = broken;
     while position < size {

@@ -37,7 +37,8 @@ impl RequestIds {
         message[17..25].copy_from_slice(&offset.to_le_bytes());
         message[25..].copy_from_slice(&version.to_le_bytes());
         let tag = hmac::sign(&self.key, &message);
-        let mac = tag.as_ref().iter().take(MAC_BITS as usize / 8).fold(0, |mac, byte| mac << 8 | u128::from(*byte));
+        let mac =
+            tag.as_ref().iter().take(MAC_BITS as usize / 8).fold(0, |mac, byte| mac << 8 | u128::from(*byte));
         let bits = u128::from(LAYOUT) << LOG_BITS | self.log_bits();
         let bits = bits << OFFSET_BITS | (u128::from(offset) & mask(OFFSET_BITS));
         RequestId(spread(bits << MAC_BITS | mac))
@@ -47,7 +48,8 @@ impl RequestIds {
     pub(super) fn offset_of(&self, id: RequestId) -> Option<u64> {
         let bits = gather(id.0)?;
         let offset = (bits >> MAC_BITS) & mask(OFFSET_BITS);
-        let of_this_log = bits >> (MAC_BITS + OFFSET_BITS) == u128::from(LAYOUT) << LOG_BITS | self.log_bits();
+        let of_this_log =
+            bits >> (MAC_BITS + OFFSET_BITS) == u128::from(LAYOUT) << LOG_BITS | self.log_bits();
         of_this_log.then(|| u64::try_from(offset).expect("48 bits fit"))
     }
 

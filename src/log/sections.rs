@@ -63,7 +63,9 @@ pub(super) fn for_each(
             return Err(FormatError::broken(format!("section {tag:#06x} of {length} bytes is cut off")));
         };
         if !each(tag, value)? && tag & MUST_UNDERSTAND != 0 {
-            return Err(FormatError::newer(format_args!("section {tag:#06x} must be understood and is not known")));
+            return Err(FormatError::newer(format_args!(
+                "section {tag:#06x} must be understood and is not known"
+            )));
         }
         bytes = rest;
     }

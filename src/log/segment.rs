@@ -11,9 +11,9 @@ use std::{
 use super::{
     block::Place,
     files,
+    sections::FormatError,
     segment_footer::{self, Footer, IndexEntry, Summary, TRAILER_BYTES},
     segment_header::{self, HEADER_BYTES, Header, Previous},
-    sections::FormatError,
 };
 
 /// Bytes between two entries of the index, at least.

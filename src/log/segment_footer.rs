@@ -116,8 +116,7 @@ pub(super) fn decode(nonce: u64, bytes: &[u8]) -> Result<Footer, FormatError> {
     let Some(checksum_at) = bytes.len().checked_sub(TRAILER_BYTES).map(|at| at + 12) else {
         return Err(FormatError::broken("a footer is cut off"));
     };
-    let (stored, computed) =
-        ((&bytes[checksum_at..]).get_u32_le(), checksum(nonce, &bytes[..checksum_at]));
+    let (stored, computed) = ((&bytes[checksum_at..]).get_u32_le(), checksum(nonce, &bytes[..checksum_at]));
     if stored != computed {
         return Err(FormatError::broken(format!(
             "footer checksum {computed:#010x}, stored is {stored:#010x}"

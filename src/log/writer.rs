@@ -126,8 +126,7 @@ impl Writer {
         match written {
             Ok(()) => {
                 active.at += self.group.len() as u64;
-                let durable =
-                    Durable { end: self.last.end, segment: active.segment.base, at: active.at };
+                let durable = Durable { end: self.last.end, segment: active.segment.base, at: active.at };
                 self.durable.send_replace(durable);
                 for (answer, appended) in self.waiting.drain(..) {
                     reply(answer, Ok(appended));

@@ -1,1 +1,107 @@
-//! TODO
+//! Many producers at once.
+
+use std::collections::HashMap;
+
+use tokio::task::JoinSet;
+
+use super::*;
+
+const APPENDERS: u64 = 64;
+const EACH: u64 = 40;
+
+/// G1: each of 64 producers is answered with exactly what a reader then finds: id, position, version, content; in
+/// this process and after a crash.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn everyone_gets_their_own_answer() {
+    let mut bench = Bench::new();
+    bench.segment_bytes = 256 << 10;
+    let (log, _) = bench.open();
+    let log = Arc::new(log);
+    let mut tasks = JoinSet::new();
+    for appender in 0..APPENDERS {
+        let log = log.clone();
+        tasks.spawn(async move {
+            let mut answers = Vec::new();
+            for index in 0..EACH {
+                let number = appender * EACH + index;
+                let appended = append(&log, number, (number % 5 + 1) as u32, (number % 700) as usize).await;
+                answers.push((number, appended));
+            }
+            answers
+        });
+    }
+    let answers: HashMap<u64, Appended> = tasks.join_all().await.into_iter().flatten().collect();
+    assert!(bench.segments().len() > 3);
+    let copy = bench.crash("killed");
+    check(&log, &answers).await;
+    check(&bench.try_open(copy).unwrap().0, &answers).await;
+}
+
+async fn check(log: &EmbeddedLog, answers: &HashMap<u64, Appended>) {
+    let frames = read_all(log, 0).await;
+    assert_eq!(frames.len() as u64, APPENDERS * EACH);
+    let (mut offset, mut version, mut last_of) = (0, 0, HashMap::new());
+    for (frame, number) in frames.iter().zip(numbers(&frames)) {
+        let found =
+            Appended { request_id: frame.request_id, position: frame.position, version: frame.version };
+        assert_eq!(found, answers[&number]);
+        let sent = request(number, (number % 5 + 1) as u32, (number % 700) as usize);
+        assert_eq!((frame.records, &frame.payload[..]), (sent.records, &sent.payload[..]));
+        assert_eq!(frame.attributes, sent.attributes);
+        assert_eq!(frame.position.offset, offset, "positions are dense");
+        assert!(frame.version.0 > version, "versions increase");
+        offset += u64::from(frame.records);
+        version = frame.version.0 + u64::from(frame.records) - 1;
+        let before = last_of.insert(number / EACH, number);
+        assert!(before.is_none_or(|before| before < number), "one producer's order is kept");
+    }
+}
+
+/// G1: a producer that goes away may or may not have been accepted; nobody else notices, and closing finishes what
+/// was taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn cancelled_appends() {
+    let bench = Bench::new();
+    let (log, _) = bench.open();
+    let log = Arc::new(log);
+    let (mut kept, mut dropped) = (JoinSet::new(), JoinSet::new());
+    for number in 0..400 {
+        let log = log.clone();
+        let append = async move { append(&log, number, 1, 100).await };
+        if number % 2 == 0 {
+            kept.spawn(append)
+        } else {
+            dropped.spawn(append)
+        };
+    }
+    dropped.shutdown().await;
+    let answers = kept.join_all().await;
+    log.close().await;
+    let found: HashMap<_, _> =
+        read_all(&log, 0).await.into_iter().map(|frame| (frame.position, frame.request_id)).collect();
+    assert_eq!(answers.len(), 200);
+    for answer in answers {
+        assert_eq!(found[&answer.position], answer.request_id);
+    }
+    drop(log);
+    assert_eq!(bench.open().1.end.offset, found.len() as u64);
+}
+
+/// G9: what waits is bounded in bytes: far more than the queue holds goes through it, each request whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_the_queue_holds() {
+    let mut bench = Bench::new();
+    bench.segment_bytes = 16 << 20;
+    let (log, _) = bench.open();
+    let log = Arc::new(log);
+    let mut tasks = JoinSet::new();
+    for number in 0..40 {
+        let log = log.clone();
+        let bytes = if number == 7 { 12 << 20 } else { 1 << 20 };
+        tasks.spawn(async move { append(&log, number, 1, bytes).await });
+    }
+    assert_eq!(tasks.join_all().await.len(), 40);
+    let mut found = numbers(&read_all(&log, 0).await);
+    found.sort_unstable();
+    assert_eq!(found, (0..40).collect::<Vec<_>>());
+}

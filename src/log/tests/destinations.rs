@@ -68,7 +68,8 @@ async fn bad_cursors_restart_at_the_oldest() {
     damaged[40] ^= 1;
     let foreign = fs::read(other.dir().join(name)).unwrap();
     let neighbour = fs::read(bench.dir().join("cursors/mirror.cursor")).unwrap();
-    for bad in [None, Some(damaged), Some(sound[..20].to_vec()), Some(vec![]), Some(foreign), Some(neighbour)] {
+    for bad in [None, Some(damaged), Some(sound[..20].to_vec()), Some(vec![]), Some(foreign), Some(neighbour)]
+    {
         let dir = bench.crash("bad");
         match &bad {
             Some(bytes) => fs::write(dir.join(name), bytes).unwrap(),

@@ -25,7 +25,9 @@ use tempfile::TempDir;
 
 use super::{
     EmbeddedLog, OpenReport, Settings,
-    interface::{Append, AppendError, Appended, Attributes, Frame, Log, LogError, Progress, ReadError, Totals},
+    interface::{
+        Append, AppendError, Appended, Attributes, Frame, Log, LogError, Progress, ReadError, Totals,
+    },
 };
 use crate::runtime::Clock;
 

@@ -63,7 +63,9 @@ async fn attributes_come_back() {
         caller: Some("spiffe://mesh/producer".to_owned()),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
     };
-    log.append(Append { records: 2, payload: b"payload".to_vec(), attributes: attributes.clone() }).await.unwrap();
+    log.append(Append { records: 2, payload: b"payload".to_vec(), attributes: attributes.clone() })
+        .await
+        .unwrap();
     let (log, _) = bench.try_open(bench.crash("killed")).unwrap();
     let frame = read_all(&log, 0).await.remove(0);
     assert_eq!((frame.attributes, &frame.payload[..], frame.records), (attributes, &b"payload"[..], 2));
@@ -111,7 +113,9 @@ async fn deletion_under_a_reader() {
         }
     };
     assert_eq!(seen, 4, "the rest of its segment");
-    assert!(matches!(error, ReadError::BelowStart { wanted, start } if wanted.offset == 4 && start.offset == 8));
+    assert!(
+        matches!(error, ReadError::BelowStart { wanted, start } if wanted.offset == 4 && start.offset == 8)
+    );
 }
 
 /// Request ids lead to their records, cannot be guessed, and tell what is gone from what never was.
