@@ -93,13 +93,14 @@ pub(crate) fn too_many_indexes(index: &str, error: TooManyIndexes) -> Status {
     over_limit("limits.indexes_max", format!("index \"{index}\" is new, and there are {max} already"))
 }
 
-/// Other requests take all the memory that there is for requests.
-pub(crate) fn busy() -> Status {
-    retry(
-        Code::ResourceExhausted,
-        "too many bytes of requests are being received (limits.decoding_bytes_max)",
-        SOON,
-    )
+/// Others take all that there is at the moment; `what` says of what.
+pub(crate) fn busy(what: &str) -> Status {
+    retry(Code::ResourceExhausted, what, SOON)
+}
+
+/// Other requests take all the bytes that there are for requests.
+pub(crate) fn no_bytes() -> Status {
+    busy("requests being received take as many bytes as limits.decoding_bytes_max allows")
 }
 
 /// The agent is stopping.

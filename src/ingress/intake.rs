@@ -67,7 +67,8 @@ impl Gate {
         if self.stop.is_cancelled() {
             return Err(answer::draining());
         }
-        let _waiting = self.waiting.try_acquire().map_err(|_| answer::busy())?;
+        let _waiting =
+            self.waiting.try_acquire().map_err(|_| answer::busy("too many requests are waiting"))?;
         let (mut parts, mut body) = request.into_parts();
         let deadline = Instant::now() + self.receive_timeout;
         let head = timeout_at(deadline, read_head(&mut body))
@@ -80,7 +81,7 @@ impl Gate {
         let missing = (PREFIX_BYTES + length)
             .checked_sub(head.len())
             .ok_or_else(|| Status::invalid_argument("a unary call takes one message"))?;
-        let lease = self.budget.lease(length).await.map_err(|_| answer::busy())?;
+        let lease = self.budget.lease(length).await.map_err(|_| answer::no_bytes())?;
         let lease = Arc::new(lease);
         parts.extensions.insert(lease.clone());
         let arriving = Arriving {

@@ -1,11 +1,12 @@
 //! Takes requests over gRPC: whole or not at all, answered once they are safe in the log, within bounds that no client
 //! can move.
 //!
-//! In the order of a request's way: `connections` accepts, `server` dispatches to the services, `intake` lets a
-//! request in within the `budget`, `service` serves it, `validate` checks it by way of `request` and `transcode`
+//! In the order of a request's way: `server` listens, `connections` accepts, `dispatch` finds the service, `intake` lets
+//! a request in within the `budget`, `service` serves it, `validate` checks it by way of `request` and `transcode`
 //! (both on `wire`), and `answer` says what is wrong. Nothing here waits for a destination.
 
 mod connections;
+mod dispatch;
 mod server;
 
 mod budget;

@@ -4,42 +4,18 @@
 //! [`CONNECTION_WINDOW_BYTES`] for each of `limits.connections_max` connections, which HTTP/2 lets a client send
 //! before anybody reads it.
 
-use std::{
-    convert::Infallible,
-    future::Future,
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, thread::available_parallelism, time::Duration};
 
-use http::{Request, Response};
 use thiserror::Error;
-use tokio::{net::TcpSocket, time::timeout};
+use tokio::{net::TcpSocket, sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Status, body::Body};
-use tonic_health::{
-    ServingStatus,
-    pb::health_server::{Health, HealthServer},
-    server::HealthReporter,
-};
-use tower::{Service, ServiceExt as _, util::BoxCloneSyncService};
+use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
-    budget::Budget,
-    connections::Connections,
-    indexes::Indexes,
-    intake::{Gate, Intake},
-    service::{UpsertService, Upserts},
+    budget::Budget, connections::Connections, dispatch::Services, indexes::Indexes, intake::Gate,
+    service::Upserts,
 };
-use crate::{
-    config::Limits,
-    contract::{DESCRIPTOR_SET, SERVICE_NAME, server::sync_service_server::SyncServiceServer},
-    log::interface::Log,
-    runtime::Stop,
-};
+use crate::{config::Limits, contract::SERVICE_NAME, log::interface::Log, runtime::Stop};
 
 /// A gRPC server that listens and does not accept yet.
 pub struct Server {
@@ -79,14 +55,10 @@ const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
 /// Metadata of one request, uncompressed.
 const HEADER_BYTES_MAX: u32 = 8 * 1024;
-/// Health and reflection take a name.
-const SMALL_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// How long clients have, once every append is answered, to take their answers and hang up.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How many connections the kernel holds until they are accepted.
 const ACCEPT_BACKLOG: u32 = 1024;
-
-const UPSERT_OBJECTS: &str = "/sync.v1.SyncService/UpsertObjects";
 
 impl Server {
     /// Listens on `address`; port 0 takes any free one. `stop` begins the end, see [`Server::serve`].
@@ -125,8 +97,9 @@ impl Server {
             health: health.clone(),
             stop: stop.clone(),
             appends: appends.clone(),
+            decoders: Semaphore::new(available_parallelism().map_or(1, usize::from)),
         };
-        let services = Services::new(gate, upserts, health_server)?;
+        let services = Services::new(gate, upserts, health_server, &limits)?;
         Ok(Self { listener, local_address, services, limits, health, appends, stop, gauge })
     }
 
@@ -173,14 +146,18 @@ impl Server {
         tokio::select! {
             // Drives the server; it ends by itself once every client has hung up after `drain`.
             biased;
-            _ = &mut serve => return,
+            ended = &mut serve => return report(ended),
             () = drained.cancelled() => {}
         }
-        // A health watch never ends of its own, and an upload may stall: their connections are cut.
-        if timeout(FAREWELL, &mut serve).await.is_err() {
-            cut.cancel();
-            let _ = serve.await;
-        }
+        let ended = match timeout(FAREWELL, &mut serve).await {
+            Ok(ended) => ended,
+            // A health watch never ends of its own, and an upload may stall: their connections are cut.
+            Err(_) => {
+                cut.cancel();
+                serve.await
+            }
+        };
+        report(ended);
     }
 }
 
@@ -192,68 +169,8 @@ impl Gauge {
     }
 }
 
-type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-type Rare = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
-
-/// Dispatches by path.
-#[derive(Clone)]
-struct Services {
-    upserts: Intake<SyncServiceServer<UpsertService>>,
-    health: Rare,
-    reflection_v1: Rare,
-    reflection_v1alpha: Rare,
-}
-
-impl Services {
-    fn new(
-        gate: Gate,
-        upserts: Upserts,
-        health: HealthServer<impl Health>,
-    ) -> Result<Self, tonic_reflection::server::Error> {
-        // Ours is checked by the gate, which answers in our words.
-        let upserts =
-            SyncServiceServer::new(UpsertService(Arc::new(upserts))).max_decoding_message_size(usize::MAX);
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        };
-        let v1 = reflection().build_v1()?.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX);
-        let v1alpha = reflection().build_v1alpha()?.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX);
-        let health = health.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX);
-        Ok(Self {
-            upserts: Intake::new(gate, upserts),
-            health: BoxCloneSyncService::new(health),
-            reflection_v1: BoxCloneSyncService::new(v1),
-            reflection_v1alpha: BoxCloneSyncService::new(v1alpha),
-        })
-    }
-}
-
-impl Service<Request<Body>> for Services {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // Each of them is always ready; `oneshot` asks again.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Answer {
-        let path = request.uri().path();
-        if path == UPSERT_OBJECTS {
-            return self.upserts.call(request);
-        }
-        let rare = match path.split('/').nth(1) {
-            Some("grpc.health.v1.Health") => &self.health,
-            Some("grpc.reflection.v1.ServerReflection") => &self.reflection_v1,
-            Some("grpc.reflection.v1alpha.ServerReflection") => &self.reflection_v1alpha,
-            _ => {
-                let status = Status::unimplemented(format!("there is no method {path}"));
-                return Box::pin(async { Ok(status.into_http()) });
-            }
-        };
-        Box::pin(rare.clone().oneshot(request))
+fn report(ended: Result<(), tonic::transport::Error>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "gRPC server failed");
     }
 }

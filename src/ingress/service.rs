@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -33,6 +34,8 @@ pub(crate) struct Upserts {
     pub(crate) stop: Stop,
     /// Holds a token for every append that is not answered.
     pub(crate) appends: TaskTracker,
+    /// As many long messages as there are cores are decoded at once.
+    pub(crate) decoders: Semaphore,
 }
 
 /// A longer message is decoded on a thread of its own, so that it does not keep a runtime thread for over 500 us.
@@ -60,7 +63,8 @@ impl SyncService for UpsertService {
         let valid = if message.len() <= DECODE_INLINE_BYTES_MAX {
             upserts.validate(&message, traceparent, &lease)?
         } else {
-            let (upserts, message) = (upserts.clone(), message.clone());
+            let _decoder = upserts.decoders.acquire().await;
+            let upserts = upserts.clone();
             tokio::task::spawn_blocking(move || upserts.validate(&message, traceparent, &lease))
                 .await
                 .map_err(|_| Status::internal("request could not be decoded"))??

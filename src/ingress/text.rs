@@ -37,15 +37,20 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 
 #[inline]
 fn look(text: &[u8]) -> Seen {
-    let (words, rest) = text.as_chunks::<8>();
-    let mut last = [b' '; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let last = u64::from_le_bytes(last);
-    let (mut high, mut escapes) = (last, to_escape(last));
-    for word in words {
-        let word = u64::from_le_bytes(*word);
+    let (mut high, mut escapes) = (0, 0);
+    let mut add = |word: u64| {
         high |= word;
         escapes |= to_escape(word);
+    };
+    // The last word overlaps the one before it: looking at a byte twice changes nothing.
+    if let Some(last) = text.last_chunk::<8>() {
+        text.as_chunks::<8>().0.iter().for_each(|word| add(u64::from_le_bytes(*word)));
+        add(u64::from_le_bytes(*last));
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        add(u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)));
+    } else {
+        let [a, b, c] = [0, 1, 2].map(|at| text.get(at).copied().unwrap_or(b' '));
+        add(u64::from_le_bytes([a, b, c, b' ', b' ', b' ', b' ', b' ']));
     }
     Seen { beyond_ascii: high & HIGH != 0, escapes: escapes != 0 }
 }

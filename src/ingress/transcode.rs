@@ -150,11 +150,10 @@ impl Record<'_> {
         while let Some(field) = fields.next().map_err(Fault::boxed)? {
             match field {
                 (1, Wire::Bytes(text)) => name = text,
-                (2, Wire::Bytes(message)) => {
-                    if value.replace(message).is_some() {
-                        return Err(Fault::boxed(Problem::Twice).in_attribute(name));
-                    }
+                (2, Wire::Bytes(_)) if value.is_some() => {
+                    return Err(Fault::boxed(Problem::Twice).in_attribute(name));
                 }
+                (2, Wire::Bytes(message)) => value = Some(message),
                 (1 | 2, _) => return Err(Fault::boxed(WRONG_WIRE_TYPE).in_attribute(name)),
                 _ => {}
             }
@@ -184,8 +183,24 @@ impl Record<'_> {
             }
             _ => self.value(kind, depth)?,
         }
-        self.scratch.attributes.push(Attribute { start, name_end, end: self.out.len() });
-        Ok(previous.is_none_or(|p| self.out[p.start..p.name_end] < self.out[start..name_end]))
+        let attribute = Attribute { start, name_end, end: self.out.len() };
+        self.scratch.attributes.push(attribute);
+        Ok(previous.is_none_or(|previous| self.ascend(&previous, &attribute)))
+    }
+
+    /// Whether the first attribute's name, as it is written, comes before the second's.
+    #[inline]
+    fn ascend(&self, a: &Attribute, b: &Attribute) -> bool {
+        let (name, other) = (&self.out[a.start..a.name_end], &self.out[b.start..b.name_end]);
+        // Eight bytes at once, though they reach beyond short names: no quoted text begins with another one, so two
+        // names differ within the shorter of them or not at all.
+        if let (Some(x), Some(y)) = (self.out[a.start..].first_chunk(), self.out[b.start..].first_chunk()) {
+            let (x, y) = (u64::from_be_bytes(*x), u64::from_be_bytes(*y));
+            if ((x ^ y).leading_zeros() as usize) < 8 * name.len().min(8) {
+                return x < y;
+            }
+        }
+        name < other
     }
 
     fn first_level(&mut self, kind: Kind<'_>) -> Done {
@@ -239,8 +254,9 @@ impl Record<'_> {
     /// same double.
     fn number(&mut self, number: f64) -> Done {
         const INTEGRAL_BELOW: f64 = (1_u64 << 53) as f64;
-        if number.abs() < INTEGRAL_BELOW && number.trunc() == number {
-            self.out.extend_from_slice(itoa::Buffer::new().format(number as i64).as_bytes());
+        let integral = number as i64;
+        if number.abs() < INTEGRAL_BELOW && integral as f64 == number {
+            self.out.extend_from_slice(itoa::Buffer::new().format(integral).as_bytes());
         } else if number.is_finite() {
             self.out.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes());
         } else {
@@ -359,5 +375,4 @@ fn other_id(kind: Kind<'_>, object_id: &[u8]) -> Option<String> {
 }
 
 #[cfg(test)]
-#[path = "transcode_tests.rs"]
 mod tests;

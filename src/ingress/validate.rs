@@ -123,7 +123,7 @@ impl Payloads<'_> {
         }
         while self.writer.size() > self.leased_bytes {
             // As the writer's buffer does, the lease doubles.
-            self.lease.grow(self.leased_bytes).map_err(|_| answer::busy())?;
+            self.lease.grow(self.leased_bytes).map_err(|_| answer::no_bytes())?;
             self.leased_bytes *= 2;
         }
         Ok(())

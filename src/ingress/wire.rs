@@ -49,32 +49,32 @@ impl<'a> Fields<'a> {
     /// Nothing can be read from there on.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<(u32, Wire<'a>)>, Malformed> {
-        if self.rest.is_empty() {
-            return Ok(None);
-        }
-        let (number, kind) = self.key()?;
+        let (number, kind) = match self.rest {
+            [] => return Ok(None),
+            // Fields 1 to 15.
+            [key @ 0x08..0x80, rest @ ..] => {
+                self.rest = rest;
+                (u32::from(key >> 3), u32::from(key & 7))
+            }
+            _ => self.long_key()?,
+        };
         let wire = match kind {
             0 => Wire::Varint(self.varint()?),
             1 => Wire::Fixed64(self.fixed64()?),
             2 => {
                 let length = self.varint()?;
-                Wire::Bytes(self.take(usize::try_from(length).unwrap_or(usize::MAX))?)
+                Wire::Bytes(self.take(length)?)
             }
-            3 => {
-                self.skip_group(number)?;
+            _ => {
+                self.skip_other(number, kind)?;
                 Wire::Other
             }
-            5 => {
-                self.take(4)?;
-                Wire::Other
-            }
-            4 => return Err(Malformed("a group ends that did not begin")),
-            _ => return Err(Malformed("unknown wire type")),
         };
         Ok(Some((number, wire)))
     }
 
-    fn key(&mut self) -> Result<(u32, u32), Malformed> {
+    #[cold]
+    fn long_key(&mut self) -> Result<(u32, u32), Malformed> {
         let key = u32::try_from(self.varint()?).map_err(|_| Malformed("field number is too large"))?;
         match key >> 3 {
             0 => Err(Malformed("field number 0")),
@@ -115,32 +115,40 @@ impl<'a> Fields<'a> {
     }
 
     #[inline]
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+    fn take(&mut self, length: u64) -> Result<&'a [u8], Malformed> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
         let (bytes, rest) =
             self.rest.split_at_checked(length).ok_or(Malformed("a length reaches beyond the end"))?;
         self.rest = rest;
         Ok(bytes)
     }
 
-    fn skip_group(&mut self, number: u32) -> Result<(), Malformed> {
-        let mut open = vec![number];
-        while let Some(innermost) = open.last() {
-            let (number, kind) = self.key()?;
+    /// Skips a fixed32, or a group with all that is in it.
+    #[cold]
+    fn skip_other(&mut self, number: u32, kind: u32) -> Result<(), Malformed> {
+        let mut open = Vec::new();
+        let (mut number, mut kind) = (number, kind);
+        loop {
             match kind {
                 0 => drop(self.varint()?),
                 1 => drop(self.fixed64()?),
                 2 => {
                     let length = self.varint()?;
-                    self.take(usize::try_from(length).unwrap_or(usize::MAX))?;
+                    self.take(length)?;
                 }
-                3 if open.len() == GROUP_DEPTH_MAX => return Err(Malformed("groups are nested too deeply")),
+                3 if open.len() == GROUP_DEPTH_MAX => {
+                    return Err(Malformed("groups are nested too deeply"));
+                }
                 3 => open.push(number),
-                4 if number == *innermost => drop(open.pop()),
+                4 if open.pop() == Some(number) => {}
                 4 => return Err(Malformed("a group ends that did not begin")),
                 5 => drop(self.take(4)?),
                 _ => return Err(Malformed("unknown wire type")),
             }
+            if open.is_empty() {
+                return Ok(());
+            }
+            (number, kind) = self.long_key()?;
         }
-        Ok(())
     }
 }

@@ -36,10 +36,15 @@ struct Call {
 
 impl Call {
     fn begin(channel: Channel) -> Self {
+        Self::begin_at(channel, "sync.v1.SyncService/UpsertObjects", "identity")
+    }
+
+    fn begin_at(channel: Channel, path: &str, encoding: &str) -> Self {
         let (feed, fed) = mpsc::unbounded_channel();
-        let request = http::Request::post("http://agent/sync.v1.SyncService/UpsertObjects")
+        let request = http::Request::post(format!("http://agent/{path}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
+            .header("grpc-encoding", encoding)
             .body(Body::new(Fed(fed)))
             .unwrap();
         let answer = tokio::spawn(async move {
@@ -164,6 +169,54 @@ async fn malformed_bodies() {
     assert_eq!(piecemeal.answer.await.unwrap().code(), Code::Ok);
     assert_eq!(server.log.appends.lock().unwrap().len(), 1);
     until("a free budget", || server.gauge.leased_bytes() == 0).await;
+}
+
+/// A compressed request is not understood, and says so.
+#[tokio::test]
+async fn compressed_requests() {
+    let server = Running::start(limits());
+    let call = Call::begin_at(server.channel().await, "sync.v1.SyncService/UpsertObjects", "gzip");
+    call.announce(100);
+    call.send(100);
+    assert_eq!(call.answer.await.unwrap().code(), Code::Unimplemented);
+}
+
+/// A request of the largest size is accepted, and one of two million empty payloads is refused without becoming any
+/// larger than it is.
+#[tokio::test]
+async fn the_largest_requests() {
+    let server = Running::start(limits());
+    let mut client = server.client().await;
+    let text = text("x".repeat(1_000_000));
+    let payloads = (0..4).map(|id| payload(&id.to_string(), object([("a", text.clone())]))).collect();
+    client.upsert_objects(save(payloads)).await.unwrap();
+    assert_eq!(server.records().len(), 4);
+    let empty = vec![SyncPayload::default(); 2_000_000];
+    let status = client.upsert_objects(save(empty)).await.unwrap_err();
+    assert!(status.message().contains("has 2000000 records"), "{status}");
+}
+
+/// Stalled calls to health are cut, too, and there are only so many at once; finished ones make room.
+#[tokio::test]
+async fn health_calls_are_limited() {
+    let limits = Limits { connections_max: 2, receive_timeout: Duration::from_millis(200), ..limits() };
+    let server = Running::start(limits);
+    let channel = server.channel().await;
+    let begin = || Call::begin_at(channel.clone(), "grpc.health.v1.Health/Check", "identity");
+    let calls = [begin(), begin(), begin(), begin()];
+    let mut codes = Vec::new();
+    for call in calls {
+        codes.push(call.answer.await.unwrap().code());
+    }
+    codes.sort_by_key(|code| *code as i32);
+    use Code::{DeadlineExceeded as Cut, ResourceExhausted as Busy};
+    assert_eq!(codes, [Cut, Cut, Busy, Busy]);
+    for _ in 0..3 {
+        let whole = begin();
+        whole.announce(0);
+        drop(whole.feed);
+        assert_eq!(whole.answer.await.unwrap().code(), Code::Ok);
+    }
 }
 
 /// The bytes stay leased while the log has not answered, and are free when the caller goes away.

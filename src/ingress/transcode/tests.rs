@@ -142,13 +142,13 @@ fn shuffled(object: &Struct, random: &mut impl FnMut() -> u32) -> Vec<u8> {
     entries.sort_unstable();
     let mut out = Vec::new();
     for (draw, bytes) in entries {
-        if draw % 5 == 0 {
+        if draw.is_multiple_of(5) {
             out.extend(field(9, b"unknown"));
         }
         out.extend(bytes);
     }
     if let Some(name) = object.fields.keys().next()
-        && random() % 2 == 0
+        && random().is_multiple_of(2)
     {
         let replaced = entry(name, &nested([("gone", number(1.0))]).encode_to_vec());
         out = [replaced.clone(), replaced, out].concat();
