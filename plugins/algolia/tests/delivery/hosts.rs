@@ -9,8 +9,13 @@ use plugin_api::{destination::Destination, verdict::WriteError};
 use crate::setup::{saves, start, start_with};
 
 async fn start_hosts(hosts: usize) -> (FakeAlgolia, Algolia) {
+    start_with(Options { hosts, ..Options::default() }, |_| {}).await
+}
+
+/// The same with little patience, for what never answers.
+async fn start_impatient(hosts: usize) -> (FakeAlgolia, Algolia) {
     let options = Options { hosts, ..Options::default() };
-    start_with(options, |settings| settings.timeout = Duration::from_millis(300)).await
+    start_with(options, |settings| settings.timeout = Duration::from_millis(500)).await
 }
 
 fn asked(fake: &FakeAlgolia) -> Vec<usize> {
@@ -66,7 +71,7 @@ async fn a_server_error_is_unknown() {
 /// G4: a time-out leaves the outcome open and ends the call; the next write asks another host.
 #[tokio::test]
 async fn a_timeout_is_unknown() {
-    let (fake, algolia) = start_hosts(2).await;
+    let (fake, algolia) = start_impatient(2).await;
     fake.fail_next(1, Fault::Hang);
     let error = algolia.write(&saves("i", 1)).await.unwrap_err();
     assert!(matches!(error, WriteError::Unknown { .. }), "{error:?}");
@@ -78,7 +83,7 @@ async fn a_timeout_is_unknown() {
 /// A host that timed out is not down: it is asked before one that is.
 #[tokio::test]
 async fn a_slow_host_is_asked_before_one_that_is_down() {
-    let (fake, algolia) = start_hosts(3).await;
+    let (fake, algolia) = start_impatient(3).await;
     fake.set_host(0, HostState::Failing(503)).await.unwrap();
     fake.fail_next(1, Fault::Hang);
     algolia.write(&saves("i", 1)).await.unwrap_err();
@@ -139,7 +144,7 @@ async fn a_redirect_is_not_followed() {
 /// G10: nothing that is said of a failure carries the key.
 #[tokio::test]
 async fn errors_do_not_show_the_key() {
-    let (fake, algolia) = start_hosts(1).await;
+    let (fake, algolia) = start_impatient(1).await;
     fake.fail_next(1, Fault::Hang);
     let timed_out = algolia.write(&saves("i", 1)).await.unwrap_err();
     fake.set_hosts(HostState::Refusing).await.unwrap();

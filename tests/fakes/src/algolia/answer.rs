@@ -95,6 +95,11 @@ pub(super) fn index_missing(index: &str) -> Answer {
     Answer::error(404, &format!("Index {index} does not exist"))
 }
 
+/// A refusal that says nothing of the culprit.
+pub(super) fn invalid_request() -> Answer {
+    Answer::error(400, "Invalid request")
+}
+
 /// The wording of the older clusters, with the culprit's position (from 0) and id.
 pub(super) fn too_big(position: usize, object_id: &str, size: usize, size_max: usize) -> Answer {
     let message = too_big_message(position, object_id, size, size_max);

@@ -45,9 +45,10 @@ impl Item<'_> {
         self.body.map_or("", RawValue::get)
     }
 
-    /// The column (from 1) of the record's end within the request's single line.
-    pub(super) fn column(&self, request: &[u8]) -> usize {
-        (self.text().as_ptr() as usize).saturating_sub(request.as_ptr() as usize) + self.text().len()
+    /// The column (from 1) of the record's end within the request's single line; unknown when only counting.
+    pub(super) fn column(&self, request: &[u8]) -> Option<usize> {
+        let text = self.body?.get();
+        Some((text.as_ptr() as usize).checked_sub(request.as_ptr() as usize)? + text.len())
     }
 }
 

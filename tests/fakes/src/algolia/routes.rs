@@ -284,8 +284,11 @@ fn poisoned(position: usize, item: &Item<'_>, poison: Poison, body: &[u8], size_
         Poison::Named => answer::too_big(position, &item.object_id, size, size_max),
         Poison::Positioned => answer::too_big_at(position, size, size_max),
         Poison::InWords => answer::too_big_in_words(position, &item.object_id, size, size_max),
-        Poison::Column => answer::near_column("Invalid value for attribute", item.column(body)),
-        Poison::Anonymous => Answer::error(400, "Invalid request"),
+        Poison::Column => match item.column(body) {
+            Some(column) => answer::near_column("Invalid value for attribute", column),
+            None => answer::invalid_request(),
+        },
+        Poison::Anonymous => answer::invalid_request(),
         Poison::ServerError => Answer::error(500, "Internal server error"),
         Poison::Hang => return Outcome::Silence,
     })

@@ -76,7 +76,7 @@ pub enum Poison {
     Positioned,
     /// 400 that names it in its message alone.
     InWords,
-    /// 400 with the column at which the record ends.
+    /// 400 with the column at which the record ends ([`Self::Anonymous`] when only counting).
     Column,
     /// 400 that names nothing.
     Anonymous,
