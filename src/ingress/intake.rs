@@ -26,15 +26,13 @@ use super::{
     answer,
     budget::{Budget, Lease},
 };
-use crate::runtime::Stop;
 
 /// What every request goes through before its service sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
-    pub(crate) budget: Budget,
-    pub(crate) request_bytes_max: usize,
-    pub(crate) receive_timeout: Duration,
-    pub(crate) stop: Stop,
+    budget: Budget,
+    request_bytes_max: usize,
+    receive_timeout: Duration,
     /// Bounds the requests that hold no lease yet.
     waiting: Arc<Semaphore>,
 }
@@ -52,21 +50,13 @@ const WAITING_MAX: usize = 4096;
 const PREFIX_BYTES: usize = 5;
 
 impl Gate {
-    pub(crate) fn new(
-        budget: Budget,
-        request_bytes_max: usize,
-        receive_timeout: Duration,
-        stop: Stop,
-    ) -> Self {
+    pub(crate) fn new(budget: Budget, request_bytes_max: usize, receive_timeout: Duration) -> Self {
         let waiting = Arc::new(Semaphore::new(WAITING_MAX));
-        Self { budget, request_bytes_max, receive_timeout, stop, waiting }
+        Self { budget, request_bytes_max, receive_timeout, waiting }
     }
 
     /// The request with its lease among its extensions.
     async fn admit(&self, request: Request<Body>) -> Result<(Request<Body>, Arc<Lease>), Status> {
-        if self.stop.is_cancelled() {
-            return Err(answer::draining());
-        }
         let _waiting =
             self.waiting.try_acquire().map_err(|_| answer::busy("too many requests are waiting"))?;
         let (mut parts, mut body) = request.into_parts();

@@ -87,7 +87,7 @@ impl Server {
 
         let budget = Budget::new(limits.decoding_bytes_max);
         let gauge = Gauge(budget.clone());
-        let gate = Gate::new(budget, limits.request_bytes_max, limits.receive_timeout, stop.clone());
+        let gate = Gate::new(budget, limits.request_bytes_max, limits.receive_timeout);
         let (health, health_server) = tonic_health::server::health_reporter();
         let appends = TaskTracker::new();
         let upserts = Upserts {

@@ -106,6 +106,21 @@ async fn half_sent_requests() {
     assert!(most <= CEILING, "{most} bytes were held");
 }
 
+/// One large request that stalls holds all that there is for large ones; a small one is accepted all the same.
+#[tokio::test]
+async fn small_requests_have_bytes_of_their_own() {
+    let server = Running::start(Limits { decoding_bytes_max: 8 << 20, ..limits() });
+    let call = Call::begin(server.channel().await);
+    call.announce(4_000_000);
+    until("a lease", || server.gauge.leased_bytes() >= 6 << 20).await;
+    server.client().await.upsert_objects(small()).await.unwrap();
+    let second = Call::begin(server.channel().await);
+    second.announce(100_000);
+    let status = second.answer.await.unwrap();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(retry_after(&status).is_some());
+}
+
 /// Watches the gauge until the budget was used and is free again.
 fn seen_by(server: &Running) -> JoinHandle<usize> {
     let gauge = server.gauge.clone();
