@@ -21,6 +21,8 @@ const TAG_CONFIRMATION: u16 = 5;
 
 const RANGE_BYTES: usize = 16;
 
+const EXTENSION: &str = ".cursor";
+
 /// The file name of a destination's cursor: everything but letters, digits, `_` and `-` percent-encoded.
 pub(super) fn file_name(destination: &str) -> String {
     let mut name = String::with_capacity(destination.len() + 7);
@@ -30,8 +32,21 @@ pub(super) fn file_name(destination: &str) -> String {
             _ => name.push_str(&format!("%{byte:02X}")),
         }
     }
-    name.push_str(".cursor");
+    name.push_str(EXTENSION);
     name
+}
+
+/// The destination whose cursor has this file name; `None` for other files.
+pub(super) fn destination_of(file_name: &str) -> Option<String> {
+    let mut rest = file_name.strip_suffix(EXTENSION)?;
+    let mut name = Vec::with_capacity(rest.len());
+    while let Some((plain, encoded)) = rest.split_once('%') {
+        name.extend_from_slice(plain.as_bytes());
+        name.push(u8::from_str_radix(encoded.get(..2)?, 16).ok()?);
+        rest = &encoded[2..];
+    }
+    name.extend_from_slice(rest.as_bytes());
+    String::from_utf8(name).ok()
 }
 
 pub(super) fn encode(log_id: LogId, destination: &str, progress: &Progress) -> Vec<u8> {
@@ -202,5 +217,11 @@ mod tests {
         assert_eq!(file_name("search-2_a"), "search-2_a.cursor");
         assert_eq!(file_name("../x.y"), "%2E%2E%2Fx%2Ey.cursor");
         assert_eq!(file_name("ä%"), "%C3%A4%25.cursor");
+        for name in ["search-2_a", "../x.y", "ä%", ""] {
+            assert_eq!(destination_of(&file_name(name)).as_deref(), Some(name));
+        }
+        for other in ["search", "%4.cursor", "%é.cursor", "%zz.cursor", "%FF.cursor"] {
+            assert_eq!(destination_of(other), None, "{other}");
+        }
     }
 }

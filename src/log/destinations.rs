@@ -46,8 +46,8 @@ struct State {
     subscribed: HashMap<String, Arc<Cursor>>,
 }
 
-/// A cursor's file. Its lock is apart from the offset, so that nobody waits for a neighbour's sync.
-#[derive(Debug)]
+/// Guards a cursor's file. Its lock is apart from the offset, so that nobody waits for a neighbour's sync.
+#[derive(Debug, Default)]
 struct Cursor {
     writing: Mutex<()>,
     /// The offset that is durable.
@@ -89,6 +89,8 @@ impl Destinations {
     /// See [`super::interface::Log::subscribe`].
     pub(super) fn subscribe(&self, destination: &str, from: From) -> Result<Subscription, LogError> {
         let mut state = self.state();
+        let cursor = state.subscribed.get(destination).cloned().unwrap_or_default();
+        let writing = cursor.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let start = Position { partition: 0, offset: self.catalogue.hold_all() };
         let subscription = self.find(&state, destination, from, start)?;
         self.write_cursor(destination, &subscription.progress)?;
@@ -96,9 +98,9 @@ impl Destinations {
         if state.listed.insert(destination.to_owned()) {
             write_list(&self.directory, &state.listed)?;
         }
+        cursor.persisted.store(subscription.progress.next.offset, Ordering::Release);
+        drop(writing);
         state.expected.remove(destination);
-        let persisted = AtomicU64::new(subscription.progress.next.offset);
-        let cursor = Arc::new(Cursor { writing: Mutex::new(()), persisted });
         state.subscribed.insert(destination.to_owned(), cursor);
         self.release(&state);
         drop(state);
@@ -229,6 +231,13 @@ fn skip_gap(progress: Progress, start: Position) -> Subscription {
     let alert =
         format!("the log begins at {start}: records from 0:{from} on are a gap of {}", to - from - settled);
     Subscription { progress: Progress { next, completed, totals, confirmations }, alert: Some(alert) }
+}
+
+/// Every destination that has a cursor's file, sound or not.
+fn with_cursor(directory: &Directory) -> Result<BTreeSet<String>, LogError> {
+    let path = directory.cursors();
+    let names = files::list(&path).map_err(at(&path))?;
+    Ok(names.iter().filter_map(|name| cursor::destination_of(name.to_str()?)).collect())
 }
 
 /// The inner error says why the list cannot be used.

@@ -271,16 +271,18 @@ fn rewrite(file: &File, from: u64, to: u64) -> io::Result<()> {
 /// Looks through the rest of a segment for sound frames whose write group begins after the broken bytes at `broken`.
 /// The writer begins a group only once the one before it is durable: then this is rot, not a torn write (rule 6).
 fn examine(file: &File, nonce: u64, broken: u64, size: u64) -> io::Result<Tail> {
-    static ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+    const ZEROS: [u8; 4096] = [0; 4096];
     let mut tail = Tail { end: broken, later_group: None };
     let mut position = broken;
     while position < size {
         let bytes = files::read_at(file, position, BLOCK_BYTES)?;
-        // Comparing first: most of a segment is zeros, and this is many times as fast.
-        if bytes != ZEROS[..bytes.len()]
-            && let Some(last) = bytes.iter().rposition(|byte| *byte != 0)
+        // By chunks: most of a segment is zeros, and comparing them is many times as fast as looking at bytes.
+        let chunks = bytes.chunks(ZEROS.len()).enumerate();
+        let last = chunks.filter(|(_, chunk)| **chunk != ZEROS[..chunk.len()]).next_back();
+        if let Some((index, chunk)) = last
+            && let Some(last) = chunk.iter().rposition(|byte| *byte != 0)
         {
-            tail.end = position + last as u64 + 1;
+            tail.end = position + (index * ZEROS.len() + last + 1) as u64;
         }
         for candidate in memmem::find_iter(&bytes, &frame::MAGIC) {
             let candidate = position + candidate as u64;

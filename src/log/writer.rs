@@ -31,8 +31,9 @@ use crate::runtime::Clock;
 /// When a refused producer should come back.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What the group buffer keeps when the writer has nothing to do.
+/// What the buffers keep when the writer has nothing to do.
 const GROUP_BYTES_KEPT: usize = 1 << 20;
+const REQUESTS_KEPT: usize = 1024;
 
 /// The writer's state; [`Writer::run`] is its thread.
 pub(super) struct Writer {
@@ -75,9 +76,11 @@ impl Writer {
                 self.add(pending, now);
             }
             self.flush();
-            if self.group.capacity() > GROUP_BYTES_KEPT && self.queue.is_empty() {
+            if self.queue.is_empty() {
+                // After a burst.
                 self.group.shrink_to(GROUP_BYTES_KEPT);
-                taken.shrink_to(1024);
+                self.waiting.shrink_to(REQUESTS_KEPT);
+                taken.shrink_to(REQUESTS_KEPT);
             }
         }
     }

@@ -85,16 +85,18 @@ async fn bad_cursors_restart_at_the_oldest() {
     }
 }
 
-/// Rule 8: without the list of served destinations every configured one counts as served: a cursor goes on, a missing
-/// one means the oldest position.
+/// Rule 8: without the list of served destinations every configured one and each with a cursor counts as served: a
+/// cursor goes on, a missing one means the oldest position.
 #[tokio::test]
 async fn a_lost_list_loses_nothing() {
     let mut bench = Bench::new();
     bench.destinations = vec!["search".to_owned(), "mirror".to_owned()];
     let (log, _) = bench.open();
     append(&log, 0, 10, 100).await;
-    log.subscribe("search", From::Now).await.unwrap();
-    log.subscribe("mirror", From::Now).await.unwrap();
+    for destination in ["search", "mirror", "removed"] {
+        log.subscribe(destination, From::Now).await.unwrap();
+    }
+    append(&log, 1, 1, 100).await;
     log.close().await;
     for damaged in [false, true] {
         let dir = bench.crash("list");
@@ -109,6 +111,7 @@ async fn a_lost_list_loses_nothing() {
         assert_eq!(log.subscribe("search", From::Now).await.unwrap().progress.next, position(10));
         let mirror = log.subscribe("mirror", From::Now).await.unwrap();
         assert!(mirror.progress.next == position(0) && mirror.alert.is_some());
+        assert_eq!(log.subscribe("removed", From::Now).await.unwrap().progress.next, position(10));
     }
 }
 

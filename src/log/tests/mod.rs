@@ -125,7 +125,7 @@ fn copy_directory(from: &Path, to: &Path) {
 fn request(number: u64, records: u32, bytes: usize) -> Append {
     let mut payload = number.to_le_bytes().to_vec();
     payload.resize(bytes.max(8), number as u8);
-    let caller = (number % 3 == 0).then(|| format!("caller {number}"));
+    let caller = number.is_multiple_of(3).then(|| format!("caller {number}"));
     Append { records, payload, attributes: Attributes { caller, ..Attributes::default() } }
 }
 
