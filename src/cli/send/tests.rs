@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use prost::Message as _;
 use tokio::{net::TcpListener, task::yield_now};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, transport::Server};
@@ -17,9 +18,12 @@ use super::{
     sender::{Refusal, SendError},
     *,
 };
-use crate::contract::server::{
-    UpsertObjectsRequest, UpsertObjectsResponse,
-    sync_service_server::{SyncService, SyncServiceServer},
+use crate::contract::{
+    client::UpsertObjectsRequest,
+    server::{
+        UpsertObjectsResponse,
+        sync_service_server::{SyncService, SyncServiceServer},
+    },
 };
 
 type Answer = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
@@ -31,9 +35,10 @@ struct Scripted<F>(F);
 impl<F: Fn(UpsertObjectsRequest) -> Answer + Send + Sync + 'static> SyncService for Scripted<F> {
     async fn upsert_objects(
         &self,
-        request: Request<UpsertObjectsRequest>,
+        request: Request<prost::bytes::Bytes>,
     ) -> Result<Response<UpsertObjectsResponse>, Status> {
-        (self.0)(request.into_inner()).await?;
+        let request = UpsertObjectsRequest::decode(request.into_inner());
+        (self.0)(request.map_err(|error| Status::internal(error.to_string()))?).await?;
         Ok(Response::new(UpsertObjectsResponse::default()))
     }
 }
@@ -172,8 +177,7 @@ async fn records_of_an_object_stay_in_order() {
     }
 }
 
-fn number_of(data: &[u8]) -> u64 {
-    let data = <prost_types::Struct as prost::Message>::decode(data).unwrap();
+fn number_of(data: &prost_types::Struct) -> u64 {
     match data.fields["n"].kind {
         Some(prost_types::value::Kind::NumberValue(number)) => number as u64,
         _ => panic!("not a number"),
@@ -248,7 +252,7 @@ async fn the_delay_that_the_agent_asks_for_is_kept() {
 #[tokio::test]
 async fn refused_lines_are_told_and_the_others_go_on() {
     let (address, seen) = serve_now(|request, _| {
-        let is_bad = |payload: &&crate::contract::server::SyncPayload| payload.object_id.starts_with("bad");
+        let is_bad = |payload: &&crate::contract::client::SyncPayload| payload.object_id.starts_with("bad");
         match request.payloads.iter().filter(is_bad).count() {
             0 => Ok(()),
             count => {
