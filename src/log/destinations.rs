@@ -68,10 +68,10 @@ impl Destinations {
             Ok(listed) => listed,
             Err(what) => {
                 let path = directory.destinations();
-                let alert =
-                    format!("{}: {what}; every configured destination counts as served", path.display());
-                alerts.push(alert);
-                let listed = configured.iter().cloned().collect();
+                let counted = "every configured destination, and each that has a cursor, counts as served";
+                alerts.push(format!("{}: {what}; {counted}", path.display()));
+                let mut listed = with_cursor(&directory)?;
+                listed.extend(configured.iter().cloned());
                 write_list(&directory, &listed)?;
                 listed
             }

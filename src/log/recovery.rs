@@ -277,9 +277,8 @@ fn examine(file: &File, nonce: u64, broken: u64, size: u64) -> io::Result<Tail> 
     while position < size {
         let bytes = files::read_at(file, position, BLOCK_BYTES)?;
         // By chunks: most of a segment is zeros, and comparing them is many times as fast as looking at bytes.
-        let chunks = bytes.chunks(ZEROS.len()).enumerate();
-        let last = chunks.filter(|(_, chunk)| **chunk != ZEROS[..chunk.len()]).next_back();
-        if let Some((index, chunk)) = last
+        let mut chunks = bytes.chunks(ZEROS.len()).enumerate();
+        if let Some((index, chunk)) = chunks.rfind(|(_, chunk)| **chunk != ZEROS[..chunk.len()])
             && let Some(last) = chunk.iter().rposition(|byte| *byte != 0)
         {
             tail.end = position + (index * ZEROS.len() + last + 1) as u64;

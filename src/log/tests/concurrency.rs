@@ -5,6 +5,10 @@ use std::collections::HashMap;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::log::{
+    block::{self, Place, Source},
+    segment_header,
+};
 
 const APPENDERS: u64 = 64;
 const EACH: u64 = 40;
@@ -33,6 +37,7 @@ async fn everyone_gets_their_own_answer() {
     let answers: HashMap<u64, Appended> = tasks.join_all().await.into_iter().flatten().collect();
     assert!(bench.segments().len() > 3);
     let copy = bench.crash("killed");
+    check_groups(&copy);
     check(&log, &answers).await;
     check(&bench.try_open(copy).unwrap().0, &answers).await;
 }
@@ -55,6 +60,29 @@ async fn check(log: &EmbeddedLog, answers: &HashMap<u64, Appended>) {
         let before = last_of.insert(number / EACH, number);
         assert!(before.is_none_or(|before| before < number), "one producer's order is kept");
     }
+}
+
+/// Rule 6 rests on this: each frame says where its write group begins, and groups of several frames do form.
+fn check_groups(dir: &Path) {
+    let mut larger = 0;
+    for path in segments_in(dir) {
+        let file = std::fs::File::open(&path).unwrap();
+        let header = segment_header::decode(&std::fs::read(&path).unwrap()[..HEADER]).unwrap();
+        let (limit, until) = (file.metadata().unwrap().len(), u64::MAX);
+        let source = Source { file: &file, nonce: header.nonce, log_id: header.log_id, limit, until };
+        let found = block::read(source, Place { at: HEADER as u64, offset: header.base }).unwrap().found;
+        let mut group_at = HEADER as u64;
+        for frame in &found {
+            if frame.group_at == frame.at {
+                group_at = frame.at;
+            } else {
+                larger += 1;
+            }
+            assert_eq!(frame.group_at, group_at);
+        }
+        assert!(found.len() > 100);
+    }
+    assert!(larger > 100, "{larger}");
 }
 
 /// G1: a producer that goes away may or may not have been accepted; nobody else notices, and closing finishes what

@@ -1,11 +1,17 @@
 //! Readers, request ids and the end of a log's life.
 
 use plugin_api::identity::{LogId, RequestId};
+use ring::rand::SystemRandom;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::*;
 use crate::log::{
-    interface::{From, Idempotency, Located},
+    catalogue::{Catalogue, Durable},
+    directory,
+    interface::{From, Idempotency, Located, Reader as _},
+    reader::{EmbeddedReader, Readable},
+    recovery,
     request_id::RequestIds,
 };
 
@@ -89,6 +95,33 @@ async fn reader_follows_the_tail() {
     assert_eq!(numbers(&reader.next().await.unwrap()), [20]);
     assert!(matches!(reader.next().await, Err(ReadError::Closed)));
     assert!(matches!(log.append(request(21, 1, 10)).await, Err(AppendError::Closed)));
+}
+
+/// Rule 1, on the readers' side: what the writer has written and not yet published as durable is never seen.
+#[tokio::test]
+async fn reader_stops_at_the_watermark() {
+    let bench = Bench::new();
+    let (log, _) = bench.open();
+    for number in 0..4 {
+        append(&log, number, 1, 100).await;
+    }
+    let opened = directory::open(&bench.crash("killed"), &SystemRandom::new()).unwrap();
+    let recovered = recovery::recover(&opened.directory, bench.segment_bytes).unwrap();
+    let all = recovered.durable;
+    let frame_bytes = (all.at - HEADER as u64) / 4;
+    let catalogue = Arc::new(Catalogue::new(opened.directory.path.clone(), recovered.segments));
+    let readable = Arc::new(Readable { log_id: opened.directory.log_id, catalogue });
+    // The second frame's bytes are there, its offset is not durable.
+    for durable in
+        [Durable { end: 1, ..all }, Durable { end: 1, at: HEADER as u64 + frame_bytes + 20, ..all }]
+    {
+        let (durable_tx, durable_rx) = watch::channel(durable);
+        let mut reader = EmbeddedReader::new(readable.clone(), durable_rx, 0);
+        assert_eq!(numbers(&reader.next().await.unwrap()), [0]);
+        assert!(tokio::time::timeout(Duration::ZERO, reader.next()).await.is_err());
+        durable_tx.send_replace(all);
+        assert_eq!(numbers(&reader.next().await.unwrap()), [1, 2, 3]);
+    }
 }
 
 /// A reader keeps its segment when that is given back, and then finds that it is behind the log's start.
