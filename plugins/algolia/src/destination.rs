@@ -176,6 +176,7 @@ impl Algolia {
                     self.client.request(method.clone(), endpoint.url(path)).headers(headers.clone());
                 if body.is_empty() { request } else { request.body(body.clone()) }
             },
+            secret: &self.api_key,
             bytes,
             answer_bytes_max,
         };

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use bytes::{Bytes, BytesMut};
 use flate2::{Compression, write::GzEncoder};
+use memchr::memmem;
 use reqwest::Response;
 use tokio::task;
 
@@ -30,6 +31,14 @@ pub fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(head);
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().take(EXCERPT_CHARS_MAX).collect()
+}
+
+/// The answer without a secret that it repeats, as the error page of a proxy may.
+pub(crate) fn without(body: Bytes, secret: &str) -> Bytes {
+    if secret.is_empty() || memmem::find(&body, secret.as_bytes()).is_none() {
+        return body;
+    }
+    String::from_utf8_lossy(&body).replace(secret, "(hidden)").into()
 }
 
 /// What reading an answer's body came to.

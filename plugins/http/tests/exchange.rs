@@ -9,6 +9,7 @@ use plugin_http::{
     exchange::{Answer, Outgoing, exchange},
     hosts::Hosts,
     patience::Patience,
+    secret::Secret,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -48,7 +49,8 @@ async fn ask_for(
 ) -> Result<Answer, WriteError> {
     let client = client("test/1").expect("no certificate files are needed");
     let build = |endpoint: &Endpoint| client.get(endpoint.url("/x"));
-    let outgoing = Outgoing { build, bytes: 0, answer_bytes_max: bytes_max };
+    let secret = Secret::new("hunter2");
+    let outgoing = Outgoing { build, secret: &secret, bytes: 0, answer_bytes_max: bytes_max };
     exchange(&Hosts::new(endpoints), &Patience::new(timeout), outgoing).await
 }
 
@@ -62,6 +64,18 @@ async fn a_request_carries_its_user_agent() {
         request.starts_with("GET /x HTTP/1.1\r\n") && request.contains("user-agent: test/1\r\n"),
         "{request}"
     );
+}
+
+/// G10: an error page that repeats the key does not bring it into logs and letters.
+#[tokio::test]
+async fn an_answer_does_not_repeat_the_key() {
+    let (endpoint, _serving) =
+        server(b"HTTP/1.1 400 Bad\r\ncontent-length: 12\r\n\r\nkey: hunter2", false).await;
+    assert_eq!(ask([endpoint], 100).await.unwrap().body, "key: (hidden)");
+    let (endpoint, _serving) =
+        server(b"HTTP/1.1 503 Bad\r\ncontent-length: 12\r\n\r\nkey: hunter2", false).await;
+    let shown = format!("{:?}", ask([endpoint], 100).await.unwrap_err());
+    assert!(shown.contains("key: (hidden)") && !shown.contains("hunter"), "{shown}");
 }
 
 /// G9: an endless answer costs no more than its limit; of an error the status is kept all the same.

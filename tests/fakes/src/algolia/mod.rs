@@ -2,12 +2,13 @@
 //! where they are known.
 //!
 //! It is not a search engine: nothing can be queried but what was written. A record follows the modules in their
-//! order: a connection of the `server` is accepted, `routes` checks the credentials, asks the `script` whether
-//! to misbehave and reads the `batch`, the `store` applies it, and the `journal` remembers what happened.
-//! Every refusal's text lies in `answer`.
+//! order: the `server` is told what to be, a `host` accepts a connection, `routes` checks the credentials, asks the
+//! `script` whether to misbehave and reads the `batch`, the `store` applies it, the `journal` remembers it and
+//! `tasks` confirm it. Every refusal's text lies in `answer`.
 
 mod server;
 
+mod host;
 mod routes;
 mod script;
 

@@ -1,31 +1,19 @@
-//! The server itself: its hosts' sockets, what is shared between them, and what a test can ask and tell.
-//!
-//! Several hosts are one application: they differ in their sockets alone. A host that is switched off refuses
-//! connections and keeps its port, so that nothing else can take it meanwhile.
+//! The application: what a test can tell it and ask of it, and what its hosts and their connections share.
 
 use std::{
     collections::{BTreeMap, HashSet},
-    convert::Infallible,
     io,
-    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
-    select,
-    sync::watch,
-    task::JoinHandle,
-};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::sync::watch;
 
 use super::{
+    host::Host,
     journal::{Applied, Detail, Journal, Seen},
     routes,
     script::{Fault, Mark, Poison, Script},
@@ -104,13 +92,13 @@ impl FakeAlgolia {
     /// The first host's address, such as `http://127.0.0.1:40123`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.hosts[0].address)
+        format!("http://{}", self.hosts[0].address())
     }
 
     /// Every host's address, in order.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
-        self.hosts.iter().map(|host| format!("http://{}", host.address)).collect()
+        self.hosts.iter().map(|host| format!("http://{}", host.address())).collect()
     }
 
     /// Switches one host (from 0) on, off or into failing.
@@ -337,87 +325,5 @@ pub(super) struct UnderWay<'a>(&'a AtomicUsize);
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// One host's socket.
-struct Host {
-    address: SocketAddr,
-    /// Bound and never listening: it keeps the port while the host refuses connections.
-    _reservation: TcpSocket,
-    listening: Mutex<Option<Listening>>,
-}
-
-struct Listening {
-    /// Closes the listener and every connection of it.
-    stop: DropGuard,
-    task: JoinHandle<()>,
-}
-
-impl Host {
-    fn reserve(port: Option<u16>) -> io::Result<Self> {
-        let reservation = bind((Ipv4Addr::LOCALHOST, port.unwrap_or(0)).into())?;
-        let address = reservation.local_addr()?;
-        Ok(Self { address, _reservation: reservation, listening: Mutex::new(None) })
-    }
-
-    fn listen(&self, shared: &Arc<Shared>, number: usize) -> io::Result<()> {
-        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
-        if listening.is_none() {
-            let listener = bind(self.address)?.listen(1024)?;
-            let stop = CancellationToken::new();
-            let task = tokio::spawn(accept(listener, Arc::clone(shared), number, stop.clone()));
-            *listening = Some(Listening { stop: stop.drop_guard(), task });
-        }
-        Ok(())
-    }
-
-    async fn refuse(&self) {
-        let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Listening { stop, task }) = listening {
-            drop(stop);
-            // Once the task has ended, its listener is closed.
-            let _ = task.await;
-        }
-    }
-}
-
-/// A socket that can share its address with another one of ours.
-fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    socket.set_reuseport(true)?;
-    socket.bind(address)?;
-    Ok(socket)
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>, host: usize, stop: CancellationToken) {
-    loop {
-        select! {
-            // Closing comes first: a host that was switched off accepts nothing more.
-            biased;
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => {
-                // A connection that ended before it was accepted is the client's affair.
-                let Ok((stream, _)) = accepted else { continue };
-                tokio::spawn(serve(stream, Arc::clone(&shared), host, stop.child_token()));
-            }
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, shared: Arc<Shared>, host: usize, cut: CancellationToken) {
-    // Without it answers would still be right, only later.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| async {
-        Ok::<_, Infallible>(routes::answer(&shared, host, &cut, request).await)
-    });
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    select! {
-        // A cut connection sends nothing more.
-        biased;
-        () = cut.cancelled() => {}
-        // How a connection ends is the client's affair.
-        _ = connection => {}
     }
 }
