@@ -14,12 +14,12 @@ const RECORDS: u64 = 3500;
 /// The sequence number of the record that is poisonous, in the middle of a request and of a batch.
 const POISON: u64 = 172;
 
-/// Scenario: 400 that names the record by position and id.
+/// Scenario: 400 that names the record by position and id, as too large for the plan.
 ///
 /// Protects G6, as every test here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn named() {
-    alone_is_dead_lettered(Poison::Named, "rejected").await;
+    alone_is_dead_lettered(Poison::Named, "too_large").await;
 }
 
 /// Scenario: 400 that names nothing, so that only bisection finds the record.
