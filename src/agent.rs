@@ -186,7 +186,7 @@ async fn open_log(config: &Config, clock: Arc<SystemClock>) -> Result<Arc<dyn Lo
     let settings = LogSettings {
         dir: config.data.dir.join("logs").join("default"),
         disk_bytes_max: config.data.disk_bytes_max,
-        segment_bytes: LogSettings::SEGMENT_BYTES,
+        segment_bytes: config.data.segment_bytes,
         destinations: config.destinations.iter().map(|destination| destination.name.to_string()).collect(),
     };
     let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(settings, clock)).await;

@@ -55,6 +55,7 @@ impl Plan {
         let data = Rows(vec![
             ("dir", Setting::text(config.data.dir.display())),
             ("disk_bytes_max", Setting::Size(config.data.disk_bytes_max)),
+            ("segment_bytes", Setting::Size(config.data.segment_bytes)),
         ]);
         let rule = |rule: &crate::config::IndexRule| Rule {
             r#match: rule.pattern.clone(),
@@ -303,6 +304,7 @@ listen
 data
   dir                        ./sync-agent-data
   disk_bytes_max             20GiB
+  segment_bytes              128MiB
 
 limits
   record_bytes_max           1MiB

@@ -52,7 +52,7 @@ fn sections(
     let mut root = Table::new(document, String::new(), 0..0, findings);
     let listen = listen(root.table("listen"));
     let data = data(root.table("data"));
-    let limits = limits(root.table("limits"));
+    let limits = limits(root.table("limits"), data.segment_bytes);
 
     let destinations = Destinations::read(root.table("destinations"), environment);
     if destinations.names.is_empty() {
@@ -92,17 +92,26 @@ fn listen(mut table: Table<'_>) -> Listen {
     Listen { grpc }
 }
 
+/// A log gives whole segments back, so it needs a few of them within its budget.
+const SEGMENTS_MIN: u64 = 4;
+
 fn data(mut table: Table<'_>) -> Data {
     let dir = table.path("dir").unwrap_or_else(|| PathBuf::from("./sync-agent-data"));
-    let range = Size(64 * MIB)..=Size(1024 * 1024 * GIB);
+    let range = Size(MIB)..=Size(1024 * 1024 * GIB);
     let disk_bytes_max = table.quantity("disk_bytes_max", Size(20 * GIB), range).0;
+    let default = Size((128 * MIB).min(disk_bytes_max / SEGMENTS_MIN));
+    let range = Size(64 * KIB)..=Size((GIB).min(disk_bytes_max / SEGMENTS_MIN));
+    let segment_bytes = table.quantity("segment_bytes", default, range).0;
     table.later(&["retention"]);
     table.finish();
-    Data { dir, disk_bytes_max }
+    Data { dir, disk_bytes_max, segment_bytes }
 }
 
-fn limits(mut table: Table<'_>) -> Limits {
-    let request = table.quantity("request_bytes_max", Size(4 * MIB), Size(KIB)..=Size(64 * MIB));
+fn limits(mut table: Table<'_>, segment_bytes: u64) -> Limits {
+    // A request must fit into one segment, and its JSON may be larger than what came over the wire.
+    let fits = segment_bytes / 2;
+    let range = Size(KIB)..=Size(fits.min(64 * MIB));
+    let request = table.quantity("request_bytes_max", Size(fits.min(4 * MIB)), range);
     let record_default = Size(MIB.min(request.0));
     let record = table.quantity("record_bytes_max", record_default, Size(KIB)..=request);
     let decoding = table.quantity("decoding_bytes_max", Size(64 * MIB), request..=Size(64 * GIB));

@@ -32,8 +32,11 @@ pub struct Listen {
 pub struct Data {
     /// Holds logs, cursors and dead letters. Default `./sync-agent-data`.
     pub dir: PathBuf,
-    /// Bytes that the log may use. Default 20 GiB, at least 64 MiB.
+    /// Bytes that the log may use. Default 20 GiB, at least 1 MiB.
     pub disk_bytes_max: u64,
+    /// Size of a segment of the log, the unit in which disk is given back; a request must fit into one. Default 128 MiB,
+    /// or a quarter of `disk_bytes_max` if that is less; 64 KiB to 1 GiB.
+    pub segment_bytes: u64,
 }
 
 /// `[limits]`
@@ -41,7 +44,8 @@ pub struct Data {
 pub struct Limits {
     /// Bytes of one record's JSON. Default 1 MiB (or `request_bytes_max`, if that is less), 1 KiB to `request_bytes_max`.
     pub record_bytes_max: usize,
-    /// Bytes of one request on the wire. Default 4 MiB, 1 KiB to 64 MiB.
+    /// Bytes of one request on the wire. Default 4 MiB, 1 KiB to 64 MiB, but no more than half of
+    /// `data.segment_bytes`.
     pub request_bytes_max: usize,
     /// Records in one request. Default 10,000, at most 100,000.
     pub request_records_max: usize,

@@ -142,7 +142,7 @@ grpc = "localhost"
 http = "127.0.0.1:9600"
 [data]
 dir = ""
-disk_bytes_max = "1MiB"
+disk_bytes_max = "1KiB"
 [limits]
 record_bytes_max = "8MiB"
 request_records_max = "many"
@@ -181,7 +181,7 @@ path = "x.wasm"
         r#"3:8 listen.grpc: "localhost" is not an address with a port (an address and a port, such as "127.0.0.1:50051", "0.0.0.0:50051" or "[::1]:50051")"#,
         "4:1 listen.http: not supported by this version (leave it out for now)",
         r#"6:7 data.dir: "" is empty (a path, absolute or relative to the working directory, such as "./out")"#,
-        r#"7:18 data.disk_bytes_max: "1MiB" is out of range (a size from 64MiB to 1024TiB, such as "512KiB", "1MiB", "20GiB" or a number of bytes)"#,
+        r#"7:18 data.disk_bytes_max: "1KiB" is out of range (a size from 1MiB to 1024TiB, such as "512KiB", "1MiB", "20GiB" or a number of bytes)"#,
         r#"9:20 limits.record_bytes_max: "8MiB" is out of range (a size from 1KiB to 4MiB, such as "512KiB", "1MiB", "20GiB" or a number of bytes)"#,
         r#"10:23 limits.request_records_max: "many" is not an integer (an integer from 1 to 100000)"#,
         "11:15 limits.indexes_max: 0 is out of range (an integer from 1 to 100000)",

@@ -35,7 +35,8 @@ async fn killed_a_hundred_times() {
 
 async fn killed_again_and_again(seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
-    let setup = setup().environment("SYNC_AGENT_SEGMENT_BYTES", &SEGMENT_BYTES.to_string());
+    let setup = setup().data(&format!("segment_bytes = {SEGMENT_BYTES}"));
+    let setup = setup.config("[limits]\nrequest_bytes_max = \"16KiB\"\nrecord_bytes_max = \"16KiB\"");
     let mut agent = setup.file("archive").start().await.unwrap();
     let mut journal = Journal::new(agent.output("archive"));
     let mut requests = Vec::new();
@@ -63,7 +64,7 @@ async fn killed_again_and_again(seed: u64) {
 
 /// Whether the log's beginning was given back, so that the log rolled and its cursors moved on.
 fn rolled(agent: &Agent) -> bool {
-    let segments = fs::read_dir(agent.data().join("logs/default")).unwrap();
+    let segments = fs::read_dir(agent.data_directory().join("logs/default")).unwrap();
     segments.map(|entry| entry.unwrap().file_name().into_string().unwrap()).all(|name| {
         let base = name.strip_suffix(".seg").and_then(|base| base.parse::<u64>().ok());
         base.is_none_or(|base| base > 0)

@@ -29,12 +29,12 @@ pub(crate) async fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<
     let mut agent = bench.agent()?.algolia("search", &refusing).start().await?;
     let mut first_sequence = accept(agent.address(), WARM_UP_RECORDS, 1).await?;
     let before = agent.usage();
-    while size(&agent.data())? < BACKLOG_BYTES {
+    while size(&agent.data_directory())? < BACKLOG_BYTES {
         first_sequence = accept(agent.address(), STEP_RECORDS, first_sequence).await?;
     }
     let after = agent.usage();
     let growth = after.resident_bytes as f64 - before.resident_bytes as f64;
-    table.add(NAME, "size", size(&agent.data())? as f64 / 1e9, "GB");
+    table.add(NAME, "size", size(&agent.data_directory())? as f64 / 1e9, "GB");
     table.add(NAME, "resident before", before.resident_bytes as f64 / 1e6, "MB");
     table.add(NAME, "growth of resident", growth.max(0.0) / 1e6, "MB").target(Target::AtMost(30.0));
     let peak = after.resident_bytes_max.saturating_sub(before.resident_bytes) as f64;

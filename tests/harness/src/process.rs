@@ -81,6 +81,7 @@ pub struct Setup {
     binary: PathBuf,
     directory: TempDir,
     destinations: Vec<String>,
+    data: String,
     config: String,
     environment: Vec<(String, String)>,
 }
@@ -96,6 +97,7 @@ impl Setup {
             binary: binary.into(),
             directory: directory.expect("a test machine has room for a temporary directory"),
             destinations: Vec::new(),
+            data: String::new(),
             config: String::new(),
             environment: Vec::new(),
         }
@@ -123,6 +125,14 @@ impl Setup {
             .destination(name, &format!("type = \"algolia\"\n{secrets}hosts = [{host:?}]\n"))
     }
 
+    /// Adds keys to `[data]`.
+    #[must_use]
+    pub fn data(mut self, toml: &str) -> Self {
+        self.data.push_str(toml);
+        self.data.push('\n');
+        self
+    }
+
     /// Appends TOML as it stands: right after a destination its keys are that destination's.
     #[must_use]
     pub fn config(mut self, toml: &str) -> Self {
@@ -147,8 +157,8 @@ impl Setup {
         let (directory, defaults) = (self.directory.path(), &self.destinations);
         let data = directory.join("data");
         let text = format!(
-            "[listen]\ngrpc = \"{address}\"\n\n[data]\ndir = {data:?}\n\n[defaults]\ndestinations = {defaults:?}\n\n{}",
-            self.config
+            "[listen]\ngrpc = \"{address}\"\n\n[data]\ndir = {data:?}\n{}\n[defaults]\ndestinations = {defaults:?}\n\n{}",
+            self.data, self.config
         );
         fs::write(directory.join("config.toml"), text)
             .map_err(|source| io_error("write the config", source))?;
@@ -189,7 +199,7 @@ impl Agent {
 
     /// The agent's `[data] dir`.
     #[must_use]
-    pub fn data(&self) -> PathBuf {
+    pub fn data_directory(&self) -> PathBuf {
         self.directory().join("data")
     }
 
