@@ -125,7 +125,13 @@ impl Agent {
                 letters: Letters::new(store, clock.clone()),
             };
             let stop = shutdown.delivery();
-            lanes.push(delivery::start(lane_settings(settings), wiring, &subscription.progress, &stop, &lanes_tasks));
+            lanes.push(delivery::start(
+                lane_settings(settings),
+                wiring,
+                &subscription.progress,
+                &stop,
+                &lanes_tasks,
+            ));
         }
         let address = server.local_address();
         intake.spawn(TaskKind::Ingress, "ingress", server.serve());
@@ -202,7 +208,10 @@ fn tell(report: &OpenReport) {
     );
     if report.versions_ahead > Duration::from_secs(60) {
         let seconds = report.versions_ahead.as_secs();
-        tracing::error!(seconds, "versions run ahead of the clock: it is wrong now, or was when records were accepted");
+        tracing::error!(
+            seconds,
+            "versions run ahead of the clock: it is wrong now, or was when records were accepted"
+        );
     }
     for alert in &report.alerts {
         tracing::error!(alert, "log needs attention");
@@ -222,8 +231,7 @@ async fn open_store(config: &Config, name: &Arc<str>, log: &dyn Log) -> Result<S
 }
 
 fn build(destination: &config::Destination, config: &Config) -> Result<Arc<dyn Destination>, StartError> {
-    let failed =
-        |reason: String| StartError::Destination { destination: destination.name.clone(), reason };
+    let failed = |reason: String| StartError::Destination { destination: destination.name.clone(), reason };
     Ok(match &destination.kind {
         Kind::File(file) => Arc::new(File::new(plugin_file::Settings {
             rotate_bytes: file.rotate_bytes,

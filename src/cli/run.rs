@@ -93,7 +93,9 @@ async fn serve(config: &Config, grace: Duration) -> anyhow::Result<ExitCode> {
     };
     match stopped {
         Stopped::Whole => tracing::info!("stopped"),
-        Stopped::DeliveryGivenUp => tracing::warn!("stopped; requests in flight are sent again after the next start"),
+        Stopped::DeliveryGivenUp => {
+            tracing::warn!("stopped; requests in flight are sent again after the next start")
+        }
     }
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

@@ -200,7 +200,8 @@ impl Queue {
     fn has_others(&self, group: &Group) -> bool {
         let blocked = self.blocked(Some(group));
         let ready = |group: &Group| !self.waits_for_others(group);
-        self.groups.iter().any(ready) || self.waiting.iter().any(|operation| !blocked.contains(&operation.key))
+        self.groups.iter().any(ready)
+            || self.waiting.iter().any(|operation| !blocked.contains(&operation.key))
     }
 
     fn blocked<'a>(&'a self, also: Option<&'a Group>) -> HashSet<&'a Key, FxBuildHasher> {
@@ -261,7 +262,15 @@ impl Queue {
     /// The queue in a few words, for a test that fails.
     pub(super) fn describe(&self) -> String {
         let offsets = |o: &[Operation]| o.iter().map(|o| o.source.position.offset).collect::<Vec<_>>();
-        let group = |g: &Group| format!("{:?} failures {} attempts {} mark {}", offsets(&g.operations), g.failures, g.attempts, g.mark);
+        let group = |g: &Group| {
+            format!(
+                "{:?} failures {} attempts {} mark {}",
+                offsets(&g.operations),
+                g.failures,
+                g.attempts,
+                g.mark
+            )
+        };
         let groups: Vec<_> = self.groups.iter().map(group).collect();
         format!("{} waiting, {} successes, groups {groups:#?}", self.waiting.len(), self.successes_total)
     }

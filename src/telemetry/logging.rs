@@ -24,7 +24,8 @@ pub fn start_logging(format: LogFormat) -> Result<(), tracing_subscriber::util::
     let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
     match format {
         LogFormat::Text => {
-            let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            let colour = io::stderr().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
             lines.with_ansi(colour).with_target(false).finish().try_init()
         }
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
