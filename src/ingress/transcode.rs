@@ -329,7 +329,7 @@ impl Record<'_> {
 const WRONG_WIRE_TYPE: Malformed =
     Malformed::new("a field of google.protobuf.Struct has the wrong wire type");
 
-/// Reads a Value: a oneof, of which the last field counts.
+/// Reads a Value: a oneof, of which the last field counts; the contents of those before it are not looked at.
 fn kind_of(message: &[u8]) -> Result<Kind<'_>, Box<Fault>> {
     let mut kind = None;
     let mut fields = Fields::new(message);

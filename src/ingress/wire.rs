@@ -47,7 +47,8 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// Nothing can be read from there on.
-    #[inline]
+    // The innermost loop of ingress: a call for each field took a quarter of the time of transcoding.
+    #[inline(always)]
     pub(crate) fn next(&mut self) -> Result<Option<(u32, Wire<'a>)>, Malformed> {
         let (number, kind) = match self.rest {
             [] => return Ok(None),
