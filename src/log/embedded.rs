@@ -3,7 +3,8 @@
 //! Whatever touches the disk runs on the writer's thread or on tokio's blocking threads.
 
 use std::{
-    path::PathBuf,
+    panic,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
@@ -17,7 +18,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 use super::{
     catalogue::{Catalogue, Durable},
     destinations::Destinations,
-    directory::{self, Directory, at, halted},
+    directory::{self, Directory, Opened, at, halted},
     frame::{self, FRAME_BYTES_MAX},
     interface::{
         Append, AppendError, Appended, From, Located, Log, LogError, LogStatus, Progress, ReadError, Reader,
@@ -25,7 +26,7 @@ use super::{
     },
     queue::Queue,
     reader::{EmbeddedReader, Readable, below_start},
-    recovery::{self, Recovered},
+    recovery,
     request_id::RequestIds,
     segment_footer,
     segment_header::HEADER_BYTES,
@@ -49,7 +50,8 @@ pub struct Settings {
     /// Size of a segment in bytes, made smaller where fewer than four would fit into the budget. A frame is at most
     /// as large as a segment's content.
     pub segment_bytes: u64,
-    /// The configured destinations: nothing is given back to the disk before each of them has subscribed.
+    /// The configured destinations: nothing is given back to the disk before each of them has subscribed, nor as
+    /// long as nobody has.
     pub destinations: Vec<String>,
 }
 
@@ -110,56 +112,42 @@ impl EmbeddedLog {
     /// [`LogError::Halted`].
     pub fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<(Self, OpenReport), LogError> {
         let Settings { dir, disk_bytes_max, segment_bytes, destinations } = settings;
-        let segment_bytes = segment_bytes.min(disk_bytes_max / SEGMENTS_MIN) / 4096 * 4096;
-        if segment_bytes < SEGMENT_BYTES_MIN {
-            let (found, least) = (segment_bytes, SEGMENT_BYTES_MIN);
-            let what = format!(
-                "segments of {found} bytes for a budget of {disk_bytes_max} bytes, the least is {least} for {}",
-                least * SEGMENTS_MIN
-            );
-            return Err(halted(&dir, what));
-        }
+        let segment_bytes = fit_segments(&dir, segment_bytes, disk_bytes_max)?;
         let random = SystemRandom::new();
-        let opened = directory::open(&dir, &random)?;
-        let directory = Arc::new(opened.directory);
-        let recovered = recovery::recover(&directory, segment_bytes)?;
-        let Recovered { segments, active, last, durable, torn_bytes, mut alerts } = recovered;
-        alerts.extend(opened.alerts);
-        let count = segments.len();
-        let segments = segments.into_iter().map(|(segment, bytes)| (segment, bytes_on_disk(bytes))).collect();
-        let catalogue = Arc::new(Catalogue::new(dir.clone(), segments));
-        let (durable_tx, durable_rx) = watch::channel(durable);
+        let Opened { directory, created, removed, mut alerts } = directory::open(&dir, &random)?;
+        let directory = Arc::new(directory);
+        let mut recovered = recovery::examine(&directory)?;
+        let sizes =
+            recovered.segments.iter().map(|(segment, bytes)| (segment.clone(), bytes_on_disk(*bytes)));
+        let catalogue = Arc::new(Catalogue::new(dir, sizes.collect()));
+        let (durable_tx, durable) = watch::channel(recovered.durable);
+        // This compares the cursors with the log's end, before anything is cut.
         let (destinations, found) =
-            Destinations::open(directory.clone(), catalogue.clone(), durable_rx.clone(), destinations)?;
+            Destinations::open(directory.clone(), catalogue.clone(), durable.clone(), destinations)?;
         alerts.extend(found);
+        alerts.append(&mut recovered.alerts);
+        let last = recovered.last;
         let report = OpenReport {
             log_id: directory.log_id,
-            created: opened.created,
-            segments: count,
+            created,
+            segments: recovered.segments.len(),
             start: position(catalogue.start()),
-            end: position(durable.end),
-            torn_bytes,
-            temporary_files: opened.removed,
+            end: position(last.end),
+            torn_bytes: recovered.torn_bytes,
+            temporary_files: removed,
             versions_ahead: Duration::from_micros(last.last_version.saturating_sub(clock.now().0)),
             alerts,
         };
+        let active = recovered.settle(segment_bytes)?;
+        if let Some(active) = &active {
+            catalogue.resize_newest(bytes_on_disk(active.limit));
+        }
         let queue = Arc::new(Queue::new());
-        let shared = Shared {
-            readable: Arc::new(Readable { log_id: directory.log_id, catalogue: catalogue.clone() }),
-            ids: RequestIds::new(directory.log_id, &directory.key),
-            destinations,
-            queue: queue.clone(),
-            durable: durable_rx,
-            disk_bytes_max,
-            frame_bytes_max: frame_bytes_max(segment_bytes),
-            directory: directory.clone(),
-            catalogue: catalogue.clone(),
-        };
         let writer = Writer {
             ids: RequestIds::new(directory.log_id, &directory.key),
-            queue,
-            directory,
-            catalogue,
+            queue: queue.clone(),
+            directory: directory.clone(),
+            catalogue: catalogue.clone(),
             durable: durable_tx,
             clock,
             random,
@@ -171,11 +159,24 @@ impl EmbeddedLog {
             waiting: Vec::new(),
             no_space_until: None,
         };
-        let writer = thread::Builder::new()
-            .name("log-writer".to_owned())
-            .spawn(move || writer.run())
-            .map_err(at(&dir))?;
-        Ok((Self { shared: Arc::new(shared), writer: Mutex::new(Some(writer)) }, report))
+        let shared = Shared {
+            readable: Arc::new(Readable { log_id: directory.log_id, catalogue: catalogue.clone() }),
+            ids: RequestIds::new(directory.log_id, &directory.key),
+            frame_bytes_max: frame_bytes_max(segment_bytes),
+            directory,
+            catalogue,
+            destinations,
+            queue,
+            durable,
+            disk_bytes_max,
+        };
+        Self::start(shared, writer).map(|log| (log, report))
+    }
+
+    fn start(shared: Shared, writer: Writer) -> Result<Self, LogError> {
+        let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(move || writer.run());
+        let writer = thread.map_err(at(&shared.directory.path))?;
+        Ok(Self { shared: Arc::new(shared), writer: Mutex::new(Some(writer)) })
     }
 }
 
@@ -280,6 +281,20 @@ impl Shared {
     }
 }
 
+/// The size of new segments: as asked for, made smaller so that enough of them fit into the budget.
+fn fit_segments(dir: &Path, segment_bytes: u64, disk_bytes_max: u64) -> Result<u64, LogError> {
+    let bytes = segment_bytes.min(disk_bytes_max / SEGMENTS_MIN) / 4096 * 4096;
+    if bytes >= SEGMENT_BYTES_MIN {
+        return Ok(bytes);
+    }
+    let what = format!(
+        "a disk budget of {disk_bytes_max} bytes makes segments of {bytes} bytes, the least is {SEGMENT_BYTES_MIN} \
+         for a budget of {}",
+        SEGMENT_BYTES_MIN * SEGMENTS_MIN
+    );
+    Err(halted(dir, what))
+}
+
 /// What a frame may take so that it fits into an empty segment.
 fn frame_bytes_max(segment_bytes: u64) -> usize {
     let around = HEADER_BYTES + segment_footer::size_with(1);
@@ -293,6 +308,10 @@ fn position(offset: u64) -> Position {
 async fn on_blocking_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
 ) -> Result<T, LogError> {
-    // Only a runtime that is shutting down does not run it.
-    spawn_blocking(work).await.unwrap_or(Err(LogError::Closed))
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
+        // The runtime is shutting down.
+        Err(_) => Err(LogError::Closed),
+    }
 }

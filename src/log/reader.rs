@@ -3,7 +3,7 @@
 //! A reader never looks beyond what the writer has published as durable. It keeps its segment open, so that nothing is
 //! taken from under it, and no buffer while it waits.
 
-use std::{fs::File, io, sync::Arc};
+use std::{fs::File, io, panic, sync::Arc};
 
 use async_trait::async_trait;
 use plugin_api::identity::{LogId, Position};
@@ -63,8 +63,12 @@ impl Reader for EmbeddedReader {
                 continue;
             }
             let (log, from, stand) = (self.log.clone(), self.from, self.stand.clone());
-            let read = spawn_blocking(move || log.read(stand, from, durable)).await;
-            let (stand, frames) = read.map_err(|_| ReadError::Closed)??;
+            let (stand, frames) = match spawn_blocking(move || log.read(stand, from, durable)).await {
+                Ok(read) => read?,
+                Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
+                // The runtime is shutting down.
+                Err(_) => return Err(ReadError::Closed),
+            };
             self.stand = Some(stand);
             if !frames.is_empty() {
                 return Ok(frames);

@@ -1,8 +1,9 @@
 //! Opening the segments that are there: checks the chain, finds where the log ends, cuts what a crash tore, and makes
 //! the last write group durable again before anybody reads it. `FORMAT.md` states the rules by number.
 //!
-//! Sealed segments are not scanned: headers, trailers and the newest segment say all there is to know. Recovery never
-//! cuts what was durable once: whatever cannot be told from that halts.
+//! [`examine`] only looks, so that cursors can be compared with what it found before [`Recovered::settle`] changes
+//! anything. Sealed segments are not scanned: headers, footers and the newest segment say all there is to know.
+//! Recovery never cuts what was durable once: whatever cannot be told from that halts.
 
 use std::{
     fs::File,
@@ -21,32 +22,30 @@ use super::{
     interface::LogError,
     sections::FormatError,
     segment::{self, Active, Entry, Segment},
-    segment_footer::Summary,
+    segment_footer::{Footer, Summary},
     segment_header::{self, HEADER_BYTES, Header, Previous},
 };
 
-/// The log as it was left, ready to be read and appended to.
+/// The log as it was left.
 #[derive(Debug)]
 pub(super) struct Recovered {
     /// Every segment with its size in bytes, oldest first.
     pub(super) segments: Vec<(Arc<Segment>, u64)>,
-    /// The newest one, unless it is sealed or there is none.
-    pub(super) active: Option<Active>,
     /// How the newest segment ends.
     pub(super) last: Previous,
+    /// What will be durable once this is settled.
     pub(super) durable: Durable,
-    /// Bytes that a crash tore and recovery cut.
+    /// Bytes that a crash tore, to be cut.
     pub(super) torn_bytes: u64,
     pub(super) alerts: Vec<String>,
+    newest: Option<Newest>,
 }
 
-/// Where the newest segment ends.
-struct Newest {
-    active: Option<Active>,
-    last: Previous,
-    at: u64,
-    bytes: u64,
-    torn_bytes: u64,
+/// The newest segment, as far as it is to be written.
+#[derive(Debug)]
+enum Newest {
+    Unsealed(Active),
+    Sealed { segment: Arc<Segment>, file: File, summary: Summary },
 }
 
 /// What lies behind the first bytes that are no frame.
@@ -57,16 +56,16 @@ struct Tail {
     later_group: Option<u64>,
 }
 
-/// Recovers the log; a new segment, and the active one, have `segment_bytes`.
-pub(super) fn recover(directory: &Directory, segment_bytes: u64) -> Result<Recovered, LogError> {
+/// Looks at the log and changes nothing.
+pub(super) fn examine(directory: &Directory) -> Result<Recovered, LogError> {
     let headers = read_headers(directory)?;
     let mut recovered = Recovered {
         segments: Vec::with_capacity(headers.len()),
-        active: None,
         last: Previous::default(),
         durable: Durable::default(),
         torn_bytes: 0,
         alerts: Vec::new(),
+        newest: None,
     };
     for ((path, header), (next_path, next)) in headers.iter().zip(headers.iter().skip(1)) {
         check_chain(header, next_path, next)?;
@@ -77,15 +76,61 @@ pub(super) fn recover(directory: &Directory, segment_bytes: u64) -> Result<Recov
         recovered.segments.push((Arc::new(segment), bytes));
     }
     if let Some((path, header)) = headers.into_iter().next_back() {
-        let segment = Arc::new(Segment::new(path, &header));
-        let newest = recover_newest(directory, &segment, &header, segment_bytes)?;
-        recovered.durable = Durable { end: newest.last.end, segment: header.base, at: newest.at };
-        recovered.last = newest.last;
-        recovered.active = newest.active;
-        recovered.torn_bytes = newest.torn_bytes;
-        recovered.segments.push((segment, newest.bytes));
+        recovered.examine_newest(directory, path, &header)?;
     }
     Ok(recovered)
+}
+
+impl Recovered {
+    /// Makes the newest segment ready to be read and appended to, with `segment_bytes` of space; returns it, unless it
+    /// is sealed or there is none.
+    pub(super) fn settle(self, segment_bytes: u64) -> Result<Option<Active>, LogError> {
+        match self.newest {
+            None => Ok(None),
+            Some(Newest::Sealed { segment, file, summary }) => {
+                rewrite_sealed(&file, &summary).map_err(at(&segment.path))?;
+                Ok(None)
+            }
+            Some(Newest::Unsealed(mut active)) => {
+                let path = active.segment.path.clone();
+                settle_unsealed(&mut active, self.torn_bytes > 0, segment_bytes).map_err(at(&path))?;
+                Ok(Some(active))
+            }
+        }
+    }
+
+    fn examine_newest(
+        &mut self,
+        directory: &Directory,
+        path: PathBuf,
+        header: &Header,
+    ) -> Result<(), LogError> {
+        let file = files::open_writable(&path).map_err(at(&path))?;
+        let size = files::size(&file).map_err(at(&path))?;
+        let footer = segment::read_footer(&file, header.nonce).map_err(at(&path))?;
+        let segment = Arc::new(Segment::new(path, header));
+        self.segments.push((segment.clone(), size));
+        let end_at = match footer {
+            Ok(Footer { summary, .. }) => {
+                segment.seal(summary.end);
+                let (end, last_version) = (summary.end, summary.last_version);
+                self.last = Previous { end, last_version, nonce: header.nonce };
+                self.newest = Some(Newest::Sealed { segment, file, summary });
+                size
+            }
+            Err(FormatError::Unusable(what)) => return Err(halted(&segment.path, what)),
+            Err(FormatError::Broken(_)) => {
+                let mut active = Active::new(segment, file, size, header.previous.last_version);
+                self.torn_bytes = find_end(directory, &mut active)?;
+                self.last = active.as_previous();
+                let end_at = active.at;
+                self.newest = Some(Newest::Unsealed(active));
+                end_at
+            }
+        };
+        self.durable = Durable { end: self.last.end, segment: header.base, at: end_at };
+        Ok(())
+    }
 }
 
 /// Reads the header of every segment, in order.
@@ -146,68 +191,25 @@ fn check_sealed(path: &Path, header: &Header, next: &Header) -> Result<(u64, Opt
     Ok((bytes, alert))
 }
 
-fn recover_newest(
-    directory: &Directory,
-    segment: &Arc<Segment>,
-    header: &Header,
-    segment_bytes: u64,
-) -> Result<Newest, LogError> {
-    let path = &segment.path;
-    let file = files::open_writable(path).map_err(at(path))?;
-    match segment::read_footer(&file, header.nonce).map_err(at(path))? {
-        Ok(footer) => {
-            let newest = rewrite_sealed(&file, header, &footer.summary).map_err(at(path))?;
-            segment.seal(newest.last.end);
-            Ok(newest)
-        }
-        Err(FormatError::Unusable(what)) => Err(halted(path, what)),
-        Err(FormatError::Broken(_)) => recover_unsealed(directory, segment, header, file, segment_bytes),
-    }
-}
-
-/// The last sync of a sealed segment may have failed, too: its last group and its footer are written again.
-fn rewrite_sealed(file: &File, header: &Header, summary: &Summary) -> io::Result<Newest> {
-    let bytes = files::size(file)?;
-    let last_group_at = summary.last_group_at.clamp(HEADER_BYTES as u64, bytes);
-    rewrite(file, last_group_at, bytes)?;
-    files::sync_all(file)?;
-    let last = Previous { end: summary.end, last_version: summary.last_version, nonce: header.nonce };
-    Ok(Newest { active: None, last, at: bytes, bytes, torn_bytes: 0 })
-}
-
-fn recover_unsealed(
-    directory: &Directory,
-    segment: &Arc<Segment>,
-    header: &Header,
-    file: File,
-    segment_bytes: u64,
-) -> Result<Newest, LogError> {
-    let path = &segment.path;
-    let size = files::size(&file).map_err(at(path))?;
-    let mut active = Active::new(segment.clone(), file, size, header.previous.last_version);
-    let fault = scan(directory, &mut active).map_err(at(path))?;
-    let mut torn_bytes = 0;
-    match fault {
-        None => {}
-        Some(FormatError::Unusable(what)) => {
-            return Err(halted(path, format!("at byte {}: {what}", active.at)));
-        }
+/// Leaves `active` at the end of its last whole frame; returns how many bytes behind it are torn.
+fn find_end(directory: &Directory, active: &mut Active) -> Result<u64, LogError> {
+    let path = active.segment.path.clone();
+    match scan(directory, active).map_err(at(&path))? {
+        None => Ok(0),
+        Some(FormatError::Unusable(what)) => Err(halted(&path, format!("at byte {}: {what}", active.at))),
         Some(FormatError::Broken(what)) => {
-            let tail = examine(&active.file, header.nonce, active.at, size).map_err(at(path))?;
-            if let Some(later) = tail.later_group {
-                let what = format!(
-                    "rotten at byte {}: {what}; but the frame at byte {later} was written after it was durable. \
-                     Restore this segment from a copy of the log",
-                    active.at
-                );
-                return Err(halted(path, what));
-            }
-            torn_bytes = tail.end.saturating_sub(active.at);
+            let tail = examine_tail(active).map_err(at(&path))?;
+            let Some(later) = tail.later_group else {
+                return Ok(tail.end - active.at);
+            };
+            let what = format!(
+                "rotten at byte {}: {what}; but the frame at byte {later} was written after it was durable. Restore \
+                 this segment from a copy of the log",
+                active.at
+            );
+            Err(halted(&path, what))
         }
     }
-    settle(&mut active, torn_bytes > 0, segment_bytes.max(size)).map_err(at(path))?;
-    let (last, at, bytes) = (active.as_previous(), active.at, active.limit);
-    Ok(Newest { active: Some(active), last, at, bytes, torn_bytes })
 }
 
 /// Reads every frame from the start; leaves `active` at the first byte that is none, and says why, unless the file
@@ -238,7 +240,8 @@ fn scan(directory: &Directory, active: &mut Active) -> io::Result<Option<FormatE
 }
 
 /// Cuts what is torn, reserves the segment's space, and makes the last write group durable again (rules 5 and 13).
-fn settle(active: &mut Active, torn: bool, segment_bytes: u64) -> io::Result<()> {
+fn settle_unsealed(active: &mut Active, torn: bool, segment_bytes: u64) -> io::Result<()> {
+    let segment_bytes = segment_bytes.max(active.limit);
     if torn {
         files::truncate(&active.file, active.at)?;
     }
@@ -250,6 +253,13 @@ fn settle(active: &mut Active, torn: bool, segment_bytes: u64) -> io::Result<()>
     }
     rewrite(&active.file, active.last_group_at(), active.at)?;
     files::sync_all(&active.file)
+}
+
+/// The last sync of a sealed segment may have failed, too: its last group and its footer are written again.
+fn rewrite_sealed(file: &File, summary: &Summary) -> io::Result<()> {
+    let bytes = files::size(file)?;
+    rewrite(file, summary.last_group_at.clamp(HEADER_BYTES as u64, bytes), bytes)?;
+    files::sync_all(file)
 }
 
 /// Writes bytes over themselves: after a failed sync the page cache may hold what the disk does not, and believe that
@@ -268,9 +278,11 @@ fn rewrite(file: &File, from: u64, to: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Looks through the rest of a segment for sound frames whose write group begins after the broken bytes at `broken`.
-/// The writer begins a group only once the one before it is durable: then this is rot, not a torn write (rule 6).
-fn examine(file: &File, nonce: u64, broken: u64, size: u64) -> io::Result<Tail> {
+/// Looks through the rest of a segment for sound frames whose write group begins after the broken bytes where `active`
+/// stands. The writer begins a group only once the one before it is durable: then this is rot, not a torn write (rule
+/// 6).
+fn examine_tail(active: &Active) -> io::Result<Tail> {
+    let (file, nonce, broken, size) = (&active.file, active.segment.nonce, active.at, active.limit);
     const ZEROS: [u8; 4096] = [0; 4096];
     let mut tail = Tail { end: broken, later_group: None };
     let mut position = broken;

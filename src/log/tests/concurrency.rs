@@ -120,6 +120,7 @@ async fn cancelled_appends() {
 async fn more_than_the_queue_holds() {
     let mut bench = Bench::new();
     bench.segment_bytes = 16 << 20;
+    bench.disk_bytes_max = 256 << 20;
     let (log, _) = bench.open();
     let log = Arc::new(log);
     let mut tasks = JoinSet::new();

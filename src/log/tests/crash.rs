@@ -51,25 +51,19 @@ async fn between_two_segments() {
     assert_eq!(bench.segments().len(), 3);
 }
 
-/// Rule 13, as far as it shows without faults: opening writes the end of the log again, sealed or not.
+/// Rule 13, as far as it shows without faults: opening writes the end of a sealed segment again. (Of an unsealed one
+/// the file's time tells nothing, since its space is reserved again, too.)
 #[tokio::test]
 async fn opening_writes_the_last_group_again() {
     let bench = Bench::new();
-    let (log, _) = bench.open();
-    append(&log, 0, 1, 3000).await;
-    let unsealed = bench.crash("unsealed");
-    log.close().await;
-    drop(log);
     sealed_at_the_end(&bench).await;
-    for dir in [unsealed, bench.dir()] {
-        let newest = segments_in(&dir).pop().unwrap();
-        let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1);
-        OpenOptions::new().write(true).open(&newest).unwrap().set_modified(long_ago).unwrap();
-        let before = fs::read(&newest).unwrap();
-        let _log = bench.try_open(dir).unwrap();
-        assert!(fs::metadata(&newest).unwrap().modified().unwrap() > long_ago);
-        assert_eq!(fs::read(&newest).unwrap(), before);
-    }
+    let newest = bench.segments().pop().unwrap();
+    let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1);
+    OpenOptions::new().write(true).open(&newest).unwrap().set_modified(long_ago).unwrap();
+    let before = fs::read(&newest).unwrap();
+    let _log = bench.open();
+    assert!(fs::metadata(&newest).unwrap().modified().unwrap() > long_ago);
+    assert_eq!(fs::read(&newest).unwrap(), before);
 }
 
 /// Rule 3: the footer is on disk as far as any byte, and the file is not cut to its size: the segment is simply not

@@ -136,6 +136,29 @@ async fn cursor_beyond_the_end_halts() {
     }
 }
 
+/// Rules 7 and 14: bytes that look torn although a destination is past them were acknowledged: they are not cut.
+#[tokio::test]
+async fn acknowledged_bytes_are_not_cut() {
+    let bench = Bench::new();
+    let (log, _) = bench.open();
+    log.subscribe("search", From::Oldest).await.unwrap();
+    append(&log, 1, 1, 100).await;
+    append(&log, 2, 1, 100).await;
+    log.commit("search", &progress(2)).await.unwrap();
+    let dir = bench.crash("rotten");
+    let path = segments_in(&dir).pop().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[last] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let error = bench.try_open(dir.clone()).unwrap_err();
+    assert!(matches!(&error, LogError::Halted { what, .. } if what.contains("is gone")), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    bytes[last] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(bench.try_open(dir).unwrap().1.end.offset, 2);
+}
+
 /// The same when the log lost its newest segment, with nothing else wrong.
 #[tokio::test]
 async fn lost_newest_segment_halts() {

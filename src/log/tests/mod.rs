@@ -7,6 +7,7 @@ mod concurrency;
 mod crash;
 mod destinations;
 mod model;
+mod poison;
 mod reading;
 mod recovery;
 

@@ -106,7 +106,7 @@ async fn reader_stops_at_the_watermark() {
         append(&log, number, 1, 100).await;
     }
     let opened = directory::open(&bench.crash("killed"), &SystemRandom::new()).unwrap();
-    let recovered = recovery::recover(&opened.directory, bench.segment_bytes).unwrap();
+    let recovered = recovery::examine(&opened.directory).unwrap();
     let all = recovered.durable;
     let frame_bytes = (all.at - HEADER as u64) / 4;
     let catalogue = Arc::new(Catalogue::new(opened.directory.path.clone(), recovered.segments));
