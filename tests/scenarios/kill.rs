@@ -1,7 +1,7 @@
 //! The agent is killed.
 //!
-//! What a process has written survives its SIGKILL, synced or not: that an answer waits for fdatasync is for the log's
-//! own tests to show.
+//! What a process has written survives its SIGKILL, synced or not, and between an answer and its write there is next to
+//! no time to be hit: that an answer waits for both is for the log's own tests to show.
 
 use std::{fs, time::Duration};
 
