@@ -18,6 +18,7 @@ use crate::{
         options::{Options, Pace, Until},
         report::Report,
         slot::Slot,
+        template::SLOTS_MAX,
     },
 };
 
@@ -34,20 +35,18 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// If the options are contradictory: nothing in flight, no records, more slots than ids have digits for.
 pub async fn run(address: SocketAddr, options: Options) -> Result<Report, ConnectionError> {
     let slots = options.connections * options.in_flight;
-    assert!(slots > 0 && slots <= 10_000, "{slots} slots, of 1 to 10000");
+    assert!(slots > 0 && slots < SLOTS_MAX, "{slots} slots, of 1 to {SLOTS_MAX}, exclusive");
     assert!(options.request_records > 0 && options.indexes > 0, "a request needs a record and an index");
     let options = Arc::new(options);
-    let mut ready = Vec::with_capacity(slots);
+    let mut connections = Vec::with_capacity(options.connections);
     for _ in 0..options.connections {
-        let connection = Connection::open(address).await?;
-        for _ in 0..options.in_flight {
-            ready.push((Slot::new(&options, ready.len()), connection.clone()));
-        }
+        connections.push(Connection::open(address).await?);
     }
+    let slots = Slot::all(&options);
     let mut tasks = JoinSet::new();
     let tickets = Arc::new(Tickets::new(&options));
     let start = tickets.start;
-    for (slot, connection) in ready {
+    for (slot, connection) in slots.into_iter().zip(connections.iter().cycle().cloned()) {
         let task = Task { slot, connection, options: Arc::clone(&options), report: Report::new() };
         tasks.spawn(task.run(Arc::clone(&tickets)));
     }

@@ -52,27 +52,29 @@ impl Prepared {
 }
 
 impl Slot {
-    /// The slot of this number among all slots of the load.
-    pub(crate) fn new(options: &Options, number: usize) -> Self {
+    /// All slots of a load.
+    pub(crate) fn all(options: &Options) -> Vec<Self> {
+        let template = |bytes| Template::new(&index_name(options, 0), options.request_records, bytes);
+        let (data, delete) = (template(Some(options.record_bytes)), template(None));
+        let slots = options.connections * options.in_flight;
+        (0..slots)
+            .map(|number| Self::new(options, number, data.of_slot(number), delete.of_slot(number)))
+            .collect()
+    }
+
+    fn new(options: &Options, number: usize, data: Template, delete: Template) -> Self {
         let slots = options.connections * options.in_flight;
         let keys = (options.keys / (slots * options.indexes)).clamp(1, KEYS_MAX);
-        let name = |index: usize| match options.indexes {
-            1 => options.index.clone(),
-            _ => format!("{}-{index:03}", options.index),
-        };
-        let indexes: Vec<Index> = (0..options.indexes)
-            .map(|index| Index { name: name(index).into(), deleted: vec![true; keys] })
-            .collect();
-        let template = |bytes| Template::new(&indexes[0].name, number, options.request_records, bytes);
+        let index = |index| Index { name: index_name(options, index).into(), deleted: vec![true; keys] };
         Self {
             number,
             random: fastrand::Rng::with_seed(options.first_sequence ^ (number as u64) << 32),
             mix: options.mix,
             next_sequence: options.first_sequence,
             request_records: options.request_records,
-            data: template(Some(options.record_bytes)),
-            delete: template(None),
-            indexes,
+            data,
+            delete,
+            indexes: (0..options.indexes).map(index).collect(),
             recorded: options.recorded,
         }
     }
@@ -118,5 +120,12 @@ impl Slot {
                 self.data.restore(prepared.bytes);
             }
         }
+    }
+}
+
+fn index_name(options: &Options, index: usize) -> String {
+    match options.indexes {
+        1 => options.index.clone(),
+        _ => format!("{}-{index:03}", options.index),
     }
 }

@@ -13,8 +13,12 @@ use crate::contract::{Action, SyncPayload, UpsertObjectsRequest};
 
 /// gRPC's length-prefixed message: a flag and the length.
 const PREFIX_BYTES: usize = 5;
+/// Digits of a slot's number; a hyphen follows.
+const SLOT_DIGITS: usize = 4;
 /// Digits of a key's number.
 const KEY_DIGITS: usize = 8;
+/// Slots of a load, exclusive, so that their digits suffice.
+pub(crate) const SLOTS_MAX: usize = 10_000;
 /// Keys a slot, exclusive, so that their digits suffice.
 pub(crate) const KEYS_MAX: usize = 100_000_000;
 /// A number that no product has, to find the place of the sequence number.
@@ -24,11 +28,11 @@ pub(crate) const SEQUENCE_ATTRIBUTE: &str = "seq";
 
 /// The object id of a key of a slot.
 pub(crate) fn object_id(slot: usize, key: usize) -> String {
-    format!("{slot:04}-{key:0KEY_DIGITS$}")
+    format!("{slot:0SLOT_DIGITS$}-{key:0KEY_DIGITS$}")
 }
 
 /// A request with its gRPC prefix.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Template {
     bytes: BytesMut,
     index: Range<usize>,
@@ -37,15 +41,15 @@ pub(crate) struct Template {
 }
 
 /// Where a record's changing parts lie.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Places {
     key: usize,
     sequence: Option<usize>,
 }
 
 impl Template {
-    /// A request whose records carry data of about `record_bytes` with the id, or none at all for deletes.
-    pub(crate) fn new(index: &str, slot: usize, records: usize, record_bytes: Option<usize>) -> Self {
+    /// A request of slot 0 whose records carry data of about `record_bytes` with the id, or none at all for deletes.
+    pub(crate) fn new(index: &str, records: usize, record_bytes: Option<usize>) -> Self {
         let action_type = Action::Delete as i32;
         let head = UpsertObjectsRequest { index_name: index.to_owned(), action_type, payloads: Vec::new() };
         let head = head.encode_to_vec();
@@ -54,16 +58,26 @@ impl Template {
         // The head is tag, length, name, tag, action.
         let action = bytes.len() - 1;
         let index = action - 1 - index.len()..action - 1;
-        let mut random = fastrand::Rng::with_seed(slot as u64);
+        let mut random = fastrand::Rng::with_seed(records as u64);
         let records = (0..records)
             .map(|_| {
                 let data = record_bytes.map(|size| product(&mut random, size));
-                put_record(&mut bytes, SyncPayload { object_id: object_id(slot, 0), data })
+                put_record(&mut bytes, SyncPayload { object_id: object_id(0, 0), data })
             })
             .collect();
         let length = u32::try_from(bytes.len() - PREFIX_BYTES).expect("a request is far below 4 GiB");
         bytes[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
         Self { bytes, index, action, records }
+    }
+
+    /// The same request of another slot.
+    pub(crate) fn of_slot(&self, slot: usize) -> Self {
+        let mut template = self.clone();
+        for Places { key, .. } in &self.records {
+            let end = key - "-".len();
+            put_digits(&mut template.bytes[end - SLOT_DIGITS..end], slot);
+        }
+        template
     }
 
     pub(crate) fn set_action(&mut self, action: Action) {
@@ -77,11 +91,7 @@ impl Template {
 
     pub(crate) fn set_record(&mut self, record: usize, key: usize, sequence: u64) {
         let places = &self.records[record];
-        let mut rest = key;
-        for digit in self.bytes[places.key..places.key + KEY_DIGITS].iter_mut().rev() {
-            *digit = b'0' + u8::try_from(rest % 10).expect("a remainder of 10");
-            rest /= 10;
-        }
+        put_digits(&mut self.bytes[places.key..places.key + KEY_DIGITS], key);
         if let Some(at) = places.sequence {
             let number = sequence as f64;
             self.bytes[at..at + size_of::<f64>()].copy_from_slice(&number.to_le_bytes());
@@ -96,6 +106,14 @@ impl Template {
     /// Takes the bytes back, without a copy if nobody else holds them any more.
     pub(crate) fn restore(&mut self, bytes: Bytes) {
         self.bytes = bytes.try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
+    }
+}
+
+fn put_digits(digits: &mut [u8], number: usize) {
+    let mut rest = number;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).expect("a remainder of 10");
+        rest /= 10;
     }
 }
 
@@ -211,7 +229,7 @@ mod tests {
     /// says that it sent is what prost decodes.
     #[test]
     fn overwrites_exactly_what_changes() {
-        let mut template = Template::new("products-000", 7, 3, Some(680));
+        let mut template = Template::new("products-000", 3, Some(680)).of_slot(4711);
         for (action, index, first) in
             [(Action::Save, "products-001", 99_999_990), (Action::PartialUpdate, "products-042", 5)]
         {
@@ -222,7 +240,7 @@ mod tests {
             assert_eq!(request.index_name, index);
             assert_eq!(request.action_type, action as i32);
             for (record, payload) in request.payloads.iter().enumerate() {
-                assert_eq!(payload.object_id, object_id(7, first + record));
+                assert_eq!(payload.object_id, object_id(4711, first + record));
                 let value = &payload.data.as_ref().unwrap().fields[SEQUENCE_ATTRIBUTE];
                 assert_eq!(value.kind, Some(Kind::NumberValue(1000.0 + record as f64)));
             }
@@ -233,7 +251,7 @@ mod tests {
     #[test]
     fn a_record_has_the_wire_size_asked_for() {
         for size in [500, 680, 5000] {
-            let request = decoded(&mut Template::new("products", 0, 1, Some(size)));
+            let request = decoded(&mut Template::new("products", 1, Some(size)));
             let bytes = request.payloads[0].encoded_len();
             assert!(bytes.abs_diff(size) <= 4, "{bytes} for {size}");
         }
@@ -242,7 +260,7 @@ mod tests {
     /// A delete's payload must carry no data, or the agent refuses it.
     #[test]
     fn a_delete_carries_no_data() {
-        let mut template = Template::new("products", 1, 2, None);
+        let mut template = Template::new("products", 2, None).of_slot(1);
         template.set_action(Action::Delete);
         template.set_record(1, 12, 99);
         let request = decoded(&mut template);
