@@ -93,24 +93,26 @@ async fn serve(config: &Config, grace: Duration) -> anyhow::Result<ExitCode> {
     };
     match stopped {
         Stopped::Whole => tracing::info!("stopped"),
-        Stopped::DeliveryGivenUp => tracing::warn!("stopped; requests in flight are sent again after the next start"),
+        Stopped::DeliveryGivenUp => {
+            tracing::warn!("stopped; requests in flight are sent again after the next start")
+        }
     }
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 /// The signals that end the agent.
-struct Signals {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     /// The number of the next one.
-    async fn next(&mut self) -> u8 {
+    pub(super) async fn next(&mut self) -> u8 {
         tokio::select! {
             // In any order: both mean the same.
             biased;
