@@ -4,6 +4,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "demo")]
+use super::demo;
 use super::{check, dead_letters, output, run, send};
 use crate::config::{self, ProcessEnvironment};
 
@@ -21,6 +23,8 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "demo")]
+    Demo(demo::Arguments),
     Run(run::Arguments),
     Check(check::Arguments),
     Send(send::Arguments),
@@ -46,6 +50,8 @@ struct DeadLetters {
 /// What the command did not explain itself.
 pub fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
+        #[cfg(feature = "demo")]
+        Command::Demo(arguments) => block_on(demo::run(&arguments)),
         Command::Run(arguments) => block_on(run::run(&arguments)),
         Command::Check(arguments) => check::run(&arguments),
         Command::Send(arguments) => block_on(send::run(&arguments)),

@@ -11,6 +11,9 @@ pub mod send;
 
 pub mod dead_letters;
 
+#[cfg(feature = "demo")]
+pub mod demo;
+
 pub mod output;
 
 pub use command::{Arguments, execute};

@@ -1,0 +1,199 @@
+//! The demo's words: what is about to happen, the proof for people, and what to try next.
+
+use std::{env, fmt::Write, net::SocketAddr, path::Path};
+
+use anstyle::Style;
+use plugin_api::identity::Position;
+
+use super::{
+    plan::{INDEX, Plan},
+    proof::{Account, DeadLetter, Proof},
+    stage::{ALGOLIA, Stage},
+};
+use crate::{
+    cli::output::{BAD, GOOD, HEADING, NAME, WARNING, styled},
+    delivery::Snapshot,
+};
+
+const FAINT: Style = Style::new().dimmed();
+
+/// What is about to happen.
+pub(super) fn heading(plan: Plan, stage: &Stage) -> String {
+    format!(
+        "{}
+A producer sends {} changes of products by gRPC; each request is answered once it is safe in the log on disk.
+From there the agent delivers them, in order, to two destinations: {} and {} (a fake one).
+On the way Algolia will be down for some seconds, and one record is poison to it. Nothing may get lost.
+{}
+
+",
+        styled(HEADING, "sync-agent demo"),
+        grouped(plan.records()),
+        styled(NAME, "files"),
+        styled(NAME, "algolia"),
+        styled(
+            FAINT,
+            format_args!(
+                "agent on {}, fake on {}, config in {}",
+                stage.agent.address(),
+                stage.algolia.url(),
+                stage.config_path().display(),
+            )
+        ),
+    )
+}
+
+/// The proof for people, styled.
+pub(super) fn proof(proof: &Proof) -> String {
+    let mut text = format!(
+        "\n{}\n  {FAINT}  {:9} {:>8}   {:>8}   {:>10}   {:>7}   {:>13}   {:>7}{FAINT:#}\n",
+        styled(HEADING, "What became of every record, by the agent's own account"),
+        "",
+        "accepted",
+        "written",
+        "superseded",
+        "skipped",
+        "dead-lettered",
+        "pending",
+    );
+    proof.accounts.iter().for_each(|row| text += &account(row));
+    let _ = writeln!(text, "\n{}", styled(HEADING, "What is really there"));
+    for check in &proof.checks {
+        let _ = writeln!(text, "  {} {}", tick(check.holds), check.claim);
+    }
+    proof.dead_letters.iter().for_each(|row| text += &letter(row));
+    let verdict = match proof.holds {
+        true => styled(GOOD, "Nothing was lost."),
+        false => styled(BAD, "The proof does not hold: see what is crossed above."),
+    };
+    let _ = writeln!(
+        text,
+        "\n{verdict} {} records to each destination in {:.1} s, outage included: {} records/s {FAINT}(paced for watching){FAINT:#}",
+        grouped(proof.acknowledged),
+        proof.seconds,
+        grouped(proof.records_per_second as u64),
+    );
+    text
+}
+
+fn account(row: &Account) -> String {
+    format!(
+        "  {} {} {:>8} = {:>8} + {:>10} + {:>7} + {:>13} + {:>7}\n",
+        tick(row.holds),
+        styled(NAME, format_args!("{:9}", row.destination)),
+        grouped(row.accepted),
+        grouped(row.written),
+        grouped(row.superseded),
+        grouped(row.skipped),
+        grouped(row.dead_lettered),
+        grouped(row.pending),
+    )
+}
+
+fn letter(row: &DeadLetter) -> String {
+    let times = if row.attempts == 1 { "once".to_owned() } else { format!("{} times", row.attempts) };
+    let name = styled(WARNING, format_args!("dead letter {} of {}", row.id, row.destination));
+    format!("\n{name}: {}, sent {times}, refused with {}\n", row.object_id, row.reason)
+}
+
+fn tick(holds: bool) -> String {
+    if holds { styled(GOOD, "✓") } else { styled(BAD, "✗") }
+}
+
+/// What to try after the demo has ended. Whoever chose a directory keeps it.
+pub(super) fn next(dir: &Path, custom_dir: bool) -> String {
+    let data_dir = quoted(&dir.join("data"));
+    let dir = if custom_dir { format!(" --dir {}", quoted(dir)) } else { String::new() };
+    let keep = format!("demo --keep{dir}");
+    let letter = format!("dead-letters show 1 --destination {ALGOLIA} --data-dir {data_dir}");
+    let steps = [
+        ("Keep it running until Ctrl-C:", command(&keep)),
+        (
+            "Meanwhile, in another terminal, send a file of your own, one JSON object with an objectID a line:",
+            piped(),
+        ),
+        ("Look at the dead letter:", command(&letter)),
+    ];
+    listed("Try next", &steps)
+}
+
+/// What to try while it is kept running.
+pub(super) fn kept(stage: &Stage) -> String {
+    let target = match stage.agent.address() {
+        address if address == default_target() => String::new(),
+        address => format!(" --target {address}"),
+    };
+    let send = piped() + &target;
+    let file = quoted(&stage.files_dir().join(format!("{INDEX}.ndjson")));
+    let letter =
+        format!("dead-letters show 1 --destination {ALGOLIA} --data-dir {}", quoted(&stage.data_dir()));
+    let steps = [
+        ("Send a record, or a file instead of the -:", send),
+        ("See what it became in the files:", format!("tail -n 1 {file}")),
+        ("Look at the dead letter:", command(&letter)),
+    ];
+    let heading = format!("The agent goes on at {} until Ctrl-C. In another terminal", stage.agent.address());
+    listed(&heading, &steps)
+}
+
+/// What each destination has, in a line.
+pub(super) fn standing(lanes: &[Snapshot], end: Position) -> String {
+    let shown = |lane: &Snapshot| {
+        let letters = match lane.totals.dead_lettered {
+            0 => String::new(),
+            letters => format!(", {} dead-lettered", grouped(letters)),
+        };
+        format!("{}: {} written{letters}", lane.destination, grouped(lane.totals.written))
+    };
+    let lanes: Vec<_> = lanes.iter().map(shown).collect();
+    format!("{} records accepted; {}\n", grouped(end.offset), lanes.join("; "))
+}
+
+/// Where `send` looks for an agent.
+pub(super) fn default_target() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 50051))
+}
+
+fn listed(heading: &str, steps: &[(&str, String)]) -> String {
+    let mut text = format!("\n{}\n", styled(HEADING, heading));
+    for (what, command) in steps {
+        let _ = writeln!(text, "  {what}\n    {}", styled(NAME, command));
+    }
+    text
+}
+
+/// As it was started: whoever has it from cargo has no `sync-agent` in the path.
+fn command(arguments: &str) -> String {
+    let program = if env::var_os("CARGO").is_some() { "cargo run --" } else { "sync-agent" };
+    format!("{program} {arguments}")
+}
+
+fn piped() -> String {
+    let record = r#"echo '{"objectID":"42","name":"Desk lamp","price":49.9}'"#;
+    format!("{record} | {}", command(&format!("send --index {INDEX} -")))
+}
+
+/// For a shell, quoted where it has to be.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |character: char| character.is_ascii_alphanumeric() || "./_-".contains(character);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// With a comma between thousands.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Without its styles.
+pub(super) fn colourless(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
