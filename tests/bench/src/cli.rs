@@ -64,7 +64,8 @@ impl Bench {
             "there is no agent at {:?}: build it with `cargo build --release`, or name one with --agent",
             self.agent
         );
-        Ok(Setup::new(&self.agent))
+        // It runs in a directory of its own.
+        Ok(Setup::new(self.agent.canonicalize()?))
     }
 }
 

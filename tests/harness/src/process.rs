@@ -48,7 +48,7 @@ const FOREIGN_VARIABLES: [&str; 9] = [
 #[derive(Debug, Error)]
 pub enum ProcessError {
     /// The process could not be started or asked.
-    #[error("{context}: {source}")]
+    #[error("could not {context}")]
     Io {
         /// What was tried.
         context: String,

@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Error)]
 pub enum ConnectionError {
     /// Not connected.
-    #[error("connect to {address}: {source}")]
+    #[error("could not connect to {address}")]
     Connect {
         /// To whom.
         address: SocketAddr,
