@@ -1,6 +1,10 @@
 //! Many producers at once.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    future::Future as _,
+    task::{Context, Waker},
+};
 
 use tokio::task::JoinSet;
 
@@ -113,6 +117,23 @@ async fn cancelled_appends() {
     }
     drop(log);
     assert_eq!(bench.open().1.end.offset, found.len() as u64);
+}
+
+/// G1: closing finishes every append that was taken, also those that only wait.
+#[tokio::test]
+async fn close_finishes_what_was_taken() {
+    let bench = Bench::new();
+    let (log, _) = bench.open();
+    let mut appends: Vec<_> = (0..40).map(|number| Box::pin(append(&log, number, 1, 10))).collect();
+    for append in &mut appends {
+        // Polled once: it is in the queue now. (Not many more would be: tokio lets a task do only so much at once.)
+        let _ = append.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    }
+    log.close().await;
+    for (number, append) in appends.into_iter().enumerate() {
+        assert_eq!(append.await.position, position(number as u64));
+    }
+    assert_eq!(numbers(&read_all(&log, 0).await), (0..40).collect::<Vec<_>>());
 }
 
 /// G9: what waits is bounded in bytes: far more than the queue holds goes through it, each request whole.

@@ -30,13 +30,18 @@ async fn log_with_groups(bench: &Bench) -> [usize; 4] {
         append(&log, number, 2, 50).await;
     }
     log.close().await;
+    write_group(bench, 6)
+}
+
+/// Writes a group of three frames behind the log's last one, as if the first record had the offset `offset`.
+fn write_group(bench: &Bench, offset: u64) -> [usize; 4] {
     let path = bench.segments().pop().unwrap();
     let header = segment_header::decode(&fs::read(&path).unwrap()[..HEADER]).unwrap();
     let start = data_end(&path);
     let (mut group, mut places) = (Vec::new(), [start; 4]);
     for index in 0..3u64 {
         let stamp = frame::Stamp {
-            offset: 6 + index * 2,
+            offset: offset + index * 2,
             version: 2_000_000 + index * 2,
             time: Timestamp(2_000_000),
             group_delta: group.len() as u32,
@@ -263,6 +268,28 @@ async fn newer_frame_at_the_end_halts() {
     let error = bench.try_open(bench.dir()).unwrap_err();
     assert!(matches!(&error, LogError::Halted { what, .. } if what.contains("codec 7")), "{error}");
     assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+/// A sound frame whose offset is not the next one is no torn write: offsets are dense, so something is missing, and
+/// nothing is cut.
+#[tokio::test]
+async fn offsets_that_are_not_dense_halt() {
+    for offset in [0, 1, 3] {
+        let bench = Bench::new();
+        let (log, _) = bench.open();
+        append(&log, 1, 2, 50).await;
+        log.close().await;
+        drop(log);
+        write_group(&bench, offset);
+        let path = bench.segments().pop().unwrap();
+        let before = fs::read(&path).unwrap();
+        let error = bench.try_open(bench.dir()).unwrap_err();
+        assert!(
+            matches!(&error, LogError::Halted { what, .. } if what.contains("where 2 is due")),
+            "{error}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
 }
 
 /// G1: a second agent on the directory is refused with words that help, and the first one goes on.
