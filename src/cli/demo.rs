@@ -86,7 +86,10 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let ended = until_signal(&mut signals, perform(arguments, &stage, &mut screen)).await;
     screen.clear();
     let ended = match ended {
-        Ended::Signal(number) => Ok(ExitCode::from(128 + number)),
+        Ended::Signal(number) => {
+            output::complain("stopped before the end, so nothing is proven\n");
+            Ok(ExitCode::from(128 + number))
+        }
         Ended::Done(Err(error)) => Err(error),
         Ended::Done(Ok(holds)) => {
             if arguments.keep {

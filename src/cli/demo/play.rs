@@ -62,7 +62,6 @@ pub(super) struct Outage {
     pub(super) took: Duration,
     pub(super) acknowledged: u64,
     pub(super) written_to_files: u64,
-    pub(super) written_to_algolia: u64,
     /// Records that waited for Algolia at its end.
     pub(super) waiting: u64,
     pub(super) breaker_opened: bool,
@@ -152,7 +151,7 @@ async fn produce(stage: &Stage, plan: Plan, pace: Duration, producer: &Arc<Produ
 async fn outage(stage: &Stage, plan: Plan, producer: &Producer) -> anyhow::Result<Outage> {
     let written = |name: &str| stage.lane(name).map_or(0, |lane| lane.totals.written);
     wait_until(OUTAGE_WITHIN, || written(ALGOLIA) >= plan.records() / 3).await;
-    let counts = || (producer.acknowledged(), written(FILES), written(ALGOLIA));
+    let counts = || (producer.acknowledged(), written(FILES));
 
     stage.algolia.set_hosts(HostState::Refusing).await?;
     let (started, before) = (Instant::now(), counts());
@@ -168,7 +167,6 @@ async fn outage(stage: &Stage, plan: Plan, producer: &Producer) -> anyhow::Resul
         took: started.elapsed(),
         acknowledged: after.0 - before.0,
         written_to_files: after.1 - before.1,
-        written_to_algolia: after.2 - before.2,
         waiting,
         breaker_opened,
     })
