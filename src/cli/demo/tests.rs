@@ -1,3 +1,5 @@
+//! The whole demo with a real agent, real sockets and real files, and the proof made to fail.
+
 use std::{
     fs::{self, OpenOptions},
     path::Path,

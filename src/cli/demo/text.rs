@@ -106,7 +106,7 @@ fn tick(holds: bool) -> String {
 
 /// What to try after the demo has ended. Whoever chose a directory keeps it.
 pub(super) fn next(dir: &Path, custom_dir: bool) -> String {
-    let data_dir = quoted(&dir.join("data"));
+    let (shown, data_dir) = (dir.display(), quoted(&dir.join("data")));
     let dir = if custom_dir { format!(" --dir {}", quoted(dir)) } else { String::new() };
     let keep = format!("demo --keep{dir}");
     let letter = format!("dead-letters show 1 --destination {ALGOLIA} --data-dir {data_dir}");
@@ -115,7 +115,8 @@ pub(super) fn next(dir: &Path, custom_dir: bool) -> String {
         ("Meanwhile, in another terminal, send a record, or FILE.ndjson instead of -:", piped()),
         ("Look at the dead letter:", command(&letter)),
     ];
-    listed("Try next", &steps)
+    let left = format!("\nNothing is left running; what it made lies in {shown} until the next demo.");
+    listed("Try next", &steps) + &styled(FAINT, left) + "\n"
 }
 
 /// What to try while it is kept running.
