@@ -115,7 +115,7 @@ pub(super) fn next(dir: &Path, custom_dir: bool) -> String {
         ("Meanwhile, in another terminal, send a record, or FILE.ndjson instead of -:", piped()),
         ("Look at the dead letter:", command(&letter)),
     ];
-    let left = format!("\nNothing is left running; what it made lies in {shown} until the next demo.");
+    let left = format!("\nNothing is left running; {shown} stays until the next demo.");
     listed("Try next", &steps) + &styled(FAINT, left) + "\n"
 }
 
