@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     match execute(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
-            output::complain(&format!("sync-agent: {error:#}"));
+            output::complain(&format!("sync-agent: {error:#}\n"));
             ExitCode::FAILURE
         }
     }

@@ -56,8 +56,8 @@ Exit codes:
   1      the proof does not hold, or the demo could not run
   128+N  ended by signal N")]
 pub struct Arguments {
-    /// How many records to send
-    #[arg(long, value_name = "N", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1_000..=500_000))]
+    /// How many records to send, 1,000 to 200,000
+    #[arg(long, value_name = "N", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1_000..=200_000))]
     records: u64,
     /// Where config, log and files go; made anew each time
     #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
@@ -86,7 +86,10 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let ended = until_signal(&mut signals, perform(arguments, &stage, &mut screen)).await;
     screen.clear();
     let ended = match ended {
-        Ended::Signal(number) => Ok(ExitCode::from(128 + number)),
+        Ended::Signal(number) => {
+            output::complain("stopped before the end, so nothing is proven\n");
+            Ok(ExitCode::from(128 + number))
+        }
         Ended::Done(Err(error)) => Err(error),
         Ended::Done(Ok(holds)) => {
             if arguments.keep {

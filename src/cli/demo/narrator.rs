@@ -27,14 +27,12 @@ impl Narrator {
         if changed(&mut self.dead_lettered, algolia.totals.dead_lettered) {
             told.push(styled(
                 WARNING,
-                "Algolia refused a batch without saying why: the poison record was found and put aside",
+                "Algolia refuses a batch; the poison record in it was found, put aside",
             ));
         }
         if changed(&mut self.outage, status.outage) {
             told.push(match status.outage {
-                true => {
-                    styled(BAD, "Algolia goes down: it refuses connections. The producer does not notice")
-                }
+                true => styled(BAD, "Algolia goes down: no connections. The producer does not notice"),
                 false => {
                     self.catching_up = true;
                     styled(
@@ -59,8 +57,8 @@ impl Narrator {
         if changed(&mut self.produced, status.acknowledged >= status.records) {
             told.push("The producer is done: everything it sent was acknowledged".to_owned());
         }
-        // As little as one batch behind is how it always is while records come in.
-        if self.catching_up && !self.open && pending < status.records / 100 {
+        // So few are always on their way while records come in.
+        if self.catching_up && !self.open && pending < status.records / 50 {
             self.catching_up = false;
             told.push(styled(GOOD, "Algolia has caught up"));
         }

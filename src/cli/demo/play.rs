@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, bail};
 use fakes::algolia::{HostState, Poison};
 use plugin_api::identity::Position;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_stream::StreamExt;
 
 use super::{
@@ -30,10 +30,8 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(20);
-/// Nobody waits longer for the outage to begin or to end.
-const OUTAGE_WITHIN: Duration = Duration::from_secs(60);
-/// Nobody waits longer for what is left when the producer is done: then the proof shows what is missing.
-const SETTLE_WITHIN: Duration = Duration::from_secs(60);
+/// Nobody waits on when nothing has moved for this long: then the proof shows what is missing.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What can be seen at one moment.
 pub(super) struct Status {
@@ -62,7 +60,6 @@ pub(super) struct Outage {
     pub(super) took: Duration,
     pub(super) acknowledged: u64,
     pub(super) written_to_files: u64,
-    pub(super) written_to_algolia: u64,
     /// Records that waited for Algolia at its end.
     pub(super) waiting: u64,
     pub(super) breaker_opened: bool,
@@ -89,7 +86,7 @@ pub(super) async fn play(
         let produced = produce(stage, plan, pace, &producer);
         let ((), outage) = tokio::try_join!(produced, outage(stage, plan, &producer))?;
         let settled = || stage.agent.lanes().iter().all(|lane| lane.pending(stage.log().end) == 0);
-        wait_until(SETTLE_WITHIN, settled).await;
+        wait_until(stage, settled).await;
         anyhow::Ok(Played { acknowledged: producer.acknowledged(), took: started.elapsed(), outage })
     };
     let status = || Status {
@@ -148,18 +145,22 @@ async fn produce(stage: &Stage, plan: Plan, pace: Duration, producer: &Arc<Produ
     Ok(())
 }
 
-/// Algolia's host refuses connections from a third of the records to four fifths.
+/// Algolia's host refuses connections, from when it has a third of the records until the producer is through with four
+/// fifths.
 async fn outage(stage: &Stage, plan: Plan, producer: &Producer) -> anyhow::Result<Outage> {
     let written = |name: &str| stage.lane(name).map_or(0, |lane| lane.totals.written);
-    wait_until(OUTAGE_WITHIN, || written(ALGOLIA) >= plan.records() / 3).await;
-    let counts = || (producer.acknowledged(), written(FILES), written(ALGOLIA));
+    // Where ingest is far ahead of Algolia, waiting for a third there would leave nothing to send.
+    let begins = || written(ALGOLIA) >= plan.records() / 3 || producer.acknowledged() >= plan.records() / 2;
+    wait_until(stage, begins).await;
+    let counts = || (producer.acknowledged(), written(FILES));
 
     stage.algolia.set_hosts(HostState::Refusing).await?;
     let (started, before) = (Instant::now(), counts());
     producer.set_outage(true);
     let is_open = || stage.lane(ALGOLIA).is_some_and(|lane| lane.breaker == BreakerState::Open);
-    let breaker_opened = wait_until(OUTAGE_WITHIN, is_open).await;
-    wait_until(OUTAGE_WITHIN, || producer.acknowledged() >= plan.records() / 5 * 4).await;
+    let breaker_opened = wait_until(stage, is_open).await;
+    let ends = || producer.acknowledged() >= plan.records() / 5 * 4 && written(FILES) > before.1;
+    wait_until(stage, ends).await;
     let after = counts();
     let waiting = stage.lane(ALGOLIA).map_or(0, |lane| lane.pending(stage.log().end));
     stage.algolia.set_hosts(HostState::Serving).await?;
@@ -168,20 +169,26 @@ async fn outage(stage: &Stage, plan: Plan, producer: &Producer) -> anyhow::Resul
         took: started.elapsed(),
         acknowledged: after.0 - before.0,
         written_to_files: after.1 - before.1,
-        written_to_algolia: after.2 - before.2,
         waiting,
         breaker_opened,
     })
 }
 
-/// Whether it came true in time.
-async fn wait_until(limit: Duration, condition: impl Fn() -> bool) -> bool {
-    let polling = async {
-        while !condition() {
-            sleep(POLL).await;
+/// Whether it came true while records still moved.
+async fn wait_until(stage: &Stage, condition: impl Fn() -> bool) -> bool {
+    let settled = || stage.agent.lanes().iter().map(|lane| lane.totals.settled()).sum::<u64>();
+    let standing = || (stage.log().end, settled());
+    let (mut seen, mut since) = (standing(), Instant::now());
+    while !condition() {
+        sleep(POLL).await;
+        let now = standing();
+        if now != seen {
+            (seen, since) = (now, Instant::now());
+        } else if since.elapsed() > PATIENCE {
+            return false;
         }
-    };
-    timeout(limit, polling).await.is_ok()
+    }
+    true
 }
 
 impl Producer {

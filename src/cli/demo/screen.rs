@@ -36,7 +36,7 @@ pub(super) struct Screen {
 enum Output {
     Quiet,
     /// When the last line was printed.
-    Plain(Option<Duration>),
+    Plain(Duration),
     Live(Live),
 }
 
@@ -64,7 +64,7 @@ impl Screen {
     /// Live where both streams are terminals and nothing else writes there.
     pub(super) fn for_streams(logs: bool) -> Self {
         if logs || !io::stderr().is_terminal() || !io::stdout().is_terminal() {
-            return Self::new(Output::Plain(None));
+            return Self::new(Output::Plain(Duration::ZERO));
         }
         let colours = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
         Self::new(Output::Live(Live { lines: MultiProgress::new(), bars: Vec::new(), colours }))
@@ -82,9 +82,8 @@ impl Screen {
             Output::Quiet => {}
             Output::Plain(printed) => {
                 told.iter().for_each(|text| output::complain(&event(status.elapsed, text)));
-                let done = status.elapsed.as_secs();
-                if printed.is_none_or(|printed| done > printed.as_secs()) {
-                    *printed = Some(status.elapsed);
+                if status.elapsed.as_secs() > printed.as_secs() {
+                    *printed = status.elapsed;
                     output::complain(&plain(status, rate));
                 }
             }
@@ -148,7 +147,7 @@ fn event(elapsed: Duration, text: &str) -> String {
 fn producer_line(status: &Status, rate: u64) -> String {
     let bar = bar(status.acknowledged, status.records);
     let (acknowledged, rate) = (grouped(status.acknowledged), grouped(rate));
-    format!("{} {bar} {acknowledged:>7} accepted {rate:>7}/s", styled(NAME, "producer"))
+    format!("{} {bar} {acknowledged:>7} accepted {rate:>6}/s", styled(NAME, "producer"))
 }
 
 fn lane_line(lane: &Snapshot, status: &Status) -> String {
@@ -161,7 +160,7 @@ fn lane_line(lane: &Snapshot, status: &Status) -> String {
         many => styled(WARNING, format_args!("  {many} dead letters")),
     };
     format!(
-        "{} {} {:>7} written {lag}  {}{letters}",
+        "{} {} {:>7} written  {lag}  {}{letters}",
         styled(NAME, format_args!("{:8}", lane.destination)),
         bar(lane.totals.settled(), status.records),
         grouped(lane.totals.written),
@@ -172,8 +171,14 @@ fn lane_line(lane: &Snapshot, status: &Status) -> String {
 /// The last failure of whichever destination has one; empty otherwise, so that the lines stay where they are.
 fn error_line(lanes: &[Snapshot]) -> String {
     let failing = lanes.iter().find_map(|lane| Some((lane, lane.last_error.as_ref()?)));
-    failing
-        .map_or_else(String::new, |(lane, error)| styled(BAD, format_args!("{}: {error}", lane.destination)))
+    failing.map_or_else(String::new, |(lane, error)| {
+        styled(BAD, format_args!("{}: {}", lane.destination, innermost(error)))
+    })
+}
+
+/// The end of a chain of causes, which says what happened ("Connection refused").
+fn innermost(error: &str) -> &str {
+    error.rsplit(": ").next().unwrap_or(error)
 }
 
 fn breaker(state: &BreakerState) -> String {

@@ -1,3 +1,5 @@
+//! The whole demo with a real agent, real sockets and real files, and the proof made to fail.
+
 use std::{
     fs::{self, OpenOptions},
     path::Path,
@@ -98,10 +100,10 @@ async fn only_a_former_demos_directory_is_made_anew() {
     let running = start(&dir).await;
     assert!(refused(&dir).await.contains("another demo is running"));
     assert!(running.config_path().exists());
-    fs::write(dir.join("out/old.ndjson"), "old").unwrap();
+    fs::write(dir.join("data/old"), "old").unwrap();
     running.stop().await;
     start(&dir).await.stop().await;
-    assert!(!dir.join("out/old.ndjson").exists(), "made anew");
+    assert!(!dir.join("data/old").exists(), "made anew");
 
     let strange = root.path().join("strange");
     fs::create_dir(&strange).unwrap();
