@@ -21,7 +21,10 @@ async fn a_segment_that_cannot_be_made() {
     }
     let in_the_way = bench.dir().join("00000000000000000003.seg.tmp");
     fs::create_dir(&in_the_way).unwrap();
-    assert_poisoned(log.append(request(3, 1, 3000)).await);
+    // The second one would fit, and waits already.
+    let (large, small) = tokio::join!(log.append(request(3, 1, 3000)), log.append(request(7, 1, 10)));
+    assert_poisoned(large);
+    assert_poisoned(small);
     fs::remove_dir(&in_the_way).unwrap();
     assert_poisoned(log.append(request(4, 1, 3000)).await);
     assert_poisoned(log.append(request(5, 1, 10)).await);
