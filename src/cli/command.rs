@@ -31,8 +31,13 @@ enum Command {
     DeadLetters(DeadLetters),
 }
 
-/// Where the dead letters are, and what to do with them.
+/// Look at records that a destination would not take.
+///
+/// A record is dead-lettered when its destination refuses it for good, when the destination's rules exclude it, or
+/// when its transform fails. It stays here with the reason until you decide; every other record went on. An outage
+/// never brings a record here: what a destination cannot take for now waits in the log.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Start with `sync-agent dead-letters list`, then `show` the ID that interests you.")]
 struct DeadLetters {
     /// The agent's config file, which says where its data is
     #[arg(long, value_name = "FILE", global = true)]

@@ -24,13 +24,8 @@ const HEADING: Style = Style::new().bold();
 const LABEL: Style = Style::new().dimmed();
 const FAILURE: Style = AnsiColor::Red.on_default();
 
-/// Look at records that a destination would not take.
-///
-/// A record is dead-lettered when its destination refuses it for good, when the destination's rules exclude it, or
-/// when its transform fails. It stays here with the reason until you decide; every other record went on. An outage
-/// never brings a record here: what a destination cannot take for now waits in the log.
+/// What to do with the letters; where they are is the caller's to tell.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Start with `sync-agent dead-letters list`, then `show` the ID that interests you.")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
