@@ -49,7 +49,7 @@ pub struct Limits {
     pub request_bytes_max: usize,
     /// Records in one request. Default 10,000, at most 100,000.
     pub request_records_max: usize,
-    /// Distinct index names since the data directory was made. Default 1,000, at most 100,000.
+    /// Distinct index names since the agent started. Default 1,000, at most 100,000.
     pub indexes_max: usize,
     /// What becomes of Algolia's Increment, Decrement and Add. Default `refuse`.
     pub non_idempotent_operations: NonIdempotent,

@@ -92,7 +92,11 @@ impl Upserts {
                 tracing::debug!("accepted");
                 Ok(Response::new(UpsertObjectsResponse {
                     request_id: appended.request_id.to_string(),
-                    message: format!("accepted {records} records"),
+                    message: if records == 1 {
+                        "accepted 1 record".to_owned()
+                    } else {
+                        format!("accepted {records} records")
+                    },
                 }))
             }
             Err(error) => {

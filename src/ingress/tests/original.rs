@@ -90,7 +90,7 @@ async fn the_original_client_works_unchanged() {
         let message = tonic::Request::new(Bytes::from(request.encode_to_vec()));
         let answer = grpc.unary(message, path, RawClientCodec).await.unwrap().into_inner();
         let answer = OriginalResponse::decode(answer).unwrap();
-        assert_eq!(answer.message, "accepted 1 records");
+        assert_eq!(answer.message, "accepted 1 record");
         Uuid::parse_str(&answer.request_id).unwrap();
     }
     assert_eq!(server.log.appends.lock().unwrap().len(), 2);
