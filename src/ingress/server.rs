@@ -4,10 +4,20 @@
 //! [`CONNECTION_WINDOW_BYTES`] for each of `limits.connections_max` connections, which HTTP/2 lets a client send
 //! before anybody reads it.
 
-use std::{io, net::SocketAddr, sync::Arc, thread::available_parallelism, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    thread::available_parallelism,
+    time::Duration,
+};
 
 use thiserror::Error;
-use tokio::{net::TcpSocket, sync::Semaphore, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::Semaphore,
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -19,7 +29,7 @@ use crate::{config::Limits, contract::SERVICE_NAME, log::interface::Log, runtime
 
 /// A gRPC server that listens and does not accept yet.
 pub struct Server {
-    listener: tokio::net::TcpListener,
+    listener: TcpListener,
     local_address: SocketAddr,
     services: Services,
     limits: Limits,
@@ -74,16 +84,8 @@ impl Server {
         log: Arc<dyn Log>,
         stop: Stop,
     ) -> Result<Self, BindError> {
-        let listen = || {
-            let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
-            // A restart must not wait for the old connections' TIME_WAIT.
-            socket.set_reuseaddr(true)?;
-            socket.bind(address)?;
-            let listener = socket.listen(ACCEPT_BACKLOG)?;
-            let local_address = listener.local_addr()?;
-            Ok((listener, local_address))
-        };
-        let (listener, local_address) = listen().map_err(|source| BindError::Listen { address, source })?;
+        let (listener, local_address) =
+            listen(address).map_err(|source| BindError::Listen { address, source })?;
 
         let budget = Budget::new(limits.decoding_bytes_max);
         let gauge = Gauge(budget.clone());
@@ -173,4 +175,27 @@ fn report(ended: Result<(), tonic::transport::Error>) {
     if let Err(error) = ended {
         tracing::error!(%error, "gRPC server failed");
     }
+}
+
+/// Listens on the address; on every address of a machine without IPv6, that is every IPv4 address.
+fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let bound = match (bind(address), address) {
+        (Err(error), SocketAddr::V6(v6))
+            if v6.ip().is_unspecified() && error.kind() != io::ErrorKind::AddrInUse =>
+        {
+            bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, v6.port())))
+        }
+        (bound, _) => bound,
+    };
+    let listener = bound?.listen(ACCEPT_BACKLOG)?;
+    let local_address = listener.local_addr()?;
+    Ok((listener, local_address))
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
+    // A restart must not wait for the old connections' TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
