@@ -147,6 +147,8 @@ pub(super) fn read_at(file: &File, at: u64, length: usize) -> io::Result<Vec<u8>
 
 /// Makes written bytes durable, with as much of the metadata as reading them back takes.
 pub(super) fn sync_data(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    super::tests::gate::pass(file)?;
     file.sync_data()
 }
 

@@ -113,7 +113,8 @@ impl Summary {
     /// One line for people, styled.
     pub(super) fn to_text(&self) -> String {
         let accepted = styled(GOOD, format_args!("{} accepted", self.accepted));
-        let mut text = format!("{} {}: {accepted}", self.lines, if self.lines == 1 { "line" } else { "lines" });
+        let mut text =
+            format!("{} {}: {accepted}", self.lines, if self.lines == 1 { "line" } else { "lines" });
         if self.refused > 0 {
             let _ = write!(text, ", {}", styled(BAD, format_args!("{} refused", self.refused)));
         }

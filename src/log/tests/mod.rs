@@ -6,6 +6,8 @@
 mod concurrency;
 mod crash;
 mod destinations;
+mod durability;
+pub(super) mod gate;
 mod model;
 mod poison;
 mod reading;

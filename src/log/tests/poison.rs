@@ -1,5 +1,5 @@
-//! Rule 2: what the log does when the disk refuses. Only with what real files can be made to refuse; failing syncs
-//! need injected faults.
+//! Rule 2: what the log does when the disk refuses, with what real files can be made to refuse; `durability` has the
+//! syncs.
 
 use std::fs;
 
