@@ -398,9 +398,9 @@ impl Lane {
                 tracing::warn!(destination = %self.settings.name, %index, %reason, "write cannot be confirmed");
                 true
             }
-            Err(
-                WriteError::Throttled { retry_after, .. } | WriteError::Unavailable { retry_after, .. },
-            ) => return self.visibility.not_yet(index, now + retry_after.unwrap_or_default()),
+            Err(WriteError::Throttled { retry_after, .. } | WriteError::Unavailable { retry_after, .. }) => {
+                return self.visibility.not_yet(index, now + retry_after.unwrap_or_default());
+            }
             Err(
                 WriteError::Unknown { .. }
                 | WriteError::TooLarge { .. }

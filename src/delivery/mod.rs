@@ -31,4 +31,6 @@ pub use letters::Letters;
 pub use status::{LaneState, Snapshot};
 
 #[cfg(test)]
+mod lane_tests;
+#[cfg(test)]
 mod tests;
