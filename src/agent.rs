@@ -271,5 +271,6 @@ fn lane_settings(destination: &config::Destination) -> LaneSettings {
         bytes_max: destination.batch.bytes_max,
         backoff: Backoff { min: destination.backoff.min, max: destination.backoff.max },
         attempts_max: destination.attempts_max,
+        probe_interval: LaneSettings::PROBE_INTERVAL,
     }
 }

@@ -6,7 +6,7 @@ use plugin_api::identity::Position;
 use tokio::sync::mpsc;
 
 use crate::{
-    feed::{Feed, FeedError, FeedRecord},
+    feed::{Feed, FeedBlock, FeedError},
     log::interface::ReadError,
     runtime::{Stop, TaskKind, Tasks},
 };
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Intake {
     /// The next records of the log.
-    Records(Vec<FeedRecord>),
+    Block(FeedBlock),
     /// The records before this position are gone from the log.
     Gap(Position),
     /// The log cannot be read on; an operator must look.
@@ -42,7 +42,7 @@ pub(super) fn start(feed: Feed, name: &str, stop: Stop, tasks: &Tasks) -> mpsc::
 async fn read(mut feed: Feed, tx: mpsc::Sender<Intake>) {
     loop {
         let intake = match feed.next().await {
-            Ok(records) => Intake::Records(records),
+            Ok(block) => Intake::Block(block),
             Err(FeedError::Read(ReadError::Closed)) => return,
             Err(FeedError::Read(ReadError::BelowStart { start, .. })) => {
                 feed.skip_to(start);

@@ -3,13 +3,13 @@
 //! One batch is in flight at a time. The lane itself never waits for anything but its own destination, its own dead
 //! letters and its own cursor. A cursor moves only after the destination's answer or the letter's commit.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::HashSet, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use plugin_api::{
     destination::Destination,
     identity::Position,
     operation::Batch,
-    verdict::{Confirmation, Scope, Verdict, WriteError},
+    verdict::{Confirmation, ReasonCode, Scope, Verdict, WriteError},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -18,18 +18,18 @@ use tokio::{
 
 use super::{
     backoff::Backoff,
-    breaker::{Breaker, BreakerState},
     intake::{self, Intake},
     letters::Letters,
+    pace::Pace,
     queue::{BatchBounds, Group, Queue},
-    settle::{Health, Rejected, Settled, settle, verdicts_of},
+    settle::{Rejected, Settled, settle, verdicts_of},
     status::{LaneState, Snapshot},
     tracker::{Outcome, Tracker},
     visibility::Visibility,
 };
 use crate::{
     dead_letter::Stage,
-    feed::Feed,
+    feed::{Feed, FeedBlock},
     log::interface::{Log, Progress},
     router::Router,
     runtime::{Stop, TaskKind, Tasks},
@@ -48,6 +48,13 @@ pub struct LaneSettings {
     pub backoff: Backoff,
     /// Attempts of a single record that alone fails.
     pub attempts_max: u32,
+    /// How often a destination that refuses everything is asked whether that has changed.
+    pub probe_interval: Duration,
+}
+
+impl LaneSettings {
+    /// The usual [`LaneSettings::probe_interval`]: a minute.
+    pub const PROBE_INTERVAL: Duration = Duration::from_secs(60);
 }
 
 /// What a lane is connected to.
@@ -72,17 +79,18 @@ struct Lane {
     intake: mpsc::Receiver<Intake>,
     tracker: Tracker,
     queue: Queue,
-    breaker: Breaker,
+    pace: Pace,
     visibility: Visibility,
-    /// Nothing is sent before this moment.
-    resume_at: Option<Instant>,
     /// When the cursor is to be persisted, if it has moved.
     commit_at: Option<Instant>,
     /// Where the log begins, once what was read before has been settled.
     gap_before: Option<Position>,
+    /// Why the log cannot be read on.
+    unreadable: Option<String>,
+    /// Indexes whose refusal was told and that have not been written since.
+    refused_indexes: HashSet<Arc<str>>,
     since: u64,
-    state: LaneState,
-    last_error: Option<String>,
+    in_flight: usize,
     status: watch::Sender<Snapshot>,
 }
 
@@ -96,8 +104,6 @@ enum Answer {
 }
 
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a destination that refuses everything is asked whether that has changed.
-const PAUSED_PROBE_INTERVAL: Duration = Duration::from_secs(60);
 /// Reading ahead of the watermark stops here, so that the cursor's ranges and memory stay bounded.
 const AHEAD_RECORDS_MAX: usize = 100_000;
 const AHEAD_BYTES_MAX: usize = 64 << 20;
@@ -134,13 +140,15 @@ impl Lane {
         };
         let beyond: u64 = progress.completed.iter().map(|(first, end)| end - first).sum();
         let since = (progress.next.offset + beyond).saturating_sub(progress.totals.settled());
+        let pace = Pace::new(&settings);
+        let (tracker, visibility) = (Tracker::new(progress), Visibility::resume(progress, Instant::now()));
         let (status, watched) = watch::channel(Snapshot {
             destination: settings.name.clone(),
             state: LaneState::Running,
-            breaker: BreakerState::Closed,
-            delivered: progress.next,
-            visible: progress.next,
-            totals: progress.totals,
+            breaker: pace.breaker().clone(),
+            delivered: tracker.watermark(),
+            visible: visibility.watermark(tracker.watermark()),
+            totals: tracker.totals(),
             since,
             in_flight: 0,
             last_error: None,
@@ -151,16 +159,16 @@ impl Lane {
             log,
             letters,
             intake,
-            tracker: Tracker::new(progress),
+            tracker,
             queue: Queue::default(),
-            breaker: Breaker::default(),
-            visibility: Visibility::resume(&progress.confirmations, progress.next, Instant::now()),
-            resume_at: None,
+            pace,
+            visibility,
             commit_at: None,
             gap_before: None,
+            unreadable: None,
+            refused_indexes: HashSet::new(),
             since,
-            state: LaneState::Running,
-            last_error: None,
+            in_flight: 0,
             status,
             settings,
         };
@@ -180,13 +188,12 @@ impl Lane {
                 }
                 answering = self.send();
             }
-            if confirming.is_none() && !stopping {
-                confirming = self.confirm();
-            }
             let wants_more = intake_open && !stopping && self.wants_more();
+            let confirm_at = self.confirm_at().filter(|_| confirming.is_none() && !stopping);
             tokio::select! {
                 biased;
-                // The destination's answer first: everything else waits for it anyway.
+                // The destination's answer first: everything else waits for it anyway. Then what is seldom due, so that
+                // a feed that always has more cannot keep it waiting.
                 Some(answer) = maybe(answering.as_mut()) => {
                     answering = None;
                     self.answered(answer, &stop).await;
@@ -197,9 +204,10 @@ impl Lane {
                     confirming = None;
                     self.confirmed(&index, visible);
                 }
-                () = until(self.visibility.next().map(|(due, _)| due)), if confirming.is_none() && !stopping => {}
-                () = until(self.resume_at), if answering.is_none() => {
-                    self.resume_at = None;
+                () = until(confirm_at) => confirming = self.confirm(),
+                () = until(self.pace.resume_at()) => {
+                    self.pace.resume();
+                    self.publish();
                 }
                 intake = self.intake.recv(), if wants_more => match intake {
                     Some(intake) => self.take_in(intake, &stop).await,
@@ -208,22 +216,22 @@ impl Lane {
             }
         }
         self.commit().await;
-        self.state = LaneState::Stopped;
-        self.publish(0);
+        self.publish_as(LaneState::Stopped);
     }
 
     /// The next request or probe, if one is due.
     fn send(&mut self) -> Option<Answering> {
-        if self.resume_at.is_some() || self.queue.is_empty() {
+        if self.pace.resume_at().is_some() || self.queue.is_empty() {
             return None;
         }
         let destination = self.destination.clone();
-        if self.breaker.wants_probe() {
+        if self.pace.wants_probe() {
             return Some(Box::pin(async move { Answer::Probe(destination.probe().await) }));
         }
         let mut group = self.queue.take(self.bounds)?;
         let batch: Batch = std::mem::take(&mut group.operations).into_iter().collect();
-        self.publish(batch.operations().len());
+        self.in_flight = batch.operations().len();
+        self.publish();
         Some(Box::pin(async move {
             let answer = match destination.write(&batch).await {
                 Ok(mut written) => {
@@ -237,9 +245,9 @@ impl Lane {
     }
 
     async fn answered(&mut self, answer: Answer, stop: &Stop) {
+        self.in_flight = 0;
         match answer {
-            Answer::Probe(Ok(())) => self.breaker.probed(),
-            Answer::Probe(Err(error)) => self.judge(health_of(error)),
+            Answer::Probe(outcome) => self.pace.probed(outcome),
             Answer::Write { group, batch, answer } => {
                 let answer = answer.map(|(verdicts, confirmations)| {
                     self.follow(&batch, confirmations);
@@ -249,88 +257,60 @@ impl Lane {
                 self.apply(settled, stop).await;
             }
         }
-        self.publish(0);
+        self.publish();
     }
 
     async fn apply(&mut self, settled: Settled, stop: &Stop) {
+        self.moved();
         for (position, outcome) in settled.outcomes {
             self.tracker.settle(position, outcome);
         }
-        self.judge(settled.health);
+        self.pace.judge(settled.health);
         self.bury(settled.rejected, Stage::Delivery, stop).await;
         self.cross_gap();
-        self.moved();
-    }
-
-    /// Takes the health that an answer shows into account.
-    fn judge(&mut self, health: Health) {
-        let before = self.breaker.state().clone();
-        let delay = match health {
-            Health::Serves => {
-                self.breaker.succeeded();
-                self.last_error = None;
-                self.state = LaneState::Running;
-                if before != BreakerState::Closed {
-                    tracing::info!(destination = %self.settings.name, "destination serves again");
-                }
-                return;
-            }
-            Health::Fails { reason, retry_after } => {
-                self.breaker.failed();
-                let delay = self.settings.backoff.delay(self.breaker.failures(), retry_after);
-                self.last_error = Some(reason.to_string());
-                if self.breaker.failures() == 1 || before != *self.breaker.state() {
-                    tracing::warn!(
-                        destination = %self.settings.name, %reason, failures = self.breaker.failures(),
-                        delay_ms = delay.as_millis() as u64, breaker = ?self.breaker.state(), "destination failed",
-                    );
-                }
-                delay
-            }
-            Health::Refuses(reason) => {
-                if !matches!(before, BreakerState::Paused(_)) {
-                    tracing::error!(
-                        destination = %self.settings.name, %reason,
-                        "destination refuses everything: check its keys, plan and settings; it is probed every minute",
-                    );
-                }
-                self.last_error = Some(reason.to_string());
-                self.breaker.refused(reason);
-                PAUSED_PROBE_INTERVAL
-            }
-        };
-        self.state = LaneState::BackingOff;
-        self.resume_at = Some(Instant::now() + delay);
     }
 
     async fn take_in(&mut self, intake: Intake, stop: &Stop) {
-        let records = match intake {
-            Intake::Records(records) => records,
+        match intake {
+            Intake::Block(block) => {
+                self.unreadable = None;
+                self.enter(block, stop).await;
+            }
             Intake::Gap(start) => {
+                self.unreadable = None;
                 self.gap_before = Some(start);
-                return self.cross_gap();
+                self.cross_gap();
             }
             Intake::Halted(error) => {
-                tracing::error!(destination = %self.settings.name, %error, "log cannot be read, delivery halts here");
-                self.state = LaneState::Halted(error.to_string());
-                return self.publish(0);
+                let error = error.to_string();
+                if self.unreadable.as_ref() != Some(&error) {
+                    tracing::error!(destination = %self.settings.name, error, "log cannot be read, delivery halts here");
+                }
+                self.unreadable = Some(error);
             }
-        };
+        }
+        self.publish();
+    }
+
+    async fn enter(&mut self, block: FeedBlock, stop: &Stop) {
+        self.moved();
+        self.tracker.hold(block.end(), block.bytes);
         let mut refused = Vec::new();
-        for record in records {
-            if !self.tracker.enter(record.position, record.operations.len()) {
+        let mut operations = block.operations.into_iter();
+        for (offset, count) in (block.first.offset..).zip(block.operations_by_record) {
+            let of_record = operations.by_ref().take(count as usize);
+            if !self.tracker.enter(Position { offset, ..block.first }, count) {
+                of_record.for_each(drop);
                 continue;
             }
-            for operation in record.operations {
+            for operation in of_record {
                 match self.destination.admit(&operation) {
                     Ok(()) => self.queue.push(operation),
                     Err(reason) => refused.push(Rejected { operation, reason, attempts: 0 }),
                 }
             }
         }
-        self.state = LaneState::Running;
         self.bury(refused, Stage::Admit, stop).await;
-        self.moved();
     }
 
     /// Passes over records that are gone, as soon as those before them are settled.
@@ -345,7 +325,6 @@ impl Lane {
         );
         self.tracker.gap(start);
         self.moved();
-        self.publish(0);
     }
 
     /// Puts rejected operations into the dead letters; they are settled only once that is committed. An agent that
@@ -355,30 +334,52 @@ impl Lane {
             return;
         }
         let positions: Vec<Position> = rejected.iter().map(|r| r.operation.source.position).collect();
+        self.tell(&rejected, stage);
         let letters = self.letters.write(rejected, stage);
         let mut failures = 0;
         while let Err(error) = self.letters.file(letters.clone()).await {
             failures += 1;
             tracing::error!(destination = %self.settings.name, %error, "dead letters cannot be written, delivery waits");
-            self.state = LaneState::Halted(format!("dead letters cannot be written: {error}"));
-            self.publish(0);
+            self.publish_as(LaneState::Halted(format!("dead letters cannot be written: {error}")));
+            // What is settled need not be sent again if the agent ends while it waits here.
+            self.commit().await;
             tokio::select! {
+                // A stop first: it must not wait for a disk that stays full.
                 biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(self.settings.backoff.bound(failures)) => {}
             }
         }
-        if failures > 0 {
-            self.state = LaneState::Running;
-        }
+        self.moved();
         positions.into_iter().for_each(|position| self.tracker.settle(position, Outcome::DeadLettered));
     }
 
-    fn confirm(&mut self) -> Option<Confirming> {
-        let (due, confirmation) = self.visibility.next()?;
-        if due > Instant::now() {
-            return None;
+    /// Tells the operator what is dead-lettered; of an index that is refused, once until it is written again.
+    fn tell(&mut self, rejected: &[Rejected], stage: Stage) {
+        let (name, letters, Some(Rejected { operation, reason, .. })) =
+            (&self.settings.name, rejected.len(), rejected.first())
+        else {
+            return;
+        };
+        let (index, position) = (&operation.key.index, operation.source.position);
+        if reason.code != ReasonCode::IndexRefused {
+            let stage = stage.as_str();
+            tracing::warn!(destination = %name, letters, stage, %index, %position, %reason, "operations dead-lettered");
+        } else if self.refused_indexes.insert(index.clone()) {
+            tracing::error!(
+                destination = %name, %index, %position, %reason,
+                "destination refuses an index: check its name and the key; its records are dead-lettered",
+            );
         }
+    }
+
+    /// When to ask for a confirmation next: not while the destination must not be asked for anything.
+    fn confirm_at(&self) -> Option<Instant> {
+        self.visibility.next().map(|(due, _)| due).filter(|_| self.pace.resume_at().is_none())
+    }
+
+    fn confirm(&self) -> Option<Confirming> {
+        let (_, confirmation) = self.visibility.next()?;
         let (destination, confirmation) = (self.destination.clone(), confirmation.clone());
         Some(Box::pin(
             async move { (confirmation.index.clone(), destination.confirmed(&confirmation).await) },
@@ -386,6 +387,7 @@ impl Lane {
     }
 
     fn confirmed(&mut self, index: &Arc<str>, visible: Result<bool, WriteError>) {
+        let now = Instant::now();
         let visible = match visible {
             Ok(visible) => visible,
             // Nobody will ever confirm it: the index or its task is gone.
@@ -396,15 +398,30 @@ impl Lane {
                 tracing::warn!(destination = %self.settings.name, %index, %reason, "write cannot be confirmed");
                 true
             }
-            Err(_) => false,
+            Err(WriteError::Throttled { retry_after, .. } | WriteError::Unavailable { retry_after, .. }) => {
+                return self.visibility.not_yet(index, now + retry_after.unwrap_or_default());
+            }
+            Err(
+                WriteError::Unknown { .. }
+                | WriteError::TooLarge { .. }
+                | WriteError::Misconfigured { scope: Scope::Destination, .. },
+            ) => false,
         };
-        self.visibility.polled(index, visible, Instant::now());
+        if !visible {
+            return self.visibility.not_yet(index, now);
+        }
+        self.visibility.visible(index, now);
         self.moved();
-        self.publish(0);
+        self.publish();
     }
 
+    /// Takes note of what a request wrote.
     fn follow(&mut self, batch: &Batch, confirmations: Vec<Confirmation>) {
-        let Some(oldest) = batch.operations().iter().map(|operation| operation.source.position).min() else {
+        let operations = batch.operations();
+        if !self.refused_indexes.is_empty() {
+            operations.iter().for_each(|operation| _ = self.refused_indexes.remove(&operation.key.index));
+        }
+        let Some(oldest) = operations.iter().map(|operation| operation.source.position).min() else {
             return;
         };
         let now = Instant::now();
@@ -419,7 +436,7 @@ impl Lane {
         if self.commit_at.take().is_none() {
             return;
         }
-        let progress = Progress { confirmations: self.visibility.confirmations(), ..self.tracker.progress() };
+        let progress = self.visibility.extend(self.tracker.progress());
         if let Err(error) = self.log.commit(&self.settings.name, &progress).await {
             tracing::error!(destination = %self.settings.name, %error, "cursor cannot be persisted");
             self.moved();
@@ -427,36 +444,32 @@ impl Lane {
     }
 
     fn wants_more(&self) -> bool {
-        let room = self.tracker.reach() < AHEAD_RECORDS_MAX && self.queue.waiting_bytes() < AHEAD_BYTES_MAX;
+        let room = self.tracker.reach() < AHEAD_RECORDS_MAX && self.tracker.held_bytes() < AHEAD_BYTES_MAX;
         room && self.gap_before.is_none() && (!self.queue.fills(self.bounds) || self.queue.wants_others())
     }
 
-    fn publish(&self, in_flight: usize) {
+    fn publish(&self) {
+        let state = match &self.unreadable {
+            Some(error) => LaneState::Halted(error.clone()),
+            None if self.pace.is_failing() => LaneState::BackingOff,
+            None => LaneState::Running,
+        };
+        self.publish_as(state);
+    }
+
+    fn publish_as(&self, state: LaneState) {
+        let delivered = self.tracker.watermark();
         self.status.send_replace(Snapshot {
             destination: self.settings.name.clone(),
-            state: self.state.clone(),
-            breaker: self.breaker.state().clone(),
-            delivered: self.tracker.watermark(),
-            visible: self.visibility.watermark(self.tracker.watermark()),
+            state,
+            breaker: self.pace.breaker().clone(),
+            delivered,
+            visible: self.visibility.watermark(delivered),
             totals: self.tracker.totals(),
             since: self.since,
-            in_flight,
-            last_error: self.last_error.clone(),
+            in_flight: self.in_flight,
+            last_error: self.pace.last_error().cloned(),
         });
-    }
-}
-
-/// A probe's failure, told as a request's would be.
-fn health_of(error: WriteError) -> Health {
-    match error {
-        WriteError::Throttled { retry_after, reason } | WriteError::Unavailable { retry_after, reason } => {
-            Health::Fails { reason, retry_after }
-        }
-        WriteError::Misconfigured { scope: Scope::Destination, reason } => Health::Refuses(reason),
-        WriteError::Misconfigured { scope: Scope::Index(_), reason }
-        | WriteError::Unknown { reason }
-        | WriteError::TooLarge { reason }
-        | WriteError::BatchRejected { reason, .. } => Health::Fails { reason, retry_after: None },
     }
 }
 

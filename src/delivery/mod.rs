@@ -2,7 +2,7 @@
 //!
 //! A record enters a lane from its feed (`intake`; `tracker` knows what is outstanding), its operations wait in the
 //! `queue` until a batch takes them, the plugin sends the batch, and `settle` turns the answer into outcomes, letters
-//! and resends. `backoff` and `breaker` say when to try again; `visibility` follows what was written until searches
+//! and resends. `pace` says when to send again, by `backoff` and `breaker`; `visibility` follows what was written until searches
 //! see it. `lane` drives all of them; none of them knows a destination by name.
 
 mod intake;
@@ -13,6 +13,8 @@ mod queue;
 
 mod letters;
 mod settle;
+
+mod pace;
 
 mod backoff;
 mod breaker;
@@ -28,5 +30,7 @@ pub use lane::{LaneSettings, Wiring, start};
 pub use letters::Letters;
 pub use status::{LaneState, Snapshot};
 
+#[cfg(test)]
+mod lane_tests;
 #[cfg(test)]
 mod tests;

@@ -72,19 +72,19 @@ impl Queue {
         self.waiting.is_empty() && self.groups.is_empty()
     }
 
-    /// Bytes that wait.
-    pub(super) fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
-    }
-
     /// Whether a full batch waits already, so that reading on can wait.
     pub(super) fn fills(&self, bounds: BatchBounds) -> bool {
         self.waiting.len() >= bounds.operations_max || self.waiting_bytes >= bounds.bytes_max
     }
 
-    /// Whether only groups are left that wait for others' success, so that reading on may bring such others.
+    /// Whether only groups are left that wait for others' success, and what waits is of their keys: reading on may
+    /// bring such others.
     pub(super) fn wants_others(&self) -> bool {
-        !self.groups.is_empty() && self.groups.iter().all(|group| self.waits_for_others(group))
+        if self.groups.is_empty() || !self.groups.iter().all(|group| self.waits_for_others(group)) {
+            return false;
+        }
+        let blocked = self.blocked(None);
+        self.waiting.iter().all(|operation| blocked.contains(&operation.key))
     }
 
     /// What the next request carries.

@@ -1,4 +1,4 @@
-//! What a lane shows of itself. A lane publishes a snapshot after every request; whoever watches sees the newest.
+//! What a lane shows of itself. A lane publishes a snapshot whenever something of it has changed; whoever watches sees the newest.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ pub struct Snapshot {
     /// Operations in flight.
     pub in_flight: usize,
     /// The last failure, until a request succeeds.
-    pub last_error: Option<String>,
+    pub last_error: Option<Arc<str>>,
 }
 
 impl Snapshot {

@@ -27,6 +27,9 @@ pub(super) struct Tracker {
     /// Ranges that were settled before a restart and have not been entered yet.
     completed: VecDeque<(u64, u64)>,
     totals: Totals,
+    /// The blocks that were read and are not settled whole, with their ends and bytes.
+    held: VecDeque<(Position, usize)>,
+    held_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,14 +45,28 @@ impl Tracker {
             pending: VecDeque::new(),
             completed: progress.completed.iter().copied().collect(),
             totals: progress.totals,
+            held: VecDeque::new(),
+            held_bytes: 0,
         }
     }
 
+    /// A block was read whose records enter next, up to `end`. As a single operation keeps all of its block's bytes in
+    /// memory, they count until the watermark has passed the block.
+    pub(super) fn hold(&mut self, end: Position, bytes: usize) {
+        self.held.push_back((end, bytes));
+        self.held_bytes += bytes;
+    }
+
+    /// Bytes of the blocks that are not settled whole.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     /// Takes the next record of the log. False if it was settled before a restart: its operations must not be sent.
-    pub(super) fn enter(&mut self, position: Position, operations: usize) -> bool {
+    pub(super) fn enter(&mut self, position: Position, operations: u32) -> bool {
         debug_assert_eq!(position, self.entered(), "the feed yields every record once, in order");
         let settled_before = self.take_completed(position.offset);
-        let outstanding = if settled_before { 0 } else { operations as u32 };
+        let outstanding = if settled_before { 0 } else { operations };
         self.pending.push_back(Pending { outstanding, outcome: Outcome::Skipped });
         if outstanding == 0 {
             if !settled_before {
@@ -82,9 +99,12 @@ impl Tracker {
             if first >= start.offset {
                 break;
             }
-            let end = end.min(start.offset);
-            missed -= end - first;
+            missed -= end.min(start.offset) - first;
             self.completed.pop_front();
+            if end > start.offset {
+                // What was settled beyond the gap is still to be passed over.
+                self.completed.push_front((start.offset, end));
+            }
         }
         self.totals.gap += missed;
         self.next = start;
@@ -134,7 +154,13 @@ impl Tracker {
             }
         }
         completed.extend(ahead);
-        Progress { next: self.next, completed, totals: self.totals, confirmations: Vec::new() }
+        let mut next = self.next;
+        // What was settled before a restart may begin right here before it has been entered again.
+        if let Some((_, end)) = completed.first().copied().filter(|(first, _)| *first == next.offset) {
+            next.offset = end;
+            completed.remove(0);
+        }
+        Progress { next, completed, totals: self.totals, ..Progress::default() }
     }
 
     fn take_completed(&mut self, offset: u64) -> bool {
@@ -153,6 +179,9 @@ impl Tracker {
         while self.pending.front().is_some_and(|record| record.outstanding == 0) {
             self.pending.pop_front();
             self.next = self.next.plus(1);
+        }
+        while let Some((_, bytes)) = self.held.pop_front_if(|(end, _)| *end <= self.next) {
+            self.held_bytes -= bytes;
         }
     }
 
@@ -203,6 +232,21 @@ mod tests {
         assert_eq!((again.watermark(), again.totals().written, again.totals().settled()), (at(6), 6, 6));
     }
 
+    /// G9: one operation that is not settled holds its whole block, and every block read after it.
+    #[test]
+    fn blocks_count_until_they_are_passed() {
+        let mut tracker = tracker();
+        for (end, bytes) in [(2, 100), (4, 1000)] {
+            tracker.hold(at(end), bytes);
+            tracker.enter(at(end - 2), 1);
+            tracker.enter(at(end - 1), 0);
+        }
+        tracker.settle(at(2), Outcome::Written);
+        assert_eq!(tracker.held_bytes(), 1100);
+        tracker.settle(at(0), Outcome::Written);
+        assert_eq!(tracker.held_bytes(), 0);
+    }
+
     /// G3: a record counts once, by the gravest outcome of its operations.
     #[test]
     fn gravest_outcome_counts() {
@@ -222,6 +266,9 @@ mod tests {
         let mut tracker = Tracker::new(&progress);
         tracker.gap(at(10));
         assert_eq!((tracker.totals().gap, tracker.watermark()), (10 - 2 - 2, at(10)));
+        // What had been settled beyond the gap is neither sent nor counted again.
+        assert_eq!((tracker.progress().next, tracker.progress().completed), (at(12), vec![]));
+        assert!(!tracker.enter(at(10), 1) && !tracker.enter(at(11), 1) && tracker.enter(at(12), 1));
     }
 
     proptest! {
@@ -252,6 +299,12 @@ mod tests {
                 let ahead: u64 = tracker.completed.iter().map(|(first, end)| end - first).sum();
                 let progress = tracker.progress();
                 let beyond: u64 = progress.completed.iter().map(|(first, end)| end - first).sum();
+                // As the log demands it of a cursor: ascending, not empty, apart from each other and from `next`.
+                let mut after = progress.next.offset;
+                for (first, end) in &progress.completed {
+                    prop_assert!(after < *first && first < end, "{:?}", progress);
+                    after = *end;
+                }
                 prop_assert_eq!(progress.next.offset + beyond, tracker.totals().settled());
                 prop_assert_eq!(tracker.entered().offset + ahead, tracker.totals().settled() + open.len() as u64);
             }

@@ -9,6 +9,8 @@ use plugin_api::{identity::Position, verdict::Confirmation};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
+use crate::log::interface::Progress;
+
 /// Writes that are delivered and not known to be visible, by index.
 #[derive(Debug, Default)]
 pub(super) struct Visibility {
@@ -36,9 +38,11 @@ const POLL_MAX: Duration = Duration::from_secs(5);
 
 impl Visibility {
     /// Takes up the confirmations that a cursor kept.
-    pub(super) fn resume(confirmations: &[Confirmation], from: Position, now: Instant) -> Self {
+    pub(super) fn resume(progress: &Progress, now: Instant) -> Self {
         let mut visibility = Self::default();
-        confirmations.iter().for_each(|confirmation| visibility.wrote(confirmation.clone(), from, now));
+        let from = progress.visible.unwrap_or(progress.next);
+        let wrote = |confirmation: &Confirmation| visibility.wrote(confirmation.clone(), from, now);
+        progress.confirmations.iter().for_each(wrote);
         visibility
     }
 
@@ -63,14 +67,16 @@ impl Visibility {
         Some((due.due, &due.asked.confirmation))
     }
 
-    /// The destination answered: visible, or not yet.
-    pub(super) fn polled(&mut self, index: &Arc<str>, visible: bool, now: Instant) {
+    /// The write that was asked for is not visible yet; `now` is when the delay until the next question begins.
+    pub(super) fn not_yet(&mut self, index: &Arc<str>, now: Instant) {
         let Some(found) = self.indexes.get_mut(index) else { return };
-        if !visible {
-            found.polls = found.polls.saturating_add(1);
-            found.due = now + POLL_STEP.saturating_mul(found.polls + 1).min(POLL_MAX);
-            return;
-        }
+        found.polls = found.polls.saturating_add(1);
+        found.due = now + POLL_STEP.saturating_mul(found.polls.saturating_add(1)).min(POLL_MAX);
+    }
+
+    /// The write that was asked for is visible.
+    pub(super) fn visible(&mut self, index: &Arc<str>, now: Instant) {
+        let Some(found) = self.indexes.get_mut(index) else { return };
         match found.newest.take() {
             Some(newest) => *found = Index { asked: newest, newest: None, polls: 0, due: now + POLL_STEP },
             None => {
@@ -84,12 +90,13 @@ impl Visibility {
         self.indexes.values().map(|index| index.asked.from).fold(delivered, Position::min)
     }
 
-    /// The newest of each index, for the cursor.
-    pub(super) fn confirmations(&self) -> Vec<Confirmation> {
+    /// Adds to a cursor what is not visible: the newest confirmation of each index, which covers the older ones.
+    pub(super) fn extend(&self, progress: Progress) -> Progress {
         let newest = |index: &Index| index.newest.as_ref().unwrap_or(&index.asked).confirmation.clone();
         let mut confirmations: Vec<_> = self.indexes.values().map(newest).collect();
         confirmations.sort_by(|a, b| a.index.cmp(&b.index));
-        confirmations
+        let visible = (!confirmations.is_empty()).then(|| self.watermark(progress.next));
+        Progress { confirmations, visible, ..progress }
     }
 }
 
@@ -116,13 +123,16 @@ mod tests {
             visibility.wrote(confirmation(handle), at(from), now);
         }
         assert_eq!(visibility.watermark(at(30)), at(0));
-        assert_eq!(visibility.confirmations(), [confirmation("3")]);
+        let progress = visibility.extend(Progress { next: at(30), ..Progress::default() });
+        assert_eq!((&progress.confirmations[..], progress.visible), (&[confirmation("3")][..], Some(at(0))));
+        // After a restart nothing counts as visible that was not.
+        assert_eq!(Visibility::resume(&progress, now).watermark(at(30)), at(0));
         assert_eq!(visibility.next().map(|(_, asked)| asked.clone()), Some(confirmation("1")));
-        visibility.polled(&index, false, now);
+        visibility.not_yet(&index, now);
         assert_eq!(visibility.watermark(at(30)), at(0));
-        visibility.polled(&index, true, now);
+        visibility.visible(&index, now);
         assert_eq!(visibility.watermark(at(30)), at(10));
-        visibility.polled(&index, true, now);
+        visibility.visible(&index, now);
         assert_eq!((visibility.watermark(at(30)), visibility.next().is_none()), (at(30), true));
     }
 }

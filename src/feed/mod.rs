@@ -4,4 +4,4 @@
 
 mod reader;
 
-pub use reader::{Feed, FeedError, FeedRecord};
+pub use reader::{Feed, FeedBlock, FeedError};

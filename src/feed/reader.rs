@@ -17,13 +17,25 @@ use crate::{
     router::Router,
 };
 
-/// A record and what it becomes at this destination.
+/// Consecutive records and what they become at this destination.
 #[derive(Debug)]
-pub struct FeedRecord {
-    /// Where it lies.
-    pub position: Position,
-    /// What to deliver, in this order; none if the destination does not receive the record.
+pub struct FeedBlock {
+    /// Where the first record lies.
+    pub first: Position,
+    /// How many operations each record becomes, in order: none if the destination does not receive it.
+    pub operations_by_record: Vec<u32>,
+    /// The operations of all records, in order.
     pub operations: Vec<Operation>,
+    /// Bytes of the log that any one of the operations keeps in memory, about.
+    pub bytes: usize,
+}
+
+impl FeedBlock {
+    /// The position after the last record.
+    #[must_use]
+    pub fn end(&self) -> Position {
+        self.first.plus(self.operations_by_record.len() as u64)
+    }
 }
 
 /// Why the feed cannot go on.
@@ -62,7 +74,7 @@ impl Feed {
     ///
     /// # Errors
     /// The feed stays where it is; after an error it may be asked again.
-    pub async fn next(&mut self) -> Result<Vec<FeedRecord>, FeedError> {
+    pub async fn next(&mut self) -> Result<FeedBlock, FeedError> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
             vacant => vacant.insert(self.log.read_from(self.next).await?),
@@ -74,17 +86,25 @@ impl Feed {
                 return Err(error.into());
             }
         };
-        let mut records = Vec::with_capacity(frames.iter().map(|frame| frame.records as usize).sum());
+        let records = frames.iter().map(|frame| frame.records as usize).sum();
+        let mut block = FeedBlock {
+            first: self.next,
+            operations_by_record: Vec::with_capacity(records),
+            operations: Vec::new(),
+            bytes: frames.iter().map(|frame| frame.payload.len()).sum(),
+        };
         for frame in &frames {
-            if let Err(source) = self.expand(frame, &mut records) {
+            if let Err(source) = self.expand(frame, &mut block) {
+                // It is read again, so that it is met again after what lies before it.
                 self.reader = None;
-                return Err(FeedError::Payload { position: frame.position, source });
+                if block.operations_by_record.is_empty() {
+                    return Err(FeedError::Payload { position: frame.position, source });
+                }
+                break;
             }
         }
-        if let Some(last) = records.last() {
-            self.next = last.position.plus(1);
-        }
-        Ok(records)
+        self.next = block.end();
+        Ok(block)
     }
 
     /// Goes on at a later position; what lies between is the caller's to account for.
@@ -93,19 +113,18 @@ impl Feed {
         self.next = position;
     }
 
-    fn expand(&self, frame: &Frame, records: &mut Vec<FeedRecord>) -> Result<(), PayloadError> {
-        let payload = read_payload(&frame.payload, frame.records)?;
+    fn expand(&self, frame: &Frame, block: &mut FeedBlock) -> Result<(), PayloadError> {
+        let records = read_payload(&frame.payload, frame.records)?;
+        // A reader's first frame may begin before the cursor.
+        let passed = block.end().offset.saturating_sub(frame.position.offset);
         let delivers =
-            payload.first().is_some_and(|first| self.router.delivers(&first.index, &self.destination));
-        for (number, record) in (0..).zip(payload) {
-            let position = frame.position.plus(number);
-            // A reader's first frame may begin before the cursor.
-            if position < self.next {
-                continue;
-            }
-            let operations = if delivers { vec![operation_of(frame, number, record)] } else { Vec::new() };
-            records.push(FeedRecord { position, operations });
+            records.first().is_some_and(|first| self.router.delivers(&first.index, &self.destination));
+        let wanted = (0..).zip(records).skip(passed as usize);
+        if delivers {
+            block.operations.extend(wanted.map(|(number, record)| operation_of(frame, number, record)));
         }
+        let count = frame.records as usize - passed as usize;
+        block.operations_by_record.extend(std::iter::repeat_n(u32::from(delivers), count));
         Ok(())
     }
 }

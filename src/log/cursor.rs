@@ -18,6 +18,7 @@ const TAG_NEXT: u16 = 2 | MUST_UNDERSTAND;
 const TAG_TOTALS: u16 = 3;
 const TAG_COMPLETED: u16 = 4;
 const TAG_CONFIRMATION: u16 = 5;
+const TAG_VISIBLE: u16 = 6;
 
 const RANGE_BYTES: usize = 16;
 
@@ -50,13 +51,10 @@ pub(super) fn destination_of(file_name: &str) -> Option<String> {
 }
 
 pub(super) fn encode(log_id: LogId, destination: &str, progress: &Progress) -> Vec<u8> {
-    let Progress { next, completed, totals, confirmations } = progress;
+    let Progress { next, completed, totals, confirmations, visible } = progress;
     small_file::encode(Kind::Cursor, log_id, |out| {
         sections::put(out, TAG_DESTINATION, destination.as_bytes());
-        sections::put_with(out, TAG_NEXT, |out| {
-            out.put_u32_le(next.partition);
-            out.put_u64_le(next.offset);
-        });
+        sections::put_with(out, TAG_NEXT, |out| put_position(out, next));
         sections::put_with(out, TAG_TOTALS, |out| {
             let Totals { written, superseded, skipped, dead_lettered, gap } = *totals;
             for total in [written, superseded, skipped, dead_lettered, gap] {
@@ -75,6 +73,9 @@ pub(super) fn encode(log_id: LogId, destination: &str, progress: &Progress) -> V
                 out.put_slice(handle.as_bytes());
             });
         }
+        if let Some(visible) = visible {
+            sections::put_with(out, TAG_VISIBLE, |out| put_position(out, visible));
+        }
     })
 }
 
@@ -92,12 +93,13 @@ pub(super) fn decode(log_id: LogId, destination: &str, bytes: &[u8]) -> Result<P
                 return Err(FormatError::broken(format!("it belongs to destination {name:?}")));
             }
             TAG_DESTINATION => {}
-            TAG_NEXT => next = Some(decode_next(value)?),
+            TAG_NEXT => next = Some(decode_position(value)?),
             TAG_TOTALS => progress.totals = decode_totals(value)?,
             TAG_COMPLETED => {
                 let range = |mut range: &[u8]| (range.get_u64_le(), range.get_u64_le());
                 progress.completed = value.chunks_exact(RANGE_BYTES).map(range).collect();
             }
+            TAG_VISIBLE => progress.visible = Some(decode_position(value)?),
             TAG_CONFIRMATION => progress.confirmations.push(decode_confirmation(value)?),
             _ => return Ok(false),
         }
@@ -122,8 +124,13 @@ pub(super) fn check(progress: &Progress) -> Result<(), String> {
     Ok(())
 }
 
-fn decode_next(mut value: &[u8]) -> Result<Position, FormatError> {
-    let cut = |_| FormatError::broken("its position is cut off");
+fn put_position(out: &mut Vec<u8>, position: &Position) {
+    out.put_u32_le(position.partition);
+    out.put_u64_le(position.offset);
+}
+
+fn decode_position(mut value: &[u8]) -> Result<Position, FormatError> {
+    let cut = |_| FormatError::broken("a position is cut off");
     Ok(Position {
         partition: value.try_get_u32_le().map_err(cut)?,
         offset: value.try_get_u64_le().map_err(cut)?,
@@ -170,6 +177,7 @@ mod tests {
             let [written, superseded, skipped, dead_lettered, gap] = totals;
             Progress {
                 next: Position { partition: 0, offset: next.into() },
+                visible: written.is_multiple_of(2).then_some(Position { partition: 0, offset: written }),
                 completed: completed.collect(),
                 totals: Totals { written, superseded, skipped, dead_lettered, gap },
                 confirmations: pairs

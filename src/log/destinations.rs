@@ -218,7 +218,7 @@ impl Destinations {
 
 /// What was given back while nobody held it for this destination becomes a gap, and is counted as one.
 fn skip_gap(progress: Progress, start: Position) -> Subscription {
-    let Progress { next, mut completed, mut totals, confirmations } = progress;
+    let Progress { next, mut completed, mut totals, .. } = progress;
     let (from, to) = (next.offset, start.offset);
     let settled: u64 = completed.iter().map(|(a, b)| to.min(*b).saturating_sub(*a)).sum();
     totals = Totals { gap: totals.gap + (to - from - settled), ..totals };
@@ -230,7 +230,7 @@ fn skip_gap(progress: Progress, start: Position) -> Subscription {
     }
     let alert =
         format!("the log begins at {start}: records from 0:{from} on are a gap of {}", to - from - settled);
-    Subscription { progress: Progress { next, completed, totals, confirmations }, alert: Some(alert) }
+    Subscription { progress: Progress { next, completed, totals, ..progress }, alert: Some(alert) }
 }
 
 /// Every destination that has a cursor's file, sound or not.

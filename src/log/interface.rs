@@ -194,6 +194,8 @@ pub struct Progress {
     pub totals: Totals,
     /// The newest confirmation of each index that is not visible yet.
     pub confirmations: Vec<Confirmation>,
+    /// Every record before this one is visible, too; `None` where that is `next`.
+    pub visible: Option<Position>,
 }
 
 /// Where a destination that this log has never served begins.

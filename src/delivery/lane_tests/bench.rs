@@ -1,0 +1,317 @@
+//! A data directory, a fake Algolia in front of it, and lanes between the two.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use fakes::algolia::{Detail, FakeAlgolia, Options};
+use plugin_algolia::{Algolia, Settings};
+use plugin_api::{identity::Position, operation::Action};
+use plugin_http::{endpoint::Endpoint, secret::Secret};
+use tempfile::TempDir;
+use tokio::{sync::watch, time::timeout};
+
+use crate::{
+    config::{self, FixedEnvironment},
+    dead_letter::{Filter, Letter, Order, Store, View, store_path},
+    delivery::{Backoff, LaneSettings, Letters, Snapshot, Wiring, start},
+    log::{
+        EmbeddedLog,
+        interface::{Append, Attributes, From, Log, Progress, Totals},
+    },
+    record::PayloadWriter,
+    router::Router,
+    runtime::{Stop, SystemClock, Tasks},
+};
+
+/// Far longer than any of these waits takes.
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Small enough to roll.
+const SEGMENT_BYTES: u64 = 16 << 10;
+
+const NAME: &str = "search";
+
+/// Everything goes to the destination but the index `elsewhere`.
+const CONFIG: &str = r#"
+    [destinations.search]
+    type = "file"
+    dir = "search"
+    [destinations.other]
+    type = "file"
+    dir = "other"
+    [defaults]
+    destinations = ["search"]
+    [[indexes]]
+    match = "elsewhere"
+    destinations = ["other"]
+"#;
+
+pub(super) fn at(offset: u64) -> Position {
+    Position { partition: 0, offset }
+}
+
+/// What survives a lane.
+pub(super) struct Bench {
+    root: TempDir,
+    pub(super) fake: Arc<FakeAlgolia>,
+}
+
+impl Bench {
+    pub(super) async fn new() -> Self {
+        let options = Options { detail: Detail::Attribute("sequence".to_owned()), ..Options::default() };
+        Self { root: TempDir::new().unwrap(), fake: Arc::new(FakeAlgolia::start(options).await.unwrap()) }
+    }
+
+    pub(super) fn api_key(&self) -> &'static str {
+        "fake-key"
+    }
+
+    /// What kill -9 leaves now, in front of the same destination.
+    pub(super) fn crash(&self) -> Self {
+        let root = TempDir::new().unwrap();
+        copy_directory(self.root.path(), root.path());
+        Self { root, fake: self.fake.clone() }
+    }
+
+    pub(super) async fn start(&self) -> Lane {
+        self.start_with(|_| {}).await
+    }
+
+    pub(super) async fn start_with(&self, change: impl FnOnce(&mut LaneSettings)) -> Lane {
+        let log = self.open_log().await;
+        let subscription = log.subscribe(NAME, From::Oldest).await.unwrap();
+        assert_eq!(subscription.alert, None);
+        self.start_on(log, &subscription.progress, change)
+    }
+
+    /// Starts a lane at another position than its cursor's.
+    pub(super) async fn start_at(&self, next: Position) -> Lane {
+        let log = self.open_log().await;
+        log.subscribe(NAME, From::Oldest).await.unwrap();
+        self.start_on(log, &Progress { next, ..Progress::default() }, |_| {})
+    }
+
+    fn start_on(
+        &self,
+        log: EmbeddedLog,
+        progress: &Progress,
+        change: impl FnOnce(&mut LaneSettings),
+    ) -> Lane {
+        let mut settings = LaneSettings {
+            name: NAME.into(),
+            operations_max: 1_000,
+            bytes_max: 1 << 20,
+            backoff: Backoff { min: Duration::from_millis(1), max: Duration::from_millis(20) },
+            attempts_max: 1_000,
+            probe_interval: LaneSettings::PROBE_INTERVAL,
+        };
+        change(&mut settings);
+        let log = Arc::new(log);
+        let store = Arc::new(Store::open(&self.store()).unwrap());
+        let wiring = Wiring {
+            destination: Arc::new(self.algolia()),
+            log: log.clone(),
+            router: Arc::new(self.router()),
+            letters: Letters::new(store, Arc::new(SystemClock)),
+        };
+        let (stop, tasks) = (Stop::new(), Tasks::default());
+        let watched = start(settings, wiring, progress, &stop, &tasks);
+        Lane { log, watched, seen: Totals::default(), stop, tasks }
+    }
+
+    fn algolia(&self) -> Algolia {
+        let hosts = vec![Endpoint::parse(&self.fake.url(), false).unwrap()];
+        let settings = Settings::new(Options::default().app_id, Secret::new(self.api_key()));
+        Algolia::new(Settings { hosts: Some(hosts), gzip: false, ..settings }).unwrap()
+    }
+
+    fn router(&self) -> Router {
+        let path = self.root.path().join("agent.toml");
+        fs::write(&path, CONFIG).unwrap();
+        let loaded = config::load(Some(&path), &FixedEnvironment::new(&[], &[]));
+        Router::new(&loaded.unwrap_or_else(|errors| panic!("{errors}")).config)
+    }
+
+    /// Opens the log as soon as whoever had it before has let it go.
+    async fn open_log(&self) -> EmbeddedLog {
+        let settings = crate::log::Settings {
+            dir: self.root.path().join("log"),
+            disk_bytes_max: 64 << 20,
+            segment_bytes: SEGMENT_BYTES,
+            destinations: vec![NAME.to_owned()],
+        };
+        let start = Instant::now();
+        loop {
+            match EmbeddedLog::open(settings.clone(), Arc::new(SystemClock)) {
+                Ok((log, _)) => return log,
+                Err(error) => assert!(start.elapsed() < DEADLINE, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Fills the log and has its first segments given back; returns where it starts and ends.
+    pub(super) async fn lose_the_beginning(&self) -> (Position, Position) {
+        let log = self.open_log().await;
+        log.subscribe(NAME, From::Oldest).await.unwrap();
+        let body = format!(r#"{{"text":"{}"}}"#, "x".repeat(1_000));
+        for number in 0..50 {
+            append(&log, "products", &[(number.to_string(), body.clone())]).await;
+        }
+        let progress = Progress { next: at(40), ..Progress::default() };
+        log.commit(NAME, &progress).await.unwrap();
+        let status = log.status();
+        assert!(at(0) < status.start && status.start <= at(40), "{status:?}");
+        log.close().await;
+        (status.start, status.end)
+    }
+
+    fn store(&self) -> PathBuf {
+        store_path(self.root.path(), NAME)
+    }
+
+    /// The letters, as an operator would read them.
+    pub(super) fn letters(&self) -> Vec<Letter> {
+        let view = View::open(&self.store()).unwrap();
+        view.letters(Filter::default(), Order::OldestFirst).map(|filed| filed.unwrap().letter).collect()
+    }
+
+    /// From now on no letter can be written.
+    pub(super) fn break_letters(&self) {
+        self.execute(
+            "CREATE TRIGGER broken BEFORE INSERT ON letters BEGIN SELECT RAISE(ABORT, 'broken'); END",
+        );
+    }
+
+    pub(super) fn mend_letters(&self) {
+        self.execute("DROP TRIGGER broken");
+    }
+
+    fn execute(&self, sql: &str) {
+        let connection = rusqlite::Connection::open(self.store()).unwrap();
+        connection.busy_timeout(DEADLINE).unwrap();
+        connection.execute_batch(sql).unwrap();
+    }
+
+    /// Waits until the cursor on disk is like this.
+    pub(super) async fn until_cursor(&self, condition: impl Fn(&Progress) -> bool) {
+        let start = Instant::now();
+        loop {
+            let crashed = self.crash();
+            let log = crashed.open_log().await;
+            let progress = log.subscribe(NAME, From::Oldest).await.unwrap().progress;
+            if condition(&progress) {
+                return;
+            }
+            assert!(start.elapsed() < DEADLINE, "{progress:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The offsets that the destination applied to an object, in its order.
+    pub(super) fn applied(&self, index: &str, key: u64) -> Vec<u64> {
+        let journal = self.fake.journal().into_iter();
+        let of_key = journal.filter(|applied| applied.index == index && applied.object_id == key.to_string());
+        of_key.map(|applied| applied.body.as_u64().unwrap()).collect()
+    }
+}
+
+/// A lane that runs.
+pub(super) struct Lane {
+    pub(super) log: Arc<EmbeddedLog>,
+    watched: watch::Receiver<Snapshot>,
+    seen: Totals,
+    pub(super) stop: Stop,
+    pub(super) tasks: Tasks,
+}
+
+impl Lane {
+    /// Appends one request of saves, each with its offset as `sequence`.
+    pub(super) async fn save(&self, index: &str, keys: impl IntoIterator<Item = u64>) {
+        let sequence = |offset| format!(r#"{{"sequence":{offset}}}"#);
+        let records: Vec<_> = (self.log.status().end.offset..)
+            .zip(keys)
+            .map(|(o, key)| (key.to_string(), sequence(o)))
+            .collect();
+        append(&self.log, index, &records).await;
+    }
+
+    pub(super) async fn append(&self, index: &str, records: &[(&str, &str)]) {
+        let owned = |(id, body): &(&str, &str)| ((*id).to_owned(), (*body).to_owned());
+        append(&self.log, index, &records.iter().map(owned).collect::<Vec<_>>()).await;
+    }
+
+    /// Waits until the lane shows itself like this, and checks everything that it shows meanwhile.
+    pub(super) async fn until(&mut self, what: &str, condition: impl Fn(&Snapshot) -> bool) -> Snapshot {
+        let start = Instant::now();
+        loop {
+            let snapshot = self.watched.borrow_and_update().clone();
+            self.check(&snapshot);
+            if condition(&snapshot) {
+                return snapshot;
+            }
+            let changed = timeout(DEADLINE.saturating_sub(start.elapsed()), self.watched.changed()).await;
+            assert!(matches!(changed, Ok(Ok(()))), "it is still not true that {what}: {snapshot:?}");
+        }
+    }
+
+    pub(super) async fn until_true(&mut self, what: &str, condition: impl Fn() -> bool) {
+        self.until(what, |_| condition()).await;
+    }
+
+    /// G3: what is settled lies between the watermark and the log's end, no count ever falls, and accepted = settled +
+    /// pending.
+    fn check(&mut self, snapshot: &Snapshot) {
+        let end = self.log.status().end;
+        let Snapshot { totals, delivered, visible, since, .. } = snapshot;
+        let settled = totals.settled();
+        assert!(visible <= delivered && *delivered <= end, "{snapshot:?}");
+        assert!(delivered.offset - since <= settled && settled <= end.offset - since, "{snapshot:?}");
+        assert_eq!(snapshot.accepted(end), settled + snapshot.pending(end));
+        let counts = |totals: &Totals| {
+            [totals.written, totals.superseded, totals.skipped, totals.dead_lettered, totals.gap]
+        };
+        assert!(counts(totals).iter().zip(counts(&self.seen)).all(|(now, before)| *now >= before));
+        self.seen = *totals;
+    }
+
+    /// Stops it as the agent would; it must end at once.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        timeout(DEADLINE / 4, self.tasks.join()).await.expect("the lane ends");
+        assert_eq!(self.watched.borrow().state, crate::delivery::LaneState::Stopped);
+        self.log.close().await;
+    }
+}
+
+async fn append(log: &EmbeddedLog, index: &str, records: &[(String, String)]) {
+    let mut payload = PayloadWriter::new(Action::Save, index, 64);
+    for (id, body) in records {
+        let write = |out: &mut Vec<u8>| {
+            out.extend_from_slice(body.as_bytes());
+            Ok::<_, io::Error>(())
+        };
+        payload.record(id, write).unwrap();
+    }
+    let records = payload.records();
+    let request = Append { records, payload: payload.into_bytes(), attributes: Attributes::default() };
+    log.append(request).await.unwrap();
+}
+
+/// Copies what is there; a temporary file may go meanwhile.
+fn copy_directory(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else if let Err(error) = fs::copy(entry.path(), target) {
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        }
+    }
+}
