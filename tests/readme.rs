@@ -1,0 +1,71 @@
+//! The README is true: its config is accepted as it stands, and its commands are commands.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use clap::Parser;
+use sync_agent::{
+    cli::Arguments,
+    config::{Environment, load},
+};
+
+/// Every secret that the README's config refers to is there.
+struct Prepared;
+
+impl Environment for Prepared {
+    fn variable(&self, name: &str) -> Option<String> {
+        (name == "ALGOLIA_APP_ID").then(|| "APP".to_owned())
+    }
+
+    fn secret_file(&self, path: &Path) -> io::Result<String> {
+        assert_eq!(path, Path::new("/run/secrets/algolia-key"));
+        Ok("key\n".to_owned())
+    }
+
+    fn working_directory(&self) -> PathBuf {
+        PathBuf::from("/")
+    }
+}
+
+fn readme() -> String {
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()
+}
+
+/// The README's blocks of one language, without the fences.
+fn blocks(readme: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    readme.split(&fence).skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())).collect()
+}
+
+#[test]
+fn its_config_is_accepted() {
+    let config = blocks(&readme(), "toml").remove(0);
+    let directory = tempfile::tempdir().unwrap();
+    // As it stands, and with every setting that it shows commented out.
+    for text in [config.clone(), config.replace("\n# ", "\n")] {
+        let path = directory.path().join("agent.toml");
+        fs::write(&path, text).unwrap();
+        let loaded = load(Some(&path), &Prepared).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+        assert_eq!(loaded.config.destinations.len(), 2);
+    }
+}
+
+#[test]
+fn its_commands_are_commands() {
+    let readme = readme();
+    let mut seen = 0;
+    for line in blocks(&readme, "sh").iter().flat_map(|block| block.lines()) {
+        let command = line.split(['#', '>', '|']).next().unwrap_or_default().trim();
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let arguments = match words.as_slice() {
+            ["sync-agent", ..] => words.clone(),
+            ["cargo", "run", "--", rest @ ..] => ["sync-agent"].iter().chain(rest).copied().collect(),
+            _ => continue,
+        };
+        seen += 1;
+        Arguments::try_parse_from(&arguments).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+    assert!(seen >= 7, "only {seen} commands were found");
+}
