@@ -10,7 +10,7 @@ use plugin_api::{destination::Destination, identity::Position};
 use plugin_file::File;
 use plugin_http::{endpoint::Endpoint, secret::Secret};
 use thiserror::Error;
-use tokio::{sync::watch, time::timeout};
+use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
 use crate::{
     config::{self, AlgoliaSettings, Config, Kind, NonIdempotent},
@@ -19,7 +19,7 @@ use crate::{
     ingress::{BindError, Indexes, Server},
     log::{
         EmbeddedLog, OpenReport, Settings as LogSettings,
-        interface::{From as StartAt, Log, LogError, LogStatus},
+        interface::{From as StartAt, Log, LogError, LogStatus, Progress, Subscription},
     },
     router::Router,
     runtime::{Shutdown, SystemClock, TaskKind, Tasks},
@@ -104,39 +104,31 @@ impl Agent {
             .map(|destination| Ok((destination, build(destination, config)?)))
             .collect::<Result<Vec<_>, StartError>>()?;
         let log = open_log(config, clock.clone()).await?;
-        let (shutdown, intake, lanes_tasks) = (Shutdown::default(), Tasks::default(), Tasks::default());
+        let shutdown = Shutdown::default();
         let indexes = Indexes::new([], config.limits.indexes_max);
         let server =
             Server::bind(config.listen.grpc, config.limits.clone(), indexes, log.clone(), shutdown.intake())?;
 
         let router = Arc::new(Router::new(config));
-        let (mut stores, mut lanes) = (Vec::new(), Vec::new());
+        let (mut stores, mut prepared) = (Vec::new(), Vec::new());
         for (settings, destination) in destinations {
             let store = Arc::new(open_store(config, &settings.name, &*log).await?);
             stores.push(store.clone());
-            let subscription = log.subscribe(&settings.name, StartAt::default()).await?;
-            if let Some(alert) = subscription.alert {
-                tracing::error!(destination = %settings.name, alert, "cursor needs attention");
-            }
-            let wiring = delivery::Wiring {
-                destination,
-                log: log.clone(),
-                router: router.clone(),
-                letters: Letters::new(store, clock.clone()),
-            };
-            let stop = shutdown.delivery();
-            lanes.push(delivery::start(
-                lane_settings(settings),
-                wiring,
-                &subscription.progress,
-                &stop,
-                &lanes_tasks,
-            ));
+            let (log, router, letters) = (log.clone(), router.clone(), Letters::new(store, clock.clone()));
+            let progress = subscribe(&settings.name, &*log).await?;
+            let wiring = delivery::Wiring { destination, log, router, letters };
+            prepared.push((lane_settings(settings), wiring, progress));
         }
+
+        // From here on nothing can fail: either everything runs or nothing does.
+        let (intake, delivery, stop) = (Tasks::default(), Tasks::default(), shutdown.delivery());
+        let start =
+            |(settings, wiring, progress)| delivery::start(settings, wiring, &progress, &stop, &delivery);
+        let lanes: Vec<_> = prepared.into_iter().map(start).collect();
         let address = server.local_address();
         intake.spawn(TaskKind::Ingress, "ingress", server.serve());
         tracing::info!(%address, destinations = lanes.len(), "listening");
-        Ok(Self { address, log, stores, lanes, shutdown, intake, delivery: lanes_tasks })
+        Ok(Self { address, log, stores, lanes, shutdown, intake, delivery })
     }
 
     /// Where it listens for producers.
@@ -195,7 +187,7 @@ async fn open_log(config: &Config, clock: Arc<SystemClock>) -> Result<Arc<dyn Lo
         segment_bytes: config.data.segment_bytes,
         destinations: config.destinations.iter().map(|destination| destination.name.to_string()).collect(),
     };
-    let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(settings, clock)).await;
+    let opened = spawn_blocking(move || EmbeddedLog::open(settings, clock)).await;
     let (log, report) = opened.unwrap_or(Err(LogError::Closed))?;
     tell(&report);
     Ok(Arc::new(log))
@@ -218,9 +210,19 @@ fn tell(report: &OpenReport) {
     }
 }
 
+/// Where the destination goes on.
+async fn subscribe(name: &Arc<str>, log: &dyn Log) -> Result<Progress, LogError> {
+    let Subscription { progress, alert } = log.subscribe(name, StartAt::default()).await?;
+    if let Some(alert) = alert {
+        tracing::error!(destination = %name, alert, "cursor needs attention");
+    }
+    Ok(progress)
+}
+
 async fn open_store(config: &Config, name: &Arc<str>, log: &dyn Log) -> Result<Store, StartError> {
     let path = store_path(&config.data.dir, name);
-    let store = Store::open(&path)?;
+    let closed = StoreError::Closed { path: path.clone() };
+    let store = spawn_blocking(move || Store::open(&path)).await.unwrap_or(Err(closed))?;
     let end = log.status().end;
     match store.newest_position(log.id()).await? {
         Some(letter) if letter >= end => {

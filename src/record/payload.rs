@@ -3,9 +3,9 @@
 //! The record's body is JSON text that is copied here once and from then on only sliced and spliced. Reading checks
 //! every length against what is there and never panics: the bytes come from a disk.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use plugin_api::operation::Action;
 use thiserror::Error;
 
@@ -106,45 +106,54 @@ impl PayloadWriter {
 /// # Errors
 /// If the bytes do not hold exactly that many records.
 pub fn read_payload(payload: &Bytes, records: u32) -> Result<Vec<Record>, PayloadError> {
-    let mut reader = Reader { rest: payload.clone(), size: payload.len() };
-    let code = reader.take(1)?.get_u8();
+    let mut reader = Reader { bytes: payload, at: 0 };
+    let [code] = reader.array()?;
     let action = action_of(code).ok_or(reader.error("unknown action"))?;
-    let index: Arc<str> = reader.text()?.into();
+    let index = reader.text()?;
     let mut found = Vec::with_capacity((records as usize).min(payload.len() / RECORD_BYTES_MIN + 1));
     for _ in 0..records {
-        let object_id = reader.text()?.into();
-        let length = reader.take(4)?.get_u32_le() as usize;
-        let body = reader.take(length)?;
+        let object_id = reader.text()?;
+        let length = u32::from_le_bytes(reader.array()?);
+        let body = payload.slice(reader.range(length as usize)?);
         found.push(Record { action, index: index.clone(), object_id, body });
     }
-    if reader.rest.is_empty() { Ok(found) } else { Err(reader.error("bytes after the last record")) }
+    if reader.at == payload.len() { Ok(found) } else { Err(reader.error("bytes after the last record")) }
 }
 
 const RECORD_BYTES_MIN: usize = 6;
 
-struct Reader {
-    rest: Bytes,
-    size: usize,
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
 }
 
-impl Reader {
-    fn take(&mut self, length: usize) -> Result<Bytes, PayloadError> {
-        if length > self.rest.len() {
+impl Reader<'_> {
+    /// Passes over so many bytes and says where they lie.
+    fn range(&mut self, length: usize) -> Result<Range<usize>, PayloadError> {
+        if length > self.bytes.len() - self.at {
             return Err(self.error("a length that reaches beyond the end"));
         }
-        Ok(self.rest.split_to(length))
+        let start = self.at;
+        self.at += length;
+        Ok(start..self.at)
     }
 
-    fn text(&mut self) -> Result<String, PayloadError> {
-        let length = usize::from(self.take(2)?.get_u16_le());
-        let bytes = self.take(length)?;
-        simdutf8::basic::from_utf8(&bytes)
-            .map(str::to_owned)
-            .map_err(|_| self.error("text that is not UTF-8"))
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], PayloadError> {
+        let range = self.range(N)?;
+        let mut array = [0; N];
+        array.copy_from_slice(&self.bytes[range]);
+        Ok(array)
+    }
+
+    fn text(&mut self) -> Result<Arc<str>, PayloadError> {
+        let length = u16::from_le_bytes(self.array()?);
+        let range = self.range(usize::from(length))?;
+        let text = simdutf8::basic::from_utf8(&self.bytes[range]);
+        text.map(Arc::from).map_err(|_| self.error("text that is not UTF-8"))
     }
 
     fn error(&self, what: &'static str) -> PayloadError {
-        PayloadError { at: self.size - self.rest.len(), what }
+        PayloadError { at: self.at, what }
     }
 }
 
