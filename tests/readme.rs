@@ -30,7 +30,8 @@ impl Environment for Prepared {
 }
 
 fn readme() -> String {
-    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))
+        .expect("it lies beside the manifest")
 }
 
 /// The README's blocks of one language, without the fences.
