@@ -276,3 +276,96 @@ fn lane_settings(destination: &config::Destination) -> LaneSettings {
         probe_interval: LaneSettings::PROBE_INTERVAL,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, time::Instant};
+
+    use fakes::algolia::{FakeAlgolia, Fault, Options};
+    use plugin_api::operation::Action;
+
+    use super::*;
+    use crate::{
+        config::FixedEnvironment,
+        log::interface::{Append, Attributes},
+        record::PayloadWriter,
+    };
+
+    /// The config of an agent with one Algolia, in this directory.
+    fn config(dir: &Path, fake: &FakeAlgolia) -> Config {
+        let text = format!(
+            "[listen]\ngrpc = \"127.0.0.1:0\"\n[data]\ndir = \"{}\"\n\
+             [destinations.search]\ntype = \"algolia\"\napp_id = {{ env = \"APP\" }}\n\
+             api_key = {{ env = \"KEY\" }}\nhosts = [\"{}\"]\n",
+            dir.join("data").display(),
+            fake.url(),
+        );
+        let path = dir.join("agent.toml");
+        fs::write(&path, text).unwrap();
+        let environment = FixedEnvironment::new(&[("APP", "FAKEAPP"), ("KEY", "fake-key")], &[]);
+        config::load(Some(&path), &environment).unwrap_or_else(|errors| panic!("{errors}")).config
+    }
+
+    /// Starts as soon as the log's lock is free, which goes with the last of what was given up.
+    async fn start_again(config: &Config) -> Agent {
+        let start = async || loop {
+            match Agent::start(config).await {
+                Err(StartError::Log(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
+                started => return started.unwrap(),
+            }
+        };
+        timeout(Duration::from_secs(20), start()).await.expect("the lock becomes free")
+    }
+
+    /// G3: a destination that hangs holds a stop for no longer than the grace period, and after the next start it is
+    /// sent what it never answered.
+    #[tokio::test]
+    async fn stop_keeps_to_its_grace() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let fake = FakeAlgolia::start(Options::default()).await.unwrap();
+        fake.fail_all(Fault::Hang);
+        let config = config(dir.path(), &fake);
+        // A runtime of its own, so that it can end as a process does, with what was given up.
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let first = config.clone();
+        let agent = runtime.spawn(async move { Agent::start(&first).await.unwrap() }).await.unwrap();
+        let mut payload = PayloadWriter::new(Action::Save, "products", 2);
+        payload.record("1", |out| Ok::<_, ()>(out.extend_from_slice(b"{}"))).unwrap();
+        let request = Append { records: 1, payload: payload.into_bytes(), attributes: Attributes::default() };
+        agent.log.append(request).await.unwrap();
+        fake.wait_for_requests(1).await;
+        let (start, grace) = (Instant::now(), Duration::from_millis(100));
+        assert_eq!(agent.stop(grace).await, Stopped::DeliveryGivenUp);
+        assert!((grace..Duration::from_secs(5)).contains(&start.elapsed()), "{:?}", start.elapsed());
+        runtime.shutdown_background();
+
+        fake.recover();
+        let agent = start_again(&config).await;
+        timeout(Duration::from_secs(20), fake.wait_for_operations(1)).await.unwrap();
+        assert_eq!(agent.stop(Duration::from_secs(20)).await, Stopped::Whole);
+    }
+
+    /// When the second destination cannot be opened, the first one's lane does not run behind the error.
+    #[tokio::test]
+    async fn failed_start_leaves_nothing_running() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let fake = FakeAlgolia::start(Options::default()).await.unwrap();
+        let mut config = config(dir.path(), &fake);
+        let agent = Agent::start(&config).await.unwrap();
+        assert_eq!(agent.stop(Duration::from_secs(20)).await, Stopped::Whole);
+        let mut broken = config.destinations[0].clone();
+        broken.name = "zzz".into();
+        config.destinations.push(broken);
+        fs::write(
+            store_path(&config.data.dir, "zzz"),
+            "no database, but long enough to be looked at".repeat(99),
+        )
+        .unwrap();
+        let refused = Agent::start(&config).await.err();
+        assert!(matches!(refused, Some(StartError::DeadLetters(_))), "{refused:?}");
+        // Whatever still ran would hold the log's lock.
+        config.destinations.pop();
+        let agent = start_again(&config).await;
+        assert_eq!(agent.stop(Duration::from_secs(20)).await, Stopped::Whole);
+    }
+}

@@ -242,3 +242,23 @@ fn bisection_is_logarithmic() {
     assert_eq!(dead.iter().map(|r| r.operation.source.position.offset).collect::<Vec<_>>(), [637]);
     assert!(model.requests <= 2 * 10 + 1, "{} requests", model.requests);
 }
+
+/// G9: while suspects wait for others' success, reading on is asked for only when nothing that waits could bring it.
+#[test]
+fn others_are_wanted_only_where_none_wait() {
+    let bounds = BatchBounds { operations_max: 1, bytes_max: 1 << 20 };
+    let mut queue = Queue::default();
+    queue.push(operation(0, 0));
+    for _ in 0..2 {
+        let mut group = queue.take(bounds).unwrap();
+        let batch = std::mem::take(&mut group.operations).into_iter().collect();
+        let unknown = WriteError::Unknown { reason: reason(ReasonCode::Unknown) };
+        settle(&mut queue, group, batch, Err(unknown), ATTEMPTS_MAX);
+    }
+    // What waits is of the suspect's own key.
+    queue.push(operation(1, 0));
+    assert!(queue.wants_others());
+    queue.push(operation(2, 1));
+    assert!(!queue.wants_others());
+    assert_eq!(queue.take(bounds).unwrap().operations[0].source.position.offset, 2);
+}
