@@ -47,7 +47,7 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 fn operation(offset: u64, key: u8) -> Operation {
-    let index = if key % 2 == 0 { "even" } else { "odd" };
+    let index = if key.is_multiple_of(2) { "even" } else { "odd" };
     Operation {
         action: Action::Save,
         key: Key { index: index.into(), object_id: key.to_string().into() },
