@@ -330,7 +330,11 @@ mod tests {
         let first = config.clone();
         let agent = runtime.spawn(async move { Agent::start(&first).await.unwrap() }).await.unwrap();
         let mut payload = PayloadWriter::new(Action::Save, "products", 2);
-        payload.record("1", |out| Ok::<_, ()>(out.extend_from_slice(b"{}"))).unwrap();
+        let write = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"{}");
+            Ok::<_, io::Error>(())
+        };
+        payload.record("1", write).unwrap();
         let request = Append { records: 1, payload: payload.into_bytes(), attributes: Attributes::default() };
         agent.log.append(request).await.unwrap();
         fake.wait_for_requests(1).await;

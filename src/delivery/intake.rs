@@ -28,7 +28,7 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Starts reading. One block waits in the channel and one in the task, whatever the lane does.
 pub(super) fn start(feed: Feed, name: &str, stop: Stop, tasks: &Tasks) -> mpsc::Receiver<Intake> {
     let (tx, rx) = mpsc::channel(1);
-    tasks.spawn(TaskKind::Lane, &format!("feed {name}"), async move {
+    tasks.spawn(TaskKind::Feed, name, async move {
         tokio::select! {
             biased;
             // Checked first: a log that is always behind would otherwise never let it end.

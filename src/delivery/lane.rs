@@ -9,7 +9,7 @@ use plugin_api::{
     destination::Destination,
     identity::Position,
     operation::Batch,
-    verdict::{Confirmation, ReasonCode, Scope, Verdict, WriteError},
+    verdict::{Confirmation, ReasonCode, Verdict, WriteError},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -17,11 +17,11 @@ use tokio::{
 };
 
 use super::{
-    backoff::Backoff,
     intake::{self, Intake},
     letters::Letters,
     pace::Pace,
     queue::{BatchBounds, Group, Queue},
+    settings::{LaneSettings, Wiring},
     settle::{Rejected, Settled, settle, verdicts_of},
     status::{LaneState, Snapshot},
     tracker::{Outcome, Tracker},
@@ -31,43 +31,8 @@ use crate::{
     dead_letter::Stage,
     feed::{Feed, FeedBlock},
     log::interface::{Log, Progress},
-    router::Router,
     runtime::{Stop, TaskKind, Tasks},
 };
-
-/// How a lane delivers.
-#[derive(Clone, Debug)]
-pub struct LaneSettings {
-    /// The destination's name.
-    pub name: Arc<str>,
-    /// Operations a batch, inclusive.
-    pub operations_max: usize,
-    /// Bytes a batch, inclusive.
-    pub bytes_max: usize,
-    /// Delays after failures.
-    pub backoff: Backoff,
-    /// Attempts of a single record that alone fails.
-    pub attempts_max: u32,
-    /// How often a destination that refuses everything is asked whether that has changed.
-    pub probe_interval: Duration,
-}
-
-impl LaneSettings {
-    /// The usual [`LaneSettings::probe_interval`]: a minute.
-    pub const PROBE_INTERVAL: Duration = Duration::from_secs(60);
-}
-
-/// What a lane is connected to.
-pub struct Wiring {
-    /// Where it delivers to.
-    pub destination: Arc<dyn Destination>,
-    /// Where it reads from and keeps its cursor.
-    pub log: Arc<dyn Log>,
-    /// Which indexes it delivers.
-    pub router: Arc<Router>,
-    /// Where it leaves what the destination does not take.
-    pub letters: Letters,
-}
 
 /// See the module's text.
 struct Lane {
@@ -387,32 +352,10 @@ impl Lane {
     }
 
     fn confirmed(&mut self, index: &Arc<str>, visible: Result<bool, WriteError>) {
-        let now = Instant::now();
-        let visible = match visible {
-            Ok(visible) => visible,
-            // Nobody will ever confirm it: the index or its task is gone.
-            Err(
-                WriteError::Misconfigured { scope: Scope::Index(_), reason }
-                | WriteError::BatchRejected { reason, .. },
-            ) => {
-                tracing::warn!(destination = %self.settings.name, %index, %reason, "write cannot be confirmed");
-                true
-            }
-            Err(WriteError::Throttled { retry_after, .. } | WriteError::Unavailable { retry_after, .. }) => {
-                return self.visibility.not_yet(index, now + retry_after.unwrap_or_default());
-            }
-            Err(
-                WriteError::Unknown { .. }
-                | WriteError::TooLarge { .. }
-                | WriteError::Misconfigured { scope: Scope::Destination, .. },
-            ) => false,
-        };
-        if !visible {
-            return self.visibility.not_yet(index, now);
+        if self.visibility.polled(&self.settings.name, index, visible, Instant::now()) {
+            self.moved();
+            self.publish();
         }
-        self.visibility.visible(index, now);
-        self.moved();
-        self.publish();
     }
 
     /// Takes note of what a request wrote.

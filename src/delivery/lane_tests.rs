@@ -68,6 +68,25 @@ async fn retry_after_is_honoured() {
     lane.until("it is delivered", |snapshot| snapshot.delivered == at(1)).await;
 }
 
+/// G5: a destination that asked for a pause is not asked meanwhile whether earlier writes are visible.
+#[tokio::test]
+async fn nothing_is_confirmed_during_a_pause() {
+    let bench = Bench::new().await;
+    bench.fake.set_publish(Publish::Never);
+    let mut lane = bench.start().await;
+    lane.save("products", [1]).await;
+    lane.until("it is delivered", |snapshot| snapshot.delivered == at(1)).await;
+    bench.fake.fail_next(1, Fault::Throttled { retry_after: Some("1".to_owned()) });
+    lane.save("products", [2]).await;
+    lane.until("both are delivered", |snapshot| snapshot.delivered == at(2)).await;
+    let methods: Vec<String> = bench.fake.seen().into_iter().map(|seen| seen.method).collect();
+    let last = methods.iter().rposition(|method| method == "POST").unwrap();
+    assert_eq!(methods[last - 1], "POST", "{methods:?}");
+    // It goes on afterwards.
+    bench.fake.set_publish(Publish::AtOnce);
+    lane.until("both are visible", |snapshot| snapshot.visible == at(2)).await;
+}
+
 /// G5: an outage opens the breaker; from then on only probes go out, the first that succeeds lets one request go, and
 /// its success closes the breaker. Nothing is dead-lettered.
 #[tokio::test]

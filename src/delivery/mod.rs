@@ -22,12 +22,14 @@ mod breaker;
 mod visibility;
 
 mod lane;
+mod settings;
 mod status;
 
 pub use backoff::Backoff;
 pub use breaker::BreakerState;
-pub use lane::{LaneSettings, Wiring, start};
+pub use lane::start;
 pub use letters::Letters;
+pub use settings::{LaneSettings, Wiring};
 pub use status::{LaneState, Snapshot};
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     backoff::Backoff,
     breaker::{Breaker, BreakerState},
-    lane::LaneSettings,
+    settings::LaneSettings,
     settle::Health,
 };
 

@@ -5,7 +5,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use plugin_api::{identity::Position, verdict::Confirmation};
+use plugin_api::{
+    identity::Position,
+    verdict::{Confirmation, Scope, WriteError},
+};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
@@ -67,22 +70,41 @@ impl Visibility {
         Some((due.due, &due.asked.confirmation))
     }
 
-    /// The write that was asked for is not visible yet; `now` is when the delay until the next question begins.
-    pub(super) fn not_yet(&mut self, index: &Arc<str>, now: Instant) {
-        let Some(found) = self.indexes.get_mut(index) else { return };
-        found.polls = found.polls.saturating_add(1);
-        found.due = now + POLL_STEP.saturating_mul(found.polls.saturating_add(1)).min(POLL_MAX);
-    }
-
-    /// The write that was asked for is visible.
-    pub(super) fn visible(&mut self, index: &Arc<str>, now: Instant) {
-        let Some(found) = self.indexes.get_mut(index) else { return };
-        match found.newest.take() {
-            Some(newest) => *found = Index { asked: newest, newest: None, polls: 0, due: now + POLL_STEP },
-            None => {
-                self.indexes.remove(index);
+    /// The destination answered whether the write that was asked for is visible. True if something became so.
+    pub(super) fn polled(
+        &mut self,
+        destination: &str,
+        index: &Arc<str>,
+        answer: Result<bool, WriteError>,
+        now: Instant,
+    ) -> bool {
+        let (visible, wait) = match answer {
+            Ok(visible) => (visible, None),
+            // Nobody will ever confirm it: the index or its task is gone.
+            Err(
+                WriteError::Misconfigured { scope: Scope::Index(_), reason }
+                | WriteError::BatchRejected { reason, .. },
+            ) => {
+                tracing::warn!(destination, %index, %reason, "write cannot be confirmed");
+                (true, None)
             }
+            Err(WriteError::Throttled { retry_after, .. } | WriteError::Unavailable { retry_after, .. }) => {
+                (false, retry_after)
+            }
+            Err(
+                WriteError::Unknown { .. }
+                | WriteError::TooLarge { .. }
+                | WriteError::Misconfigured { scope: Scope::Destination, .. },
+            ) => (false, None),
+        };
+        if visible {
+            self.became_visible(index, now);
+        } else if let Some(found) = self.indexes.get_mut(index) {
+            found.polls = found.polls.saturating_add(1);
+            let step = POLL_STEP.saturating_mul(found.polls.saturating_add(1)).min(POLL_MAX);
+            found.due = now + step.max(wait.unwrap_or_default());
         }
+        visible
     }
 
     /// Every record before this one is visible, given the delivered watermark.
@@ -97,6 +119,16 @@ impl Visibility {
         confirmations.sort_by(|a, b| a.index.cmp(&b.index));
         let visible = (!confirmations.is_empty()).then(|| self.watermark(progress.next));
         Progress { confirmations, visible, ..progress }
+    }
+
+    fn became_visible(&mut self, index: &Arc<str>, now: Instant) {
+        let Some(found) = self.indexes.get_mut(index) else { return };
+        match found.newest.take() {
+            Some(newest) => *found = Index { asked: newest, newest: None, polls: 0, due: now + POLL_STEP },
+            None => {
+                self.indexes.remove(index);
+            }
+        }
     }
 }
 
@@ -128,11 +160,11 @@ mod tests {
         // After a restart nothing counts as visible that was not.
         assert_eq!(Visibility::resume(&progress, now).watermark(at(30)), at(0));
         assert_eq!(visibility.next().map(|(_, asked)| asked.clone()), Some(confirmation("1")));
-        visibility.not_yet(&index, now);
+        visibility.polled("search", &index, Ok(false), now);
         assert_eq!(visibility.watermark(at(30)), at(0));
-        visibility.visible(&index, now);
+        visibility.polled("search", &index, Ok(true), now);
         assert_eq!(visibility.watermark(at(30)), at(10));
-        visibility.visible(&index, now);
+        visibility.polled("search", &index, Ok(true), now);
         assert_eq!((visibility.watermark(at(30)), visibility.next().is_none()), (at(30), true));
     }
 }

@@ -6,15 +6,15 @@ use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-/// What a task does; also says what its panic means.
+/// What a task does, for whoever reads its log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskKind {
     /// Serves producers.
     Ingress,
+    /// Reads the log ahead for a lane.
+    Feed,
     /// Delivers to a destination.
     Lane,
-    /// Anything that only reports.
-    Report,
 }
 
 /// Spawns tasks and waits for them.

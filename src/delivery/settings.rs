@@ -1,0 +1,42 @@
+//! What a lane is told and given when it starts.
+
+use std::{sync::Arc, time::Duration};
+
+use plugin_api::destination::Destination;
+
+use super::{backoff::Backoff, letters::Letters};
+use crate::{log::interface::Log, router::Router};
+
+/// How a lane delivers.
+#[derive(Clone, Debug)]
+pub struct LaneSettings {
+    /// The destination's name.
+    pub name: Arc<str>,
+    /// Operations a batch, inclusive.
+    pub operations_max: usize,
+    /// Bytes a batch, inclusive.
+    pub bytes_max: usize,
+    /// Delays after failures.
+    pub backoff: Backoff,
+    /// Attempts of a single record that alone fails.
+    pub attempts_max: u32,
+    /// How often a destination that refuses everything is asked whether that has changed.
+    pub probe_interval: Duration,
+}
+
+impl LaneSettings {
+    /// The usual [`LaneSettings::probe_interval`]: a minute.
+    pub const PROBE_INTERVAL: Duration = Duration::from_secs(60);
+}
+
+/// What a lane is connected to.
+pub struct Wiring {
+    /// Where it delivers to.
+    pub destination: Arc<dyn Destination>,
+    /// Where it reads from and keeps its cursor.
+    pub log: Arc<dyn Log>,
+    /// Which indexes it delivers.
+    pub router: Arc<Router>,
+    /// Where it leaves what the destination does not take.
+    pub letters: Letters,
+}
