@@ -326,13 +326,13 @@ impl Lane {
         else {
             return;
         };
-        let (index, position) = (&operation.key.index, operation.source.position);
+        let (index, request_id) = (&operation.key.index, operation.source.request_id);
         if reason.code != ReasonCode::IndexRefused {
             let stage = stage.as_str();
-            tracing::warn!(destination = %name, letters, stage, %index, %position, %reason, "operations dead-lettered");
+            tracing::warn!(destination = %name, letters, stage, %index, %request_id, %reason, "operations dead-lettered");
         } else if self.refused_indexes.insert(index.clone()) {
             tracing::error!(
-                destination = %name, %index, %position, %reason,
+                destination = %name, %index, %request_id, %reason,
                 "destination refuses an index: check its name and the key; its records are dead-lettered",
             );
         }

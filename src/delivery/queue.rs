@@ -27,10 +27,13 @@ pub(super) struct BatchBounds {
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) operations: Vec<Operation>,
+    /// Requests that carried these operations, with others or alone, and failed for what they held or for unknown
+    /// reasons; an outage does not count.
+    pub(super) attempts: u32,
     /// Requests of exactly this group whose outcome was unknown.
     failures: u32,
     /// Those of them, while it was a single operation, that had others' success since the one before.
-    pub(super) attempts: u32,
+    judged: u32,
     /// Others' successes when it was last tried.
     mark: u64,
 }
@@ -40,7 +43,7 @@ pub(super) struct Group {
 pub(super) enum Suspicion {
     /// It will be sent again.
     Resend,
-    /// It alone failed `attempts_max` times while others succeeded.
+    /// It alone failed `attempts_max` times while others succeeded; with the group's attempts.
     Poison(Operation, u32),
 }
 
@@ -53,6 +56,12 @@ pub(super) struct Queue {
     /// Successful requests by index, counted while a group exists.
     successes: FxHashMap<Arc<str>, u64>,
     successes_total: u64,
+}
+
+impl Group {
+    fn new(operations: Vec<Operation>, attempts: u32, mark: u64) -> Self {
+        Self { operations, attempts, failures: 0, judged: 0, mark }
+    }
 }
 
 /// A group that failed so often lets others go first.
@@ -97,20 +106,15 @@ impl Queue {
         let operations_max = if in_doubt < GROUPS_IN_DOUBT_MAX { bounds.operations_max } else { 1 };
         let operations = self.take_waiting(BatchBounds { operations_max, ..bounds });
         if !operations.is_empty() {
-            return Some(Group { operations, failures: 0, attempts: 0, mark: self.successes_total });
+            return Some(Group::new(operations, 0, self.successes_total));
         }
         self.groups.pop_front()
     }
 
     /// Sends these operations again, before anything newer of their keys.
-    pub(super) fn resend(&mut self, operations: Vec<Operation>) {
+    pub(super) fn resend(&mut self, operations: Vec<Operation>, attempts: u32) {
         if !operations.is_empty() {
-            self.groups.push_front(Group {
-                operations,
-                failures: 0,
-                attempts: 0,
-                mark: self.successes_total,
-            });
+            self.groups.push_front(Group::new(operations, attempts, self.successes_total));
         }
     }
 
@@ -124,7 +128,8 @@ impl Queue {
     pub(super) fn split(&mut self, group: Group) {
         let mark = self.successes_total;
         // A half is under suspicion already: its next failure is judged by its sibling's success.
-        let half = |operations| Group { operations, failures: FAILURES_BEFORE_OTHERS - 1, attempts: 0, mark };
+        let failures = FAILURES_BEFORE_OTHERS - 1;
+        let half = |operations| Group { failures, ..Group::new(operations, group.attempts, mark) };
         let half_length = group.operations.len() / 2;
         let mut sides: FxHashMap<Key, bool> = FxHashMap::default();
         let (mut first, mut second) = (Vec::new(), Vec::new());
@@ -164,8 +169,8 @@ impl Queue {
         group.failures += 1;
         group.mark = self.successes_total;
         if group.operations.len() == 1 {
-            group.attempts += u32::from(others);
-            if group.attempts >= attempts_max
+            group.judged += u32::from(others);
+            if group.judged >= attempts_max
                 && let Some(operation) = group.operations.pop()
             {
                 return Suspicion::Poison(operation, group.attempts);

@@ -21,7 +21,7 @@ use super::{
 pub(super) struct Rejected {
     pub(super) operation: Operation,
     pub(super) reason: Reason,
-    /// Requests that carried it and failed because of it.
+    /// Requests that carried it, with others or alone; an outage does not count.
     pub(super) attempts: u32,
 }
 
@@ -53,6 +53,7 @@ pub(super) fn settle(
     attempts_max: u32,
 ) -> Settled {
     group.operations = batch.into_operations();
+    group.attempts += u32::from(is_attempt(&answer));
     match answer {
         Ok(verdicts) => settle_each(queue, group, verdicts),
         Err(
@@ -85,6 +86,24 @@ pub(super) fn verdicts_of(written: Written, operations: usize) -> Result<Vec<Ver
     Err(WriteError::Unknown { reason: Reason::new(ReasonCode::Unknown, message) })
 }
 
+/// Whether the destination looked at what it was sent, as far as one can know: an outage is no attempt.
+fn is_attempt(answer: &Result<Vec<Verdict>, WriteError>) -> bool {
+    match answer {
+        Ok(_)
+        | Err(
+            WriteError::Unknown { .. }
+            | WriteError::Misconfigured { scope: Scope::Index(_), .. }
+            | WriteError::TooLarge { .. }
+            | WriteError::BatchRejected { .. },
+        ) => true,
+        Err(
+            WriteError::Throttled { .. }
+            | WriteError::Unavailable { .. }
+            | WriteError::Misconfigured { scope: Scope::Destination, .. },
+        ) => false,
+    }
+}
+
 fn settle_each(queue: &mut Queue, group: Group, verdicts: Vec<Verdict>) -> Settled {
     let mut settled = Settled::failure(Health::Serves);
     let mut again = Vec::new();
@@ -104,7 +123,7 @@ fn settle_each(queue: &mut Queue, group: Group, verdicts: Vec<Verdict>) -> Settl
             Verdict::Written => settled.outcomes.push((position, Outcome::Written)),
             Verdict::Superseded => settled.outcomes.push((position, Outcome::Superseded)),
             Verdict::Reject(reason) => {
-                settled.rejected.push(Rejected { operation, reason, attempts: group.attempts + 1 });
+                settled.rejected.push(Rejected { operation, reason, attempts: group.attempts });
             }
             Verdict::Retry(reason) => {
                 cause = Some(reason);
@@ -113,7 +132,7 @@ fn settle_each(queue: &mut Queue, group: Group, verdicts: Vec<Verdict>) -> Settl
             }
         }
     }
-    queue.resend(again);
+    queue.resend(again, group.attempts);
     if let Some(reason) = cause {
         settled.health = Health::Fails { reason, retry_after: None };
     }
@@ -133,7 +152,7 @@ fn settle_unknown(queue: &mut Queue, group: Group, reason: Reason, attempts_max:
 }
 
 fn settle_refused_index(queue: &mut Queue, group: Group, index: &str, reason: Reason) -> Settled {
-    let attempts = group.attempts + 1;
+    let attempts = group.attempts;
     let (refused, others): (Vec<_>, Vec<_>) =
         group.operations.into_iter().partition(|operation| &*operation.key.index == index);
     // A refusal of an index that the request did not carry would otherwise be sent again at once, for ever.
@@ -141,7 +160,7 @@ fn settle_refused_index(queue: &mut Queue, group: Group, index: &str, reason: Re
         true => Health::Fails { reason: reason.clone(), retry_after: None },
         false => Health::Serves,
     };
-    queue.resend(others);
+    queue.resend(others, attempts);
     let reason = Reason { code: ReasonCode::IndexRefused, ..reason };
     let rejected = refused
         .into_iter()
@@ -157,8 +176,8 @@ fn settle_guilty(queue: &mut Queue, mut group: Group, culprit: Option<usize>, re
     match culprit.filter(|culprit| *culprit < group.operations.len()).or(only) {
         Some(culprit) => {
             let operation = group.operations.remove(culprit);
-            settled.rejected.push(Rejected { operation, reason, attempts: group.attempts + 1 });
-            queue.resend(group.operations);
+            settled.rejected.push(Rejected { operation, reason, attempts: group.attempts });
+            queue.resend(group.operations, group.attempts);
         }
         None => queue.split(group),
     }

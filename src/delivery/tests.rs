@@ -241,6 +241,7 @@ fn bisection_is_logarithmic() {
     }
     assert_eq!(dead.iter().map(|r| r.operation.source.position.offset).collect::<Vec<_>>(), [637]);
     assert!(model.requests <= 2 * 10 + 1, "{} requests", model.requests);
+    assert!((10..=11).contains(&dead[0].attempts), "its letter tells of {} attempts", dead[0].attempts);
 }
 
 /// G9: while suspects wait for others' success, reading on is asked for only when nothing that waits could bring it.
