@@ -198,6 +198,12 @@ fn tell(report: &OpenReport) {
         log_id = %report.log_id, start = %report.start, end = %report.end, segments = report.segments,
         torn_bytes = report.torn_bytes, "log opened",
     );
+    if report.torn_bytes > 0 {
+        tracing::warn!(
+            bytes = report.torn_bytes, end = %report.end,
+            "end of the log was cut: after a crash these bytes had no answer yet, after a clean stop the file was damaged",
+        );
+    }
     if report.versions_ahead > Duration::from_secs(60) {
         let seconds = report.versions_ahead.as_secs();
         tracing::error!(

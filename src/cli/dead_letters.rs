@@ -138,6 +138,7 @@ fn execute(
     errors: &mut dyn Write,
 ) -> anyhow::Result<Outcome> {
     let directory = data_dir.join("dead-letters");
+    anyhow::ensure!(data_dir.is_dir(), "there is no data directory {}", data_dir.display());
     let mut stores = destinations(&directory)?;
     let wanted = arguments.command.destination();
     if let Some(wanted) = wanted

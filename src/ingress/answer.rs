@@ -23,7 +23,11 @@ pub(crate) struct Violations {
 const TOLD_MAX: usize = 100;
 /// As many bytes as they may take. Error details travel in a header: some clients take no more than 8 KiB of headers,
 /// and a third is added by base64.
-const TOLD_BYTES_MAX: usize = 4096;
+const TOLD_BYTES_MAX: usize = 3584;
+/// Characters of a field's path: a deep one is cut in its middle.
+const FIELD_MAX: usize = 160;
+/// Characters of the message's account of a violation. Each may take nine bytes in its header.
+const MESSAGE_MAX: usize = 200;
 
 /// When to try again after something that passes in a moment.
 const SOON: Duration = Duration::from_secs(1);
@@ -32,7 +36,7 @@ const AFTER_RESTART: Duration = Duration::from_secs(5);
 
 impl Violations {
     pub(crate) fn push(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        let violation = FieldViolation::new(field, description);
+        let violation = FieldViolation::new(abridged(&field.into(), FIELD_MAX), description);
         let bytes = violation.field.len() + violation.description.len() + 8;
         if self.more > 0 || self.told.len() == TOLD_MAX || self.told_bytes + bytes > TOLD_BYTES_MAX {
             self.more += 1;
@@ -54,7 +58,9 @@ impl Violations {
     /// INVALID_ARGUMENT with a BadRequest.
     pub(crate) fn into_status(mut self) -> Status {
         let count = self.told.len() + self.more;
-        let first = self.told.first().map(|first| format!("{} {}", first.field, first.description));
+        let first =
+            |first: &FieldViolation| abridged(&format!("{} {}", first.field, first.description), MESSAGE_MAX);
+        let first = self.told.first().map(first);
         let message = match first {
             Some(first) if count == 1 => first,
             first => format!("{count} violations, the first: {}", first.unwrap_or_default()),
@@ -133,4 +139,14 @@ pub(crate) fn not_appended(error: &AppendError) -> Status {
 
 fn retry(code: Code, message: impl Into<String>, after: Duration) -> Status {
     Status::with_error_details(code, message, ErrorDetails::with_retry_info(Some(after)))
+}
+
+/// The text, or its beginning and its end where it has more than `characters`.
+fn abridged(text: &str, characters: usize) -> String {
+    let count = text.chars().count();
+    if count <= characters {
+        return text.to_owned();
+    }
+    let half = characters / 2;
+    text.chars().take(half).chain(['…']).chain(text.chars().skip(count - half)).collect()
 }

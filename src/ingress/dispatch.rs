@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -109,7 +109,8 @@ impl Service<Request<Body>> for Services {
     fn call(&mut self, request: Request<Body>) -> Answer {
         let path = request.uri().path();
         if path == UPSERT_OBJECTS {
-            return self.upserts.call(request);
+            let limit = deadline(request.headers());
+            return in_time(limit, self.upserts.call(request));
         }
         match path.split('/').nth(1) {
             Some("grpc.health.v1.Health") => self.call_rare(&self.health, request),
@@ -119,6 +120,33 @@ impl Service<Request<Body>> for Services {
             }
             _ => refuse(Status::unimplemented("there is no such method")),
         }
+    }
+}
+
+/// Answers DEADLINE_EXCEEDED just before the call's own deadline, at which tonic would answer CANCELLED.
+fn in_time(limit: Option<Duration>, answer: Answer) -> Answer {
+    const EARLY: Duration = Duration::from_millis(2);
+    let Some(limit) = limit else { return answer };
+    Box::pin(async move {
+        let late = |_| Ok(Status::deadline_exceeded("deadline passed; outcome unknown").into_http());
+        timeout(limit.saturating_sub(EARLY), answer).await.unwrap_or_else(late)
+    })
+}
+
+/// The time that the caller gives this call: at most eight digits and a unit
+/// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
+fn deadline(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let value: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    match unit {
+        "H" => Some(Duration::from_secs(value * 3600)),
+        "M" => Some(Duration::from_secs(value * 60)),
+        "S" => Some(Duration::from_secs(value)),
+        "m" => Some(Duration::from_millis(value)),
+        "u" => Some(Duration::from_micros(value)),
+        "n" => Some(Duration::from_nanos(value)),
+        _ => None,
     }
 }
 

@@ -139,6 +139,8 @@ impl Server {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(connection_requests_max)
+            // A client may cancel all its calls at once, and open as many anew, without losing the connection.
+            .http2_max_pending_accept_reset_streams(Some(2 * connection_requests_max as usize))
             .http2_max_header_list_size(HEADER_BYTES_MAX)
             // Closes a connection that stalls within a frame; clients that are idle answer the ping.
             .http2_keepalive_interval(Some(receive_timeout))

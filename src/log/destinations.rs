@@ -78,11 +78,16 @@ impl Destinations {
         };
         let state = State { listed, expected: configured.into_iter().collect(), subscribed: HashMap::new() };
         let destinations = Self { directory, catalogue, durable, state: Mutex::new(state) };
-        for destination in &destinations.state().listed {
+        let state = destinations.state();
+        for destination in &state.listed {
             if let Ok(progress) = destinations.read_cursor(destination)? {
                 destinations.check_end(destination, &progress)?;
+                if !state.expected.contains(destination) {
+                    alerts.extend(destinations.left_behind(destination, &progress));
+                }
             }
         }
+        drop(state);
         Ok((destinations, alerts))
     }
 
@@ -178,6 +183,18 @@ impl Destinations {
 
     fn cursor_path(&self, destination: &str) -> PathBuf {
         self.directory.cursors().join(cursor::file_name(destination))
+    }
+
+    /// What an operator must know of a destination that is not configured any more: it holds nothing back (rule 9).
+    fn left_behind(&self, destination: &str, progress: &Progress) -> Option<String> {
+        let end = self.durable.borrow().end;
+        let missing = end.saturating_sub(progress.next.offset);
+        (missing > 0).then(|| {
+            format!(
+                "destination {destination:?} is not configured any more and has not received up to {missing} records: \
+                 they are given up as others pass them. If it was renamed, stop the agent now and name it as before"
+            )
+        })
     }
 
     /// Rule 14.

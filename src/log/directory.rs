@@ -28,6 +28,9 @@ const IDENTITY: &str = "identity";
 const KEY: &str = "request-id.key";
 const DESTINATIONS: &str = "destinations";
 const CURSORS: &str = "cursors";
+const RESERVE: &str = "reserve";
+/// Some cursors of the largest size that is usual; see rule 11.
+const RESERVE_BYTES: u64 = 256 << 10;
 
 /// A directory that this process has locked.
 #[derive(Debug)]
@@ -78,6 +81,7 @@ pub(super) fn open(path: &Path, random: &SystemRandom) -> Result<Opened, LogErro
         }
         None => create(path, random)?,
     };
+    files::keep_reserve(&path.join(RESERVE), RESERVE_BYTES);
     let poison = OnceLock::new();
     let directory = Directory { path: path.to_owned(), log_id, key, poison, _lock: lock };
     Ok(Opened { directory, created, removed, alerts })
@@ -109,7 +113,15 @@ impl Directory {
 
     /// Replaces a small file; poisons the log if it is not certain which one the disk holds.
     pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), LogError> {
-        files::replace(path, bytes).map_err(|error| {
+        let replaced = match files::replace(path, bytes) {
+            // On a disk that the log itself has filled, only a cursor that moves gives space back: rule 11.
+            Err(ReplaceError::Clean(error)) if files::is_no_space(&error) => {
+                files::release_reserve(&self.path.join(RESERVE));
+                files::replace(path, bytes)
+            }
+            replaced => replaced,
+        };
+        replaced.map_err(|error| {
             let source = match error {
                 ReplaceError::Clean(source) => source,
                 ReplaceError::Dirty(source) => {

@@ -120,6 +120,21 @@ pub(super) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
+/// Keeps space for [`release_reserve`] to give back. Without room for it there is none: that is no reason to stop.
+pub(super) fn keep_reserve(path: &Path, bytes: u64) {
+    let kept = create(path).and_then(|file| allocate(&file, bytes));
+    if let Err(error) = kept {
+        tracing::warn!(path = %path.display(), %error, "no space could be reserved for cursors");
+    }
+}
+
+/// Gives the reserved space back to the disk, for what must be written on a full one.
+pub(super) fn release_reserve(path: &Path) {
+    if remove(path).is_ok() {
+        tracing::warn!(path = %path.display(), "disk is full, its reserve for cursors is used");
+    }
+}
+
 /// Whether an error means that the disk, or this user's share of it, is full.
 pub(super) fn is_no_space(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)

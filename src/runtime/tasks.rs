@@ -50,8 +50,8 @@ impl Tasks {
             if let Err(error) = task.await
                 && error.is_panic()
             {
-                tracing::error!(?kind, name, %error, "task panicked");
                 panicked.notify_one();
+                tracing::error!(?kind, name, %error, "task panicked");
             }
         });
     }

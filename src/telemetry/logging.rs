@@ -21,7 +21,9 @@ pub enum LogFormat {
 /// If logging was started before.
 pub fn start_logging(format: LogFormat) -> Result<(), tracing_subscriber::util::TryInitError> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A line that cannot be written, since the disk or the pipe behind stderr is full or gone, is lost, and nothing else:
+    // to tell of it on stderr would panic.
+    let lines = fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     match format {
         LogFormat::Text => {
             let colour = io::stderr().is_terminal()

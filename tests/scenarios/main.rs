@@ -14,3 +14,5 @@ mod outage;
 mod poison;
 
 mod shutdown;
+
+mod stderr;

@@ -107,7 +107,9 @@ async fn a_lost_list_loses_nothing() {
             fs::remove_file(dir.join("destinations")).unwrap();
         }
         let (log, report) = bench.try_open(dir).unwrap();
-        assert_eq!(report.alerts.len(), 1, "{report:?}");
+        // One alert for the list, one for the destination that nobody delivers to any more.
+        assert_eq!(report.alerts.len(), 2, "{report:?}");
+        assert!(report.alerts[1].contains("\"removed\" is not configured any more"), "{report:?}");
         assert_eq!(log.subscribe("search", From::Now).await.unwrap().progress.next, position(10));
         let mirror = log.subscribe("mirror", From::Now).await.unwrap();
         assert!(mirror.progress.next == position(0) && mirror.alert.is_some());

@@ -373,7 +373,7 @@ async fn permissions() {
             files += 1;
         }
     }
-    assert_eq!(files, 6, "lock, identity, key, destinations, cursor, segment");
+    assert_eq!(files, 7, "lock, identity, key, reserve, destinations, cursor, segment");
 }
 
 /// A damaged identity halts, a lost key is replaced with an alert, and segments without an identity are not taken for
