@@ -42,7 +42,7 @@ impl Environment for ProcessEnvironment {
     }
 }
 
-/// A test's own surroundings: variables, files, and `/work`.
+/// A test's own surroundings: variables, files, and `/srv`.
 #[cfg(test)]
 pub(crate) struct FixedEnvironment {
     variables: HashMap<&'static str, &'static str>,
@@ -71,6 +71,6 @@ impl Environment for FixedEnvironment {
     }
 
     fn working_directory(&self) -> PathBuf {
-        PathBuf::from("/work")
+        PathBuf::from("/srv")
     }
 }

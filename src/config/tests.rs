@@ -201,7 +201,7 @@ path = "x.wasm"
         r#"24:19 destinations.search.on_backlog_full: "detach" is not supported by this version ("refuse")"#,
         "25:1 destinations.search.rate_limit: not supported by this version (leave it out for now)",
         "26:15 destinations.a b: not a valid name (1 to 64 of A-Z a-z 0-9 _ -)",
-        r#"28:7 destinations.a b.dir: "sync-agent-data/logs/default" lies inside the log's directory (a directory outside /work/sync-agent-data/logs)"#,
+        r#"28:7 destinations.a b.dir: "sync-agent-data/logs/default" lies inside the log's directory (a directory outside /srv/sync-agent-data/logs)"#,
         r#"30:8 destinations.mirror.type: "elasticsearch" is not supported by this version (one of: algolia, file)"#,
         "31:15 destinations.nothing.type: missing (one of: algolia, file)",
         "34:16 indexes[0].destinations: an array without a destination (an array of destinations, one of: a b, mirror, nothing, search)",
@@ -314,8 +314,8 @@ fn a_literal_secret_is_refused_with_the_reason() {
 
 #[test]
 fn two_file_destinations_do_not_share_a_directory() {
-    let text = format!("{FILE}[destinations.zwei]\ntype = \"file\"\ndir = \"/work/x/../out\"\n");
-    let expected = "6:7 destinations.zwei.dir: \"/work/x/../out\" is the directory of destinations.out.dir \
+    let text = format!("{FILE}[destinations.zwei]\ntype = \"file\"\ndir = \"/srv/x/../out\"\n");
+    let expected = "6:7 destinations.zwei.dir: \"/srv/x/../out\" is the directory of destinations.out.dir \
                     (a directory for each file destination)";
     assert_eq!(told(&text, &algolia()), [expected]);
 }
