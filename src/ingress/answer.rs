@@ -150,3 +150,27 @@ fn abridged(text: &str, characters: usize) -> String {
     let half = characters / 2;
     text.chars().take(half).chain(['…']).chain(text.chars().skip(count - half)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic::body::Body;
+
+    use super::*;
+
+    /// Whatever the paths are, at least the first violation is told, and the answer's headers stay below the 8 KiB
+    /// that some clients take.
+    #[test]
+    fn long_paths_fit_the_headers() {
+        for (name, count) in [("名".repeat(5000), 1), ("a".repeat(5000), 300), ("😀".repeat(300), 200)] {
+            let mut violations = Violations::default();
+            (0..count).for_each(|_| violations.push(format!("payloads[0].data.{name}.n"), "is NaN"));
+            let status = violations.into_status();
+            let told = status.get_error_details().bad_request().unwrap().field_violations[0].field.clone();
+            assert!(told.starts_with("payloads[0].data.") && told.ends_with(".n"), "{told}");
+            let headers = status.into_http::<Body>().into_parts().0.headers;
+            let bytes: usize =
+                headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+            assert!(bytes < 8192, "{bytes} bytes of headers for {count} x {} bytes", name.len());
+        }
+    }
+}

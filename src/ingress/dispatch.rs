@@ -175,3 +175,26 @@ impl http_body::Body for Held {
         self.body.is_end_stream()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every unit of the protocol is read, and what is none of its deadlines is none.
+    #[test]
+    fn deadlines() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", text.parse().unwrap());
+            deadline(&headers).map(|deadline| deadline.as_nanos())
+        };
+        let read = ["1H", "2M", "3S", "40m", "50u", "99999999n"].map(of);
+        let nanoseconds = [3600 * 10_u128.pow(9), 120 * 10_u128.pow(9), 3 * 10_u128.pow(9)];
+        assert_eq!(read[..3], nanoseconds.map(Some));
+        assert_eq!(read[3..], [Some(40_000_000), Some(50_000), Some(99_999_999)]);
+        for text in ["", "S", "1", "1x", "-1S", "123456789S", "1 S"] {
+            assert_eq!(of(text), None, "{text:?}");
+        }
+        assert_eq!(deadline(&HeaderMap::new()), None);
+    }
+}

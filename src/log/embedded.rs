@@ -55,11 +55,6 @@ pub struct Settings {
     pub destinations: Vec<String>,
 }
 
-impl Settings {
-    /// The usual size of a segment: 128 MiB.
-    pub const SEGMENT_BYTES: u64 = 128 << 20;
-}
-
 /// What opening a log found and did; for the agent's log and for status.
 #[derive(Clone, Debug)]
 pub struct OpenReport {

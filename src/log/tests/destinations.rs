@@ -300,7 +300,7 @@ async fn budget_refuses_and_frees() {
 #[tokio::test]
 async fn small_budgets_and_large_frames() {
     let mut bench = Bench::new();
-    bench.segment_bytes = Settings::SEGMENT_BYTES;
+    bench.segment_bytes = 128 << 20;
     bench.disk_bytes_max = 80 << 10;
     let (log, _) = bench.open();
     let error = log.append(request(0, 1, 20 * KIB)).await.unwrap_err();
