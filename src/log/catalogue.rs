@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{files, segment::Segment};
+use super::{files::FileSystem, segment::Segment};
 
 /// How far the log is safe on disk; published by the writer after each sync.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub(super) struct Durable {
 /// The segments of an open log.
 #[derive(Debug)]
 pub(super) struct Catalogue {
+    files: Arc<dyn FileSystem>,
     directory: PathBuf,
     state: Mutex<State>,
     /// One removes segments at a time, so that they go oldest first.
@@ -43,10 +44,14 @@ struct State {
 
 impl Catalogue {
     /// The segments in order, each with the bytes that it takes. Until [`Catalogue::release`] nothing goes.
-    pub(super) fn new(directory: PathBuf, segments: Vec<(Arc<Segment>, u64)>) -> Self {
+    pub(super) fn new(
+        files: Arc<dyn FileSystem>,
+        directory: PathBuf,
+        segments: Vec<(Arc<Segment>, u64)>,
+    ) -> Self {
         let bytes = segments.iter().map(|(_, bytes)| bytes).sum();
         let state = State { segments: segments.into(), bytes, releasable: 0 };
-        Self { directory, state: Mutex::new(state), reclaiming: Mutex::default() }
+        Self { files, directory, state: Mutex::new(state), reclaiming: Mutex::default() }
     }
 
     /// The oldest offset that is there.
@@ -107,10 +112,10 @@ impl Catalogue {
         }
         let mut bytes = 0;
         for (segment, size) in &gone {
-            files::remove(&segment.path)?;
+            self.files.remove(&segment.path)?;
             bytes += size;
         }
-        files::sync_directory(&self.directory)?;
+        self.files.sync_directory(&self.directory)?;
         self.state().bytes -= bytes;
         Ok(())
     }

@@ -20,7 +20,6 @@ use super::{
     catalogue::{Catalogue, Durable},
     cursor,
     directory::{Directory, at, halted},
-    files,
     interface::{From, LogError, Progress, Subscription, Totals},
     sections::{self, FormatError, MUST_UNDERSTAND},
     small_file::{self, Kind},
@@ -166,7 +165,7 @@ impl Destinations {
     /// Reads a cursor; the inner error says why it cannot be used.
     fn read_cursor(&self, destination: &str) -> Result<Result<Progress, String>, LogError> {
         let path = self.cursor_path(destination);
-        let Some(bytes) = files::read_small(&path).map_err(at(&path))? else {
+        let Some(bytes) = self.directory.files.read_small(&path).map_err(at(&path))? else {
             return Ok(Err("the cursor is missing".to_owned()));
         };
         match cursor::decode(self.directory.log_id, destination, &bytes) {
@@ -253,14 +252,14 @@ fn skip_gap(progress: Progress, start: Position) -> Subscription {
 /// Every destination that has a cursor's file, sound or not.
 fn with_cursor(directory: &Directory) -> Result<BTreeSet<String>, LogError> {
     let path = directory.cursors();
-    let names = files::list(&path).map_err(at(&path))?;
+    let names = directory.files.list_sorted(&path).map_err(at(&path))?;
     Ok(names.iter().filter_map(|name| cursor::destination_of(name.to_str()?)).collect())
 }
 
 /// The inner error says why the list cannot be used.
 fn read_list(directory: &Directory) -> Result<Result<BTreeSet<String>, String>, LogError> {
     let path = directory.destinations();
-    let Some(bytes) = files::read_small(&path).map_err(at(&path))? else {
+    let Some(bytes) = directory.files.read_small(&path).map_err(at(&path))? else {
         return Ok(Err("the list of destinations is missing".to_owned()));
     };
     let mut listed = BTreeSet::new();

@@ -19,6 +19,7 @@ use super::{
     catalogue::{Catalogue, Durable},
     destinations::Destinations,
     directory::{self, Directory, Opened, at, halted},
+    files::{Disk, FileSystem},
     frame::{self, FRAME_BYTES_MAX},
     interface::{
         Append, AppendError, Appended, From, Located, Log, LogError, LogStatus, Progress, ReadError, Reader,
@@ -106,15 +107,38 @@ impl EmbeddedLog {
     /// If the operating system refuses, another agent holds the log, or somebody must look: see
     /// [`LogError::Halted`].
     pub fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<(Self, OpenReport), LogError> {
+        Self::open_on(Arc::new(Disk), settings, clock)
+    }
+
+    /// Opens the log on these files.
+    pub(super) fn open_on(
+        files: Arc<dyn FileSystem>,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, OpenReport), LogError> {
+        let (log, writer, report) = Self::open_unattended(files, settings, clock)?;
+        let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(at(&log.shared.directory.path))?;
+        *log.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok((log, report))
+    }
+
+    /// Opens the log without starting its writer: whoever calls drives it, for instance turn by turn on one thread.
+    pub(super) fn open_unattended(
+        files: Arc<dyn FileSystem>,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Writer, OpenReport), LogError> {
         let Settings { dir, disk_bytes_max, segment_bytes, destinations } = settings;
         let segment_bytes = fit_segments(&dir, segment_bytes, disk_bytes_max)?;
         let random = SystemRandom::new();
-        let Opened { directory, created, removed, mut alerts } = directory::open(&dir, &random)?;
+        let Opened { directory, created, removed, mut alerts } = directory::open(files, &dir, &random)?;
         let directory = Arc::new(directory);
         let mut recovered = recovery::examine(&directory)?;
         let sizes =
             recovered.segments.iter().map(|(segment, bytes)| (segment.clone(), bytes_on_disk(*bytes)));
-        let catalogue = Arc::new(Catalogue::new(dir, sizes.collect()));
+        let files = directory.files.clone();
+        let catalogue = Arc::new(Catalogue::new(files.clone(), dir, sizes.collect()));
         let (durable_tx, durable) = watch::channel(recovered.durable);
         // This compares the cursors with the log's end, before anything is cut.
         let (destinations, found) =
@@ -150,12 +174,13 @@ impl EmbeddedLog {
             segment_bytes,
             active,
             last,
+            taken: Vec::new(),
             group: Vec::new(),
             waiting: Vec::new(),
             no_space_until: None,
         };
         let shared = Shared {
-            readable: Arc::new(Readable { log_id: directory.log_id, catalogue: catalogue.clone() }),
+            readable: Arc::new(Readable { log_id: directory.log_id, files, catalogue: catalogue.clone() }),
             ids: RequestIds::new(directory.log_id, &directory.key),
             frame_bytes_max: frame_bytes_max(segment_bytes),
             directory,
@@ -165,13 +190,7 @@ impl EmbeddedLog {
             durable,
             disk_bytes_max,
         };
-        Self::start(shared, writer).map(|log| (log, report))
-    }
-
-    fn start(shared: Shared, writer: Writer) -> Result<Self, LogError> {
-        let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(move || writer.run());
-        let writer = thread.map_err(at(&shared.directory.path))?;
-        Ok(Self { shared: Arc::new(shared), writer: Mutex::new(Some(writer)) })
+        Ok((Self { shared: Arc::new(shared), writer: Mutex::default() }, writer, report))
     }
 }
 

@@ -2,7 +2,6 @@
 //! footer.
 
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -10,7 +9,7 @@ use std::{
 
 use super::{
     block::Place,
-    files,
+    files::{self, File, FileSystem},
     sections::FormatError,
     segment_footer::{self, Footer, IndexEntry, Summary, TRAILER_BYTES},
     segment_header::{self, HEADER_BYTES, Header, Previous},
@@ -36,7 +35,7 @@ pub(super) struct Segment {
 #[derive(Debug)]
 pub(super) struct Active {
     pub(super) segment: Arc<Segment>,
-    pub(super) file: File,
+    pub(super) file: Arc<dyn File>,
     /// The byte after the last frame that was written.
     pub(super) at: u64,
     /// Bytes reserved for the file: frames and footer end before.
@@ -48,7 +47,8 @@ pub(super) struct Active {
 /// A new segment's file, still without header and name; removed unless it is installed.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    file: File,
+    files: Arc<dyn FileSystem>,
+    file: Arc<dyn File>,
     temporary: PathBuf,
     path: PathBuf,
     bytes: u64,
@@ -77,12 +77,17 @@ pub(super) fn base_of(name: &Path) -> Option<u64> {
 }
 
 /// Reserves space for a segment under a temporary name.
-pub(super) fn prepare(directory: &Path, base: u64, bytes: u64) -> io::Result<Prepared> {
+pub(super) fn prepare(
+    files: &Arc<dyn FileSystem>,
+    directory: &Path,
+    base: u64,
+    bytes: u64,
+) -> io::Result<Prepared> {
     let path = path_of(directory, base);
     let temporary = files::temporary(&path);
-    let file = files::create(&temporary)?;
-    let prepared = Prepared { file, temporary, path, bytes, installed: false };
-    files::allocate(&prepared.file, bytes)?;
+    let file = files.create(&temporary)?;
+    let prepared = Prepared { files: files.clone(), file, temporary, path, bytes, installed: false };
+    prepared.file.allocate(bytes)?;
     Ok(prepared)
 }
 
@@ -90,14 +95,13 @@ impl Prepared {
     /// Writes the header and gives the file its name, each made durable before the next step. The segment before it
     /// must be sealed and durable.
     pub(super) fn install(mut self, directory: &Path, header: &Header) -> io::Result<Active> {
-        files::write_at(&self.file, &segment_header::encode(header), 0)?;
-        files::sync_all(&self.file)?;
-        files::rename(&self.temporary, &self.path)?;
+        self.file.write_at(&segment_header::encode(header), 0)?;
+        self.file.sync_all()?;
+        self.files.rename(&self.temporary, &self.path)?;
         self.installed = true;
-        files::sync_directory(directory)?;
+        self.files.sync_directory(directory)?;
         let segment = Arc::new(Segment::new(self.path.clone(), header));
-        let file = self.file.try_clone()?;
-        Ok(Active::new(segment, file, self.bytes, header.previous.last_version))
+        Ok(Active::new(segment, self.file.clone(), self.bytes, header.previous.last_version))
     }
 }
 
@@ -105,7 +109,7 @@ impl Drop for Prepared {
     fn drop(&mut self) {
         if !self.installed {
             // Opening the log removes it if this fails.
-            let _ = files::remove(&self.temporary);
+            let _ = self.files.remove(&self.temporary);
         }
     }
 }
@@ -127,7 +131,7 @@ impl Segment {
     }
 
     /// The last indexed frame that begins at or before `offset`.
-    pub(super) fn seek(&self, file: &File, offset: u64) -> io::Result<Place> {
+    pub(super) fn seek(&self, file: &dyn File, offset: u64) -> io::Result<Place> {
         let index = if self.end().is_some() {
             // A rotten footer costs time only: the frames say the same.
             read_footer(file, self.nonce)?.map(|footer| footer.index).unwrap_or_default()
@@ -143,7 +147,7 @@ impl Segment {
 
 impl Active {
     /// A segment without frames yet; `last_version` is that of the segment before it.
-    pub(super) fn new(segment: Arc<Segment>, file: File, limit: u64, last_version: u64) -> Self {
+    pub(super) fn new(segment: Arc<Segment>, file: Arc<dyn File>, limit: u64, last_version: u64) -> Self {
         let summary = Summary { end: segment.base, last_version, ..Summary::default() };
         Self { segment, file, at: HEADER_BYTES as u64, limit, summary, indexed: 0 }
     }
@@ -195,9 +199,9 @@ impl Active {
         let mut index = self.segment.index.lock().unwrap_or_else(PoisonError::into_inner);
         let footer = segment_footer::encode(self.segment.nonce, self.at, &self.summary, &index);
         let size = self.at + footer.len() as u64;
-        files::write_at(&self.file, &footer, self.at)?;
-        files::truncate(&self.file, size)?;
-        files::sync_all(&self.file)?;
+        self.file.write_at(&footer, self.at)?;
+        self.file.truncate(size)?;
+        self.file.sync_all()?;
         self.segment.seal(self.summary.end);
         *index = Vec::new();
         Ok(size)
@@ -205,13 +209,13 @@ impl Active {
 }
 
 /// Reads a sealed segment's footer; the inner error says why there is no sound one.
-pub(super) fn read_footer(file: &File, nonce: u64) -> io::Result<Result<Footer, FormatError>> {
-    let size = files::size(file)?;
+pub(super) fn read_footer(file: &dyn File, nonce: u64) -> io::Result<Result<Footer, FormatError>> {
+    let size = file.size()?;
     let trailer_at = size.saturating_sub(TRAILER_BYTES as u64);
-    let trailer = files::read_at(file, trailer_at, TRAILER_BYTES)?;
+    let trailer = file.read_at(trailer_at, TRAILER_BYTES)?;
     match segment_footer::decode_trailer(&trailer, size) {
         Ok(trailer) => {
-            let bytes = files::read_at(file, trailer.at, trailer.length + TRAILER_BYTES)?;
+            let bytes = file.read_at(trailer.at, trailer.length + TRAILER_BYTES)?;
             Ok(segment_footer::decode(nonce, &bytes))
         }
         Err(error) => Ok(Err(error)),

@@ -5,7 +5,7 @@
 //! the agent is restarted.
 
 use std::{
-    fmt, io,
+    fmt, io, mem,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -50,6 +50,7 @@ pub(super) struct Writer {
     pub(super) active: Option<Active>,
     /// The end of what was written: offset, version, and the nonce of the newest segment.
     pub(super) last: Previous,
+    pub(super) taken: Vec<Pending>,
     pub(super) group: Vec<u8>,
     pub(super) waiting: Vec<(Answer, Appended)>,
     /// Do not ask the file system for space again before.
@@ -69,20 +70,28 @@ enum Refusal {
 impl Writer {
     /// Appends until the queue is closed and empty.
     pub(super) fn run(mut self) {
-        let mut taken = Vec::new();
-        while self.queue.take(&mut taken) {
-            let now = self.clock.now();
-            for pending in taken.drain(..) {
-                self.add(pending, now);
-            }
-            self.flush();
-            if self.queue.is_empty() {
-                // After a burst.
-                self.group.shrink_to(GROUP_BYTES_KEPT);
-                self.waiting.shrink_to(REQUESTS_KEPT);
-                taken.shrink_to(REQUESTS_KEPT);
-            }
+        while self.turn() {}
+    }
+
+    /// Waits for requests, appends all that wait, and answers them; `false` once the queue is closed and empty.
+    pub(super) fn turn(&mut self) -> bool {
+        if !self.queue.take(&mut self.taken) {
+            return false;
         }
+        let now = self.clock.now();
+        let mut taken = mem::take(&mut self.taken);
+        for pending in taken.drain(..) {
+            self.add(pending, now);
+        }
+        self.taken = taken;
+        self.flush();
+        if self.queue.is_empty() {
+            // After a burst.
+            self.group.shrink_to(GROUP_BYTES_KEPT);
+            self.waiting.shrink_to(REQUESTS_KEPT);
+            self.taken.shrink_to(REQUESTS_KEPT);
+        }
+        true
     }
 
     /// Puts a request into the group, or answers that it cannot be.
@@ -124,8 +133,7 @@ impl Writer {
         if self.group.is_empty() {
             return;
         }
-        let written = files::write_at(&active.file, &self.group, active.at)
-            .and_then(|()| files::sync_data(&active.file));
+        let written = active.file.write_at(&self.group, active.at).and_then(|()| active.file.sync_data());
         match written {
             Ok(()) => {
                 active.at += self.group.len() as u64;
@@ -156,7 +164,8 @@ impl Writer {
         }
         self.reserve()?;
         let path = self.directory.path.clone();
-        let prepared = match segment::prepare(&path, self.last.end, self.segment_bytes) {
+        let prepared = match segment::prepare(&self.directory.files, &path, self.last.end, self.segment_bytes)
+        {
             Ok(prepared) => prepared,
             Err(error) if files::is_no_space(&error) => return Err(self.no_space()),
             Err(error) => return Err(Refusal::Poison(cause_of(&path, &error))),
@@ -185,7 +194,7 @@ impl Writer {
     /// were smaller before.
     fn enlarge(&mut self) -> Result<(), Refusal> {
         let Some(active) = &mut self.active else { return Ok(()) };
-        match files::allocate(&active.file, self.segment_bytes) {
+        match active.file.allocate(self.segment_bytes) {
             Ok(()) => {
                 active.limit = self.segment_bytes;
                 self.catalogue.resize_newest(bytes_on_disk(self.segment_bytes));

@@ -7,7 +7,8 @@ mod concurrency;
 mod crash;
 mod destinations;
 mod durability;
-pub(super) mod gate;
+mod faulty;
+mod gate;
 mod model;
 mod poison;
 mod reading;
@@ -26,6 +27,7 @@ use std::{
 use plugin_api::identity::{Position, Timestamp};
 use tempfile::TempDir;
 
+use self::faulty::Faulty;
 use super::{
     EmbeddedLog, OpenReport, Settings,
     interface::{
@@ -49,6 +51,7 @@ impl Clock for SetClock {
 
 /// A directory with a log in it, small enough to roll often.
 struct Bench {
+    disk: Faulty,
     root: TempDir,
     clock: Arc<SetClock>,
     segment_bytes: u64,
@@ -59,6 +62,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         Self {
+            disk: Faulty::new(),
             root: TempDir::new().unwrap(),
             clock: Arc::new(SetClock(AtomicU64::new(1_000_000))),
             segment_bytes: 16 << 10,
@@ -85,7 +89,7 @@ impl Bench {
     }
 
     fn try_open(&self, dir: PathBuf) -> Result<(EmbeddedLog, OpenReport), LogError> {
-        EmbeddedLog::open(self.settings(dir), self.clock.clone())
+        EmbeddedLog::open_on(Arc::new(self.disk.clone()), self.settings(dir), self.clock.clone())
     }
 
     /// What kill -9 would leave now.
