@@ -13,6 +13,7 @@ mod model;
 mod poison;
 mod reading;
 mod recovery;
+mod simulation;
 
 use std::{
     fs,
