@@ -103,7 +103,8 @@ impl Catalogue {
         self.state().releasable = releasable;
     }
 
-    /// Removes what may go, oldest first; the newest segment stays, since it carries offsets and versions on.
+    /// Removes what may go, oldest first; the newest segment stays, since it carries offsets and versions on. Each
+    /// removal is durable before the next one: a power cut must not leave a hole.
     pub(super) fn reclaim(&self) -> io::Result<()> {
         let _one_at_a_time = self.reclaiming.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = self.state().take_releasable();
@@ -113,9 +114,9 @@ impl Catalogue {
         let mut bytes = 0;
         for (segment, size) in &gone {
             self.files.remove(&segment.path)?;
+            self.files.sync_directory(&self.directory)?;
             bytes += size;
         }
-        self.files.sync_directory(&self.directory)?;
         self.state().bytes -= bytes;
         Ok(())
     }

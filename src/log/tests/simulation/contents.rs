@@ -8,7 +8,8 @@
 //! - Sizes (of growing, reserving and cutting) reach the disk apart from bytes.
 //! - What was never written reads as zeros where space was reserved. Elsewhere, in a file that only grew by writing,
 //!   it may be what somebody else left there, as ext4 without ordered data allows.
-//! - fdatasync makes the bytes durable, and the size only if they could not be read back without it.
+//! - fdatasync makes the bytes durable, with the size if it shrank or they could not be read back without it (as ext4
+//!   and XFS do); not what was only reserved.
 //! - A sync that fails takes every byte for written (as Linux does): some are, the rest never will be, the cache shows
 //!   either the new bytes or, where it was evicted, the old ones, and the next sync reports success.
 
@@ -33,6 +34,8 @@ pub(super) struct Contents {
     sizes: Vec<usize>,
     /// What sectors were since they were synced, oldest first.
     unsynced: BTreeMap<usize, Vec<Sector>>,
+    /// Whether one of these was a cut.
+    shrank: bool,
     /// The end of what was written since the last sync.
     written_end: usize,
     /// Up to here space is reserved, and reads as zeros.
@@ -75,6 +78,7 @@ impl Contents {
         let before = self.cache.len();
         self.cache.resize(size, 0);
         self.sizes.push(size);
+        self.shrank = true;
         self.written_end = self.written_end.min(size);
         self.reserved = self.reserved.min(size);
         for sector in size / SECTOR_BYTES..before.div_ceil(SECTOR_BYTES) {
@@ -93,8 +97,9 @@ impl Contents {
                 self.put(sector, newest);
             }
         }
-        if size_too || self.disk_size < self.written_end {
+        if size_too || self.shrank || self.disk_size < self.written_end {
             self.sizes.clear();
+            self.shrank = false;
             self.disk_size = self.cache.len();
             self.disk.resize(self.disk_size, 0);
         }
@@ -136,6 +141,7 @@ impl Contents {
             chosen => self.sizes[chosen - 1],
         };
         self.sizes.clear();
+        self.shrank = false;
         self.disk.resize(size, 0);
         self.disk_size = size;
         self.cache.clone_from(&self.disk);

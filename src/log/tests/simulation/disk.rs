@@ -69,6 +69,8 @@ struct State {
     operations: u64,
     planned: Vec<(u64, Fault)>,
     struck: Vec<Struck>,
+    /// Segments that got their name, ever.
+    segments: u64,
     rng: Rng,
 }
 
@@ -98,6 +100,7 @@ impl Machine {
             operations: 0,
             planned: Vec::new(),
             struck: Vec::new(),
+            segments: 0,
             rng: Rng::with_seed(seed),
         };
         Self { state: Arc::new(Mutex::new(state)) }
@@ -129,6 +132,11 @@ impl Machine {
     /// Whether a process runs: nothing ended it.
     pub(super) fn runs(&self) -> bool {
         self.state().process.is_some()
+    }
+
+    /// How many segments got their name.
+    pub(super) fn segments(&self) -> u64 {
+        self.state().segments
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -186,6 +194,7 @@ impl State {
                 self.parent_of(path)?;
                 self.names.set(path, Some(node));
                 self.names.set(from, None);
+                self.segments += u64::from(path.extension().is_some_and(|extension| extension == "seg"));
             }
             Change::Remove => match known {
                 Some(Node::File(_)) => self.names.set(path, None),
@@ -194,7 +203,8 @@ impl State {
             },
             Change::Write { file, at, bytes } => {
                 // Now and then a write is short.
-                let length = if self.rng.u8(..16) == 0 { self.rng.usize(1..=bytes.len()) } else { bytes.len() };
+                let length =
+                    if self.rng.u8(..16) == 0 { self.rng.usize(1..=bytes.len()) } else { bytes.len() };
                 self.file(file).write(at, &bytes[..length]);
                 return Ok(length as u64);
             }

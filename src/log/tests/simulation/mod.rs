@@ -2,8 +2,8 @@
 //! times a second.
 //!
 //! `disk` is the disk, made of `contents` (the bytes of files), `names` (directory entries) and `mood` (how a cut
-//! goes). `run` drives the log on one thread and compares it with `model` each time it is opened; `tally` counts what
-//! happened. A run is a function of its seed; a seed that fails is printed with the command that repeats it, and
+//! goes). `run` drives the log on one thread through one `life` after the other and compares it with `model` each time it
+//! is opened; `tally` counts what happened. A run is a function of its seed; a seed that fails is printed with the command that repeats it, and
 //! belongs into `seeds.txt`.
 //!
 //! | variable | meaning | default |
@@ -14,6 +14,7 @@
 
 mod contents;
 mod disk;
+mod life;
 mod model;
 mod mood;
 mod names;
@@ -111,5 +112,7 @@ fn report(tally: &Tally, begun: Instant) {
 }
 
 fn variable(name: &str) -> Option<u64> {
-    env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is a number, not {value:?}")))
+    env::var(name)
+        .ok()
+        .map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is a number, not {value:?}")))
 }

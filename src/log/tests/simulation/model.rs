@@ -96,7 +96,12 @@ impl Model {
         assert_eq!(self.check_read(&frames[..known], start), self.end.max(start), "kept");
         for frame in &frames[known..] {
             assert_eq!(frame.position, position(self.end), "offsets are dense");
-            assert!(frame.version.0 > self.last_version(), "{:?} after {}", frame.version, self.last_version());
+            assert!(
+                frame.version.0 > self.last_version(),
+                "{:?} after {}",
+                frame.version,
+                self.last_version()
+            );
             let number = u64::from_le_bytes(frame.payload[..8].try_into().unwrap());
             let Some(asked) = self.unanswered.remove(&number) else {
                 panic!("request {number} was not asked for, or refused, or there already");
