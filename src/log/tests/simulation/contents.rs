@@ -58,7 +58,7 @@ impl Contents {
     pub(super) fn write(&mut self, at: usize, bytes: &[u8]) {
         let end = at + bytes.len();
         if end > self.cache.len() {
-            self.cache.resize(end, 0);
+            resize(&mut self.cache, end);
             self.sizes.push(end);
         }
         self.cache[at..end].copy_from_slice(bytes);
@@ -68,7 +68,7 @@ impl Contents {
 
     pub(super) fn allocate(&mut self, size: usize) {
         if size > self.cache.len() {
-            self.cache.resize(size, 0);
+            resize(&mut self.cache, size);
             self.sizes.push(size);
         }
         self.reserved = self.reserved.max(size);
@@ -76,7 +76,7 @@ impl Contents {
 
     pub(super) fn truncate(&mut self, size: usize) {
         let before = self.cache.len();
-        self.cache.resize(size, 0);
+        resize(&mut self.cache, size);
         self.sizes.push(size);
         self.shrank = true;
         self.written_end = self.written_end.min(size);
@@ -84,7 +84,9 @@ impl Contents {
         for sector in size / SECTOR_BYTES..before.div_ceil(SECTOR_BYTES) {
             // What is zeros already stays so.
             let range = range_of(sector, self.disk.len());
-            if self.unsynced.contains_key(&sector) || self.disk[range].iter().any(|byte| *byte != 0) {
+            if self.unsynced.contains_key(&sector)
+                || self.disk[range.clone()] != [0; SECTOR_BYTES][..range.len()]
+            {
                 self.note(sector, sector + 1);
             }
         }
@@ -101,7 +103,7 @@ impl Contents {
             self.sizes.clear();
             self.shrank = false;
             self.disk_size = self.cache.len();
-            self.disk.resize(self.disk_size, 0);
+            resize(&mut self.disk, self.disk_size);
         }
         self.written_end = 0;
     }
@@ -142,7 +144,7 @@ impl Contents {
         };
         self.sizes.clear();
         self.shrank = false;
-        self.disk.resize(size, 0);
+        resize(&mut self.disk, size);
         self.disk_size = size;
         self.cache.clone_from(&self.disk);
         self.written_end = 0;
@@ -159,9 +161,18 @@ impl Contents {
     fn put(&mut self, sector: usize, bytes: &Sector) {
         let end = (sector + 1) * SECTOR_BYTES;
         if self.disk.len() < end {
-            self.disk.resize(end, 0);
+            resize(&mut self.disk, end);
         }
         self.disk[end - SECTOR_BYTES..end].copy_from_slice(bytes);
+    }
+}
+
+/// As `Vec::resize` with zeros, which takes its time where nothing is optimised.
+fn resize(bytes: &mut Vec<u8>, size: usize) {
+    if size < bytes.len() {
+        bytes.truncate(size);
+    } else {
+        bytes.extend_from_slice(&vec![0; size - bytes.len()]);
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
-//! | `SIMULATION_CUTS` | how many power cuts, at least | 3000 |
+//! | `SIMULATION_CUTS` | how many power cuts, at least | 2000 |
 //! | `SIMULATION_SEED` | run this seed alone | |
 //! | `SIMULATION_FIRST_SEED` | begin with another one | 1 |
 
@@ -37,7 +37,7 @@ use self::{
     tally::{Event, Tally},
 };
 
-const CUTS: u64 = 3000;
+const CUTS: u64 = 2000;
 
 const SEEDS: &str = include_str!("seeds.txt");
 
