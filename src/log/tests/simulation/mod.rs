@@ -104,7 +104,7 @@ fn advice(seed: u64) -> String {
     )
 }
 
-#[expect(clippy::print_stdout, reason = "shown with --nocapture, and where a test fails")]
+/// Shown with `--nocapture`, and where a test fails.
 fn report(tally: &Tally, begun: Instant) {
     let seconds = begun.elapsed().as_secs_f64();
     let cuts = tally.get(Event::Cut);
