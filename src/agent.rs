@@ -23,6 +23,7 @@ use crate::{
     },
     router::Router,
     runtime::{Shutdown, SystemClock, TaskKind, Tasks},
+    telemetry::watch_disk,
 };
 
 /// A running agent.
@@ -127,6 +128,7 @@ impl Agent {
         };
         let lanes: Vec<_> = prepared.into_iter().map(start).collect();
         let address = server.local_address();
+        delivery.spawn(TaskKind::Upkeep, "disk", watch_disk(log.clone(), stop.clone()));
         intake.spawn(TaskKind::Ingress, "ingress", server.serve());
         tracing::info!(%address, destinations = lanes.len(), "listening");
         Ok(Self { address, log, stores, lanes, shutdown, intake, delivery })

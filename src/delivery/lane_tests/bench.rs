@@ -142,7 +142,7 @@ impl Bench {
     }
 
     /// Opens the log as soon as whoever had it before has let it go.
-    async fn open_log(&self) -> EmbeddedLog {
+    pub(super) async fn open_log(&self) -> EmbeddedLog {
         let settings = crate::log::Settings {
             dir: self.root.path().join("log"),
             disk_bytes_max: 64 << 20,
