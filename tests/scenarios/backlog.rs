@@ -31,8 +31,7 @@ async fn a_destination_is_left_behind() {
     let setup = setup().data(SMALL).file("archive").algolia("search", &fake.url()).config(&detach);
     let mut agent = setup.start().await.unwrap();
     let mut journal = Journal::new(agent.output("archive"));
-    // No key twice, so that nothing is superseded.
-    let saves = Options { keys: 1 << 40, mix: Default::default(), ..lively() };
+    let saves = Options { keys: 1_000_000, mix: Default::default(), ..lively() };
     let mut report = accepted(&agent, Options { until: Until::Records(21_000), ..saves.clone() }).await;
     let mut requests = std::mem::take(&mut report.history);
     settled(&requests, || file(&mut journal)).await;
