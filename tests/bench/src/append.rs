@@ -1,8 +1,8 @@
 //! The log alone: durable appends of 100 records of about 600 bytes, against one thread that writes the same groups to a
 //! plain file, and against fjall.
 //!
-//! Everything runs in rounds, one after the other, since a machine that is shared changes from one second to the next:
-//! what is compared has run side by side, each round gives a ratio of its own, and the median is shown.
+//! They take short turns, since a machine that is shared changes from one second to the next: what is compared has run
+//! one after the other, each round gives a ratio of its own, and the median is shown.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::{
     plain::{Plain, Written},
     rival::{Rival, Way},
     scratch::{Scratch, median},
-    table::{Table, Target},
+    table::{Figure, Table, Target},
 };
 
 const NAME: &str = "append";
@@ -26,7 +26,7 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     for &appenders in &bench.appenders {
         let rounds: anyhow::Result<Vec<Round>> =
             (0..bench.rounds).map(|number| Round::run(bench, appenders, number)).collect();
-        show(appenders, bench.readers, &rounds?, table);
+        Shown { appenders, rounds: &rounds?, table }.all(bench.readers);
     }
     Ok(())
 }
@@ -56,7 +56,7 @@ impl Round {
                 dir: scratch.path("log"),
                 appenders,
                 readers,
-                seconds: bench.window.as_secs_f64(),
+                seconds: bench.turn(),
                 codec: Codec::Raw,
             };
             match step {
@@ -81,61 +81,73 @@ fn plain(log: &Path, file: &Path) -> anyhow::Result<Written> {
 }
 
 fn rival(bench: &Bench, scratch: &Scratch, appenders: usize, way: Way) -> anyhow::Result<Taken> {
-    Rival { dir: scratch.path("fjall"), appenders, seconds: bench.window.as_secs_f64(), way }.run()
+    Rival { dir: scratch.path("fjall"), appenders, seconds: bench.turn(), way }.run()
 }
 
-fn show(appenders: usize, readers: usize, rounds: &[Round], table: &mut Table) {
-    let of = |value: fn(&Round) -> f64| median(rounds.iter().map(value));
-    let plain_rate = |round: &Round| round.plain.requests as f64 / round.plain.cost.seconds;
-    let counts = appenders == APPENDERS;
-    let label = |what: &str| format!("{appenders} appenders, {what}");
+/// Shows the rounds of one number of appenders.
+struct Shown<'a> {
+    appenders: usize,
+    rounds: &'a [Round],
+    table: &'a mut Table,
+}
 
-    table.add(NAME, label("log"), of(|round| round.alone.requests_per_second()), "appends/s");
-    let per_plain = median(rounds.iter().map(|round| round.alone.requests_per_second() / plain_rate(round)));
-    let figure = table.add(NAME, "  to one thread, plain file, same groups", per_plain, "x");
-    if counts {
-        figure.target(Target::AtLeast(0.85));
-    }
-    let group = of(|round| round.plain.requests as f64 / round.plain.groups as f64);
-    table.add(NAME, "  appends in a group", group, "");
-    table.add(NAME, "  CPU per million records", of(|round| round.alone.cpu_per_million_records()), "s");
-    let peak = rounds.iter().map(|round| round.alone.cost.resident_bytes_max).max().unwrap_or_default();
-    let figure = table.add(NAME, "  peak resident", peak as f64 / 1e6, "MB");
-    figure.target(Target::AtMost(20.0));
-
-    let with = format!("log, {readers} readers at the tail");
-    let rate = of(|round| round.with_readers.requests_per_second());
-    table.add(NAME, label(&with), rate, "appends/s");
-    let cost = of(|round| round.with_readers.requests_per_second() / round.alone.requests_per_second());
-    let figure = table.add(NAME, "  to the log without them", cost, "x");
-    if counts {
-        figure.target(Target::AtLeast(0.9));
-    }
-    let read = median(
-        rounds.iter().map(|round| round.with_readers.read as f64 / round.with_readers.requests as f64),
-    );
-    table.add(NAME, "  of each append, read", read, "times");
-    let cpu = of(|round| round.with_readers.cpu_per_million_records());
-    table.add(NAME, "  CPU per million records", cpu, "s");
-    let peak =
-        rounds.iter().map(|round| round.with_readers.cost.resident_bytes_max).max().unwrap_or_default();
-    table.add(NAME, "  peak resident", peak as f64 / 1e6, "MB");
-
-    table.add(NAME, label("plain file"), median(rounds.iter().map(plain_rate)), "appends/s");
-    let ways: [(&str, fn(&Round) -> &Taken); 2] =
-        [("fjall, each persists", |round| &round.each), ("fjall, one commits for all", |round| &round.batch)];
-    for (name, taken) in ways {
-        let rate = median(rounds.iter().map(|round| taken(round).requests_per_second()));
-        table.add(NAME, label(name), rate, "appends/s");
-        let times = rounds.iter().map(|round| {
-            let (log, fjall) = (round.alone.requests_per_second(), taken(round).requests_per_second());
-            log / fjall
+impl Shown<'_> {
+    fn all(&mut self, readers: usize) {
+        self.taken("log", |round| &round.alone);
+        self.ratio("  to one thread, plain file, same groups", Target::AtLeast(0.85), |round| {
+            round.alone.requests_per_second() / plain_per_second(round)
         });
-        let figure = table.add(NAME, "  log to it", median(times), "x");
-        if counts {
-            figure.target(Target::AtLeast(2.0));
-        }
-        let cpu = median(rounds.iter().map(|round| taken(round).cpu_per_million_records()));
-        table.add(NAME, "  CPU per million records", cpu, "s");
+        let group = self.median(|round| round.plain.requests as f64 / round.plain.groups as f64);
+        self.table.add(NAME, "  appends in a group", group, "");
+        self.peak(|round| &round.alone).target(Target::AtMost(20.0));
+
+        self.taken(&format!("log, {readers} readers at the tail"), |round| &round.with_readers);
+        self.ratio("  to the log without them", Target::AtLeast(0.9), |round| {
+            round.with_readers.requests_per_second() / round.alone.requests_per_second()
+        });
+        let read = self.median(|round| round.with_readers.read as f64 / round.with_readers.requests as f64);
+        self.table.add(NAME, "  of each append, read", read, "times");
+        self.peak(|round| &round.with_readers);
+
+        let plain = self.median(plain_per_second);
+        self.table.add(NAME, format!("{} appenders, plain file", self.appenders), plain, "appends/s");
+        self.taken("fjall, each persists", |round| &round.each);
+        self.ratio("  log to it", Target::AtLeast(2.0), |round| {
+            round.alone.requests_per_second() / round.each.requests_per_second()
+        });
+        self.taken("fjall, one commits for all", |round| &round.batch);
+        self.ratio("  log to it", Target::AtLeast(2.0), |round| {
+            round.alone.requests_per_second() / round.batch.requests_per_second()
+        });
     }
+
+    /// What was appended a second, and what that cost.
+    fn taken(&mut self, name: &str, taken: fn(&Round) -> &Taken) {
+        let rate = self.median(|round| taken(round).requests_per_second());
+        self.table.add(NAME, format!("{} appenders, {name}", self.appenders), rate, "appends/s");
+        let cpu = self.median(|round| taken(round).cpu_per_million_records());
+        self.table.add(NAME, "  CPU per million records", cpu, "s");
+    }
+
+    /// The target is stated for one number of appenders only.
+    fn ratio(&mut self, name: &str, target: Target, ratio: impl Fn(&Round) -> f64) {
+        let ratio = self.median(ratio);
+        let figure = self.table.add(NAME, name, ratio, "x");
+        if self.appenders == APPENDERS {
+            figure.target(target);
+        }
+    }
+
+    fn peak(&mut self, taken: fn(&Round) -> &Taken) -> &mut Figure {
+        let peak = self.rounds.iter().map(|round| taken(round).cost.resident_bytes_max).max();
+        self.table.add(NAME, "  peak resident", peak.unwrap_or_default() as f64 / 1e6, "MB")
+    }
+
+    fn median(&self, value: impl Fn(&Round) -> f64) -> f64 {
+        median(self.rounds.iter().map(value))
+    }
+}
+
+fn plain_per_second(round: &Round) -> f64 {
+    round.plain.requests as f64 / round.plain.cost.seconds
 }

@@ -28,8 +28,8 @@ struct Arguments {
     #[arg(long, default_value_t = 8)]
     seconds: u64,
 
-    /// How often the scenarios of the log alone take turns; medians are shown
-    #[arg(long, default_value_t = 3)]
+    /// In how many turns `append`, `lz4` and `reopen` measure what they compare; medians are shown
+    #[arg(long, default_value_t = 8)]
     rounds: usize,
 
     /// Appenders to the log, for `append`
@@ -86,7 +86,7 @@ pub(crate) struct Bench {
     agent: PathBuf,
     /// How long each measurement lasts.
     pub(crate) window: Duration,
-    /// How often what is compared takes turns.
+    /// In how many turns what is compared is measured.
     pub(crate) rounds: usize,
     pub(crate) appenders: Vec<usize>,
     pub(crate) readers: usize,
@@ -98,6 +98,11 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// Seconds of one turn.
+    pub(crate) fn turn(&self) -> f64 {
+        self.window.as_secs_f64() / self.rounds as f64
+    }
+
     /// An agent to be configured.
     pub(crate) fn agent(&self) -> anyhow::Result<Setup> {
         ensure!(

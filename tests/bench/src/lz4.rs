@@ -85,7 +85,7 @@ struct Way {
 fn way(bench: &Bench, codec: Codec) -> anyhow::Result<Way> {
     let scratch = Scratch::new()?;
     let dir = scratch.path("log");
-    let seconds = bench.window.as_secs_f64();
+    let seconds = bench.turn();
     let appended = Appenders { dir: dir.clone(), appenders: APPENDERS, readers: 0, seconds, codec }.run()?;
     let drained = Drain { dir, codec }.run()?;
     Ok(Way { appended, drained })

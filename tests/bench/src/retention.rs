@@ -37,9 +37,44 @@ const FOLLOWER: &str = "follower";
 const HOLDER: &str = "holder";
 /// How often a destination persists its cursor, as in the agent.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// How often each way is measured; the median is shown.
+const TURNS: usize = 3;
 const TICK: Duration = Duration::from_millis(1);
 /// More appends in flight mean that the rate is too high for this machine.
 const IN_FLIGHT_MAX: usize = 4096;
+
+pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
+    const WAYS: [(Cursors, &str); 3] = [
+        (Cursors::Still, "nothing moves"),
+        (Cursors::Held, "a cursor moves, nothing goes"),
+        (Cursors::Moving, "segments go"),
+    ];
+    let mut found = [const { Vec::new() }; 3];
+    for _ in 0..TURNS {
+        for ((cursors, _), found) in WAYS.iter().zip(&mut found) {
+            let scratch = Scratch::new()?;
+            let job = Follow {
+                dir: scratch.path("log"),
+                requests_per_second: bench.rate,
+                seconds: bench.window.as_secs_f64(),
+                cursors: *cursors,
+            };
+            found.push(job.run()?);
+        }
+    }
+    for ((_, name), found) in WAYS.iter().zip(&found) {
+        let of = |value: fn(&Followed) -> f64| median(found.iter().map(value));
+        let label = format!("{:.0} appends/s, {name}, p50", bench.rate);
+        table.add(NAME, label, of(|followed| followed.p50), "ms");
+        table.add(NAME, "  p99", of(|followed| followed.p99), "ms");
+        table.add(NAME, "  p99.9", of(|followed| followed.p999), "ms");
+        table.add(NAME, "  max", of(|followed| followed.max), "ms");
+        table.add(NAME, "  segments that went", of(|followed| followed.segments as f64), "");
+    }
+    let stall = found[2].iter().zip(&found[1]).map(|(moving, held)| moving.p999 - held.p999);
+    table.add(NAME, "what removals add to p99.9", median(stall), "ms");
+    Ok(())
+}
 
 /// Appends at a fixed rate while a destination follows.
 #[derive(Debug, Serialize, Deserialize)]
@@ -163,38 +198,5 @@ async fn commit(log: Arc<EmbeddedLog>, next: Arc<AtomicU64>, stop: Arc<AtomicBoo
         let next = Position { partition: 0, offset: next.load(Ordering::Relaxed) };
         log.commit(FOLLOWER, &Progress { next, ..Progress::default() }).await?;
     }
-    Ok(())
-}
-
-pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
-    const WAYS: [(Cursors, &str); 3] = [
-        (Cursors::Still, "nothing moves"),
-        (Cursors::Held, "a cursor moves, nothing goes"),
-        (Cursors::Moving, "segments go"),
-    ];
-    let mut found = [const { Vec::new() }; 3];
-    for _ in 0..bench.rounds {
-        for ((cursors, _), found) in WAYS.iter().zip(&mut found) {
-            let scratch = Scratch::new()?;
-            let job = Follow {
-                dir: scratch.path("log"),
-                requests_per_second: bench.rate,
-                seconds: bench.window.as_secs_f64(),
-                cursors: *cursors,
-            };
-            found.push(job.run()?);
-        }
-    }
-    for ((_, name), found) in WAYS.iter().zip(&found) {
-        let of = |value: fn(&Followed) -> f64| median(found.iter().map(value));
-        let label = format!("{:.0} appends/s, {name}, p50", bench.rate);
-        table.add(NAME, label, of(|followed| followed.p50), "ms");
-        table.add(NAME, "  p99", of(|followed| followed.p99), "ms");
-        table.add(NAME, "  p99.9", of(|followed| followed.p999), "ms");
-        table.add(NAME, "  max", of(|followed| followed.max), "ms");
-        table.add(NAME, "  segments that went", of(|followed| followed.segments as f64), "");
-    }
-    let stall = found[2].iter().zip(&found[1]).map(|(moving, held)| moving.p999 - held.p999);
-    table.add(NAME, "what removals add to p99.9", median(stall), "ms");
     Ok(())
 }
