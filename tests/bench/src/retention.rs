@@ -39,6 +39,8 @@ const HOLDER: &str = "holder";
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How often each way is measured; the median is shown.
 const TURNS: usize = 3;
+/// How long a removal may have its effect.
+const AFTERMATH: Duration = Duration::from_millis(100);
 const TICK: Duration = Duration::from_millis(1);
 /// More appends in flight mean that the rate is too high for this machine.
 const IN_FLIGHT_MAX: usize = 4096;
@@ -62,17 +64,22 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
             found.push(job.run()?);
         }
     }
-    for ((_, name), found) in WAYS.iter().zip(&found) {
+    for ((cursors, name), found) in WAYS.iter().zip(&found) {
         let of = |value: fn(&Followed) -> f64| median(found.iter().map(value));
         let label = format!("{:.0} appends/s, {name}, p50", bench.rate);
         table.add(NAME, label, of(|followed| followed.p50), "ms");
         table.add(NAME, "  p99", of(|followed| followed.p99), "ms");
         table.add(NAME, "  p99.9", of(|followed| followed.p999), "ms");
         table.add(NAME, "  max", of(|followed| followed.max), "ms");
+        let around = match cursors {
+            Cursors::Still => continue,
+            Cursors::Held => "  the longest append around a commit",
+            Cursors::Moving => "  the longest append around a removal",
+        };
+        let longest = median(found.iter().flat_map(|followed| followed.around.iter().copied()));
+        table.add(NAME, around, longest, "ms");
         table.add(NAME, "  segments that went", of(|followed| followed.segments as f64), "");
     }
-    let stall = found[2].iter().zip(&found[1]).map(|(moving, held)| moving.p999 - held.p999);
-    table.add(NAME, "what removals add to p99.9", median(stall), "ms");
     Ok(())
 }
 
@@ -104,8 +111,17 @@ pub(crate) struct Followed {
     p99: f64,
     p999: f64,
     max: f64,
+    /// The longest append around each removal; around each commit of a cursor, where nothing is removed.
+    around: Vec<f64>,
     /// The segments that went.
     segments: u64,
+}
+
+/// When something began and ended.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: Instant,
+    end: Instant,
 }
 
 impl Job for Follow {
@@ -133,45 +149,55 @@ impl Follow {
         let committing = (self.cursors != Cursors::Still)
             .then(|| tokio::spawn(commit(log.clone(), next.clone(), stop.clone())));
         let meter = Meter::start()?;
-        let latencies = self.load(&log).await?;
+        let appends = self.load(&log).await?;
         let cost = meter.stop()?;
         stop.store(true, Ordering::Relaxed);
         let segments = gone(&log);
-        if let Some(committing) = committing {
-            committing.await??;
-        }
+        let mut commits = match committing {
+            Some(committing) => committing.await??,
+            None => Vec::new(),
+        };
         log.close().await;
         reading.await?;
+        if self.cursors == Cursors::Moving {
+            commits.retain(|(_, removed)| *removed);
+        }
+        let around = commits.iter().map(|(commit, _)| longest_around(*commit, &appends)).collect();
+        let mut latencies = Histogram::<u64>::new(3)?;
+        for append in &appends {
+            latencies.record(append.length().as_micros() as u64)?;
+        }
         let at = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e3;
         let max = latencies.max() as f64 / 1e3;
-        Ok(Followed { cost, p50: at(0.5), p99: at(0.99), p999: at(0.999), max, segments })
+        Ok(Followed { cost, p50: at(0.5), p99: at(0.99), p999: at(0.999), max, around, segments })
     }
 
     /// Appends at the fixed rate whether or not answers come, so that an append that waits delays no other.
-    async fn load(&self, log: &Arc<EmbeddedLog>) -> anyhow::Result<Histogram<u64>> {
+    async fn load(&self, log: &Arc<EmbeddedLog>) -> anyhow::Result<Vec<Span>> {
         let payloads = requests();
         let mut payloads = payloads.iter().cycle();
-        let mut latencies = Histogram::new(3)?;
-        let (mut appends, mut sent) = (JoinSet::new(), 0.0);
+        let (mut done, mut appends, mut sent) = (Vec::new(), JoinSet::new(), 0.0);
         let (start, mut tick) = (Instant::now(), tokio::time::interval(TICK));
         while start.elapsed().as_secs_f64() < self.seconds {
             tick.tick().await;
             while sent < start.elapsed().as_secs_f64() * self.requests_per_second {
                 let payload = payloads.next().cloned().unwrap_or_default();
-                let (log, due) = (log.clone(), Instant::now());
-                appends.spawn(async move { log.append(request(payload)).await.map(|_| due.elapsed()) });
+                let (log, start) = (log.clone(), Instant::now());
+                appends.spawn(async move {
+                    log.append(request(payload)).await.map(|_| Span { start, end: Instant::now() })
+                });
                 sent += 1.0;
             }
             while let Some(append) = appends.try_join_next() {
-                latencies.record(append??.as_micros() as u64)?;
+                done.push(append??);
             }
             let (waiting, rate) = (appends.len(), self.requests_per_second);
             ensure!(waiting < IN_FLIGHT_MAX, "{waiting} appends wait: {rate} a second are too many");
         }
         while let Some(append) = appends.join_next().await {
-            latencies.record(append??.as_micros() as u64)?;
+            done.push(append??);
         }
-        Ok(latencies)
+        Ok(done)
     }
 }
 
@@ -191,12 +217,33 @@ async fn read(mut reader: Box<dyn Reader>, next: Arc<AtomicU64>) {
     }
 }
 
-async fn commit(log: Arc<EmbeddedLog>, next: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> anyhow::Result<()> {
+/// Commits the follower's cursor again and again; returns when, and whether segments went.
+async fn commit(
+    log: Arc<EmbeddedLog>,
+    next: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+) -> anyhow::Result<Vec<(Span, bool)>> {
     let mut tick = tokio::time::interval(COMMIT_EVERY);
+    let mut commits = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         tick.tick().await;
         let next = Position { partition: 0, offset: next.load(Ordering::Relaxed) };
+        let (start, before) = (Instant::now(), log.status().start);
         log.commit(FOLLOWER, &Progress { next, ..Progress::default() }).await?;
+        commits.push((Span { start, end: Instant::now() }, log.status().start != before));
     }
-    Ok(())
+    Ok(commits)
+}
+
+/// The longest append, in milliseconds, that was under way during a commit or soon after: what is removed is given back
+/// with a later sync, too.
+fn longest_around(commit: Span, appends: &[Span]) -> f64 {
+    let under_way = |append: &&Span| append.end >= commit.start && append.start <= commit.end + AFTERMATH;
+    appends.iter().filter(under_way).map(Span::length).max().unwrap_or_default().as_secs_f64() * 1e3
+}
+
+impl Span {
+    fn length(&self) -> Duration {
+        self.end - self.start
+    }
 }
