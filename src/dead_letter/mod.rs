@@ -6,14 +6,18 @@
 //! Invariants: [`Store::file`] returns only after its letters are on disk, so that a cursor may pass them; a letter
 //! is unique by log id, position and number, so that filing it again after a crash changes no count.
 //!
-//! Read in the order in which data flows: the letter, the store that the lanes file it in, the view that operators
-//! read it with, and underneath both the rows and the schema.
+//! What was neither delivered nor kept as a letter is in a [`Range`] of the same database, never lost silently.
+//!
+//! Read in the order in which data flows: the letter and the range, the store that the lanes file them in, the view
+//! that operators read them with, and underneath both the rows and the schema.
 
 mod letter;
+mod range;
 
 mod store;
 mod view;
 
+mod range_rows;
 mod rows;
 mod schema;
 
@@ -23,5 +27,6 @@ mod tests;
 
 pub use error::StoreError;
 pub use letter::{Change, Filed, Letter, LetterId, Stage};
-pub use store::{Store, store_path};
+pub use range::{Cause, Range};
+pub use store::{Store, record_range, store_path};
 pub use view::{Filter, Letters, Order, View};

@@ -117,7 +117,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Filed> {
 }
 
 /// The one of `all` whose name stands in the column.
-fn word<T: Copy>(
+pub(super) fn word<T: Copy>(
     row: &Row<'_>,
     column: &'static str,
     all: &[T],

@@ -9,7 +9,7 @@ use plugin_api::identity::{LogId, Position};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Letter, StoreError, rows, schema};
+use super::{Letter, Range, StoreError, range_rows, rows, schema};
 
 /// Calls that may wait for the thread. Their letters are the callers' to bound.
 const CALLS_MAX: usize = 16;
@@ -28,6 +28,18 @@ pub struct Store {
 #[must_use]
 pub fn store_path(data_dir: &Path, destination: &str) -> PathBuf {
     data_dir.join("dead-letters").join(format!("{destination}.sqlite"))
+}
+
+/// Records a range in the store of an agent that does not run; makes the store where there is none. It is on disk when
+/// this returns. A range that is there already, by log id, first position, index and cause, is replaced. Blocks on the
+/// disk; the caller holds the data directory's lock.
+///
+/// # Errors
+/// If the store cannot be opened or written; nothing was recorded then.
+pub fn record_range(path: &Path, range: &Range) -> Result<(), StoreError> {
+    let connection = schema::open(path)?;
+    range_rows::record(&connection, range).map_err(StoreError::sqlite(path))?;
+    connection.close().map_err(|(_, source)| StoreError::sqlite(path)(source))
 }
 
 impl Store {
@@ -77,13 +89,17 @@ impl Store {
         .await
     }
 
-    /// The newest position of this log among the letters, by partition and then offset. One beyond the end of the
-    /// log means that acknowledged data is gone.
+    /// The newest position of this log among the letters and ranges, by partition and then offset. One beyond the end
+    /// of the log means that acknowledged data is gone.
     ///
     /// # Errors
     /// If SQLite cannot tell.
     pub async fn newest_position(&self, log_id: LogId) -> Result<Option<Position>, StoreError> {
-        self.call(move |connection| rows::newest_position(connection, log_id)).await
+        self.call(move |connection| {
+            let letter = rows::newest_position(connection, log_id)?;
+            Ok(letter.max(range_rows::newest_position(connection, log_id)?))
+        })
+        .await
     }
 
     /// Ends the calls under way, copies the write-ahead log into the database and closes it.

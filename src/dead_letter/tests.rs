@@ -12,7 +12,10 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{Change, Filed, Filter, Letter, LetterId, Order, Stage, Store, StoreError, View, store_path};
+use super::{
+    Cause, Change, Filed, Filter, Letter, LetterId, Order, Range, Stage, Store, StoreError, View,
+    record_range, store_path,
+};
 
 const LOG: LogId = LogId(Uuid::from_u128(7));
 
@@ -167,7 +170,7 @@ async fn a_full_disk_heals() {
         |max: u32| store.call(move |connection| connection.pragma_update(None, "max_page_count", max));
     pages(10).await.unwrap();
     let many: Vec<Letter> = (1..2000).map(letter).collect();
-    assert!(matches!(store.file(many.clone()).await, Err(StoreError::Full { .. })));
+    assert!(matches!(store.file(many.clone()).await, Err(StoreError::NoSpace { .. })));
     assert_eq!(store.count().await.unwrap(), 1);
     pages(u32::MAX).await.unwrap();
     store.file(many).await.unwrap();
@@ -249,8 +252,8 @@ async fn refuses_what_it_does_not_understand() {
         }
         assert!(fs::read(&path).unwrap() == before, "a refused file was changed");
     };
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
-    refused("have format 2, this agent reads up to 1");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    refused("have format 3, this agent reads up to 2");
     Connection::open(&path).unwrap().pragma_update(None, "application_id", 1).unwrap();
     refused("not of dead letters");
     fs::write(&path, vec![b'x'; 8192]).unwrap();
@@ -312,4 +315,73 @@ async fn files_many_letters_fast() {
     println!("50,000 letters filed in {took:?}");
     assert!(took.as_secs() < 30, "{took:?}");
     assert_eq!(store.count().await.unwrap(), 50_000);
+}
+
+fn range(first: u64, end: u64, index: Option<&str>) -> Range {
+    Range {
+        log_id: LOG,
+        first: Position { partition: 0, offset: first },
+        end: Position { partition: 0, offset: end },
+        index: index.map(Into::into),
+        records: end - first,
+        cause: Cause::Rotten,
+        message: "00000000000000000000.seg: rotten at byte 4096".into(),
+        recorded_at: Timestamp(1_795_446_002_000_000 + first),
+    }
+}
+
+/// What an operator passed over in a stopped agent's log is in the store, once however often it is recorded, and counts
+/// for the newest position (G3).
+#[tokio::test]
+async fn records_a_range_once() {
+    let (_dir, path) = place();
+    let unknown = range(10, 20, None);
+    record_range(&path, &range(10, 15, None)).unwrap();
+    record_range(&path, &unknown).unwrap();
+    record_range(&path, &unknown).unwrap();
+    record_range(&path, &range(10, 12, Some("products"))).unwrap();
+    record_range(&path, &Range { cause: Cause::DeadLettersFull, ..range(10, 12, Some("other")) }).unwrap();
+
+    let store = Store::open(&path).unwrap();
+    store.file(vec![letter(15)]).await.unwrap();
+    assert_eq!(store.newest_position(LOG).await.unwrap(), Some(Position { partition: 0, offset: 19 }));
+    store.file(vec![letter(25)]).await.unwrap();
+    assert_eq!(store.newest_position(LOG).await.unwrap(), Some(Position { partition: 0, offset: 25 }));
+
+    let view = View::open(&path).unwrap();
+    let all = view.ranges(&Filter::default(), Order::OldestFirst).unwrap();
+    assert_eq!(all.len(), 3);
+    assert_eq!(all[0], unknown);
+    let of_products = Filter { index: Some("products".into()), ..Filter::default() };
+    let found = view.ranges(&of_products, Order::NewestFirst).unwrap();
+    assert_eq!(found, [range(10, 12, Some("products")), unknown]);
+    let of_reason = Filter { reason: Some(ReasonCode::Rejected), ..Filter::default() };
+    assert_eq!(view.ranges(&of_reason, Order::OldestFirst).unwrap(), []);
+    let newest = Filter { limit: Some(1), ..Filter::default() };
+    assert_eq!(view.ranges(&newest, Order::NewestFirst).unwrap()[0].index.as_deref(), Some("other"));
+}
+
+/// A file of format 1 is read as it is by a view, and brought up to date by a store: its letters are all there and are
+/// counted.
+#[tokio::test]
+async fn brings_an_older_store_up_to_date() {
+    let (_dir, path) = place();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("tests/format_1.sql")).unwrap();
+    drop(old);
+
+    let before = fs::read(&path).unwrap();
+    assert_eq!(offsets(&read(&path, Filter::default(), Order::OldestFirst)), [1, 2]);
+    let ranges = View::open(&path).unwrap().ranges(&Filter::default(), Order::OldestFirst);
+    assert_eq!(ranges.unwrap(), []);
+    assert!(fs::read(&path).unwrap() == before, "a reader changed the file");
+
+    let store = Store::open(&path).unwrap();
+    let letters = read(&path, Filter::default(), Order::OldestFirst);
+    assert_eq!(offsets(&letters), [1, 2]);
+    store.file(vec![letter(2), letter(3)]).await.unwrap();
+    assert_eq!(store.count().await.unwrap(), 3);
+    let found = read(&path, Filter::default(), Order::OldestFirst);
+    assert_eq!((offsets(&found), found[0].id, found[1].id), (vec![1, 2, 3], LetterId(1), LetterId(2)));
 }
