@@ -1,5 +1,7 @@
 //! The store on real files: what is there after a commit, a second filing, a crash; who may read it; what is refused.
 
+mod bounds;
+
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use bytes::Bytes;
@@ -13,7 +15,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{
-    Cause, Change, Filed, Filter, Letter, LetterId, Order, Range, Stage, Store, StoreError, View,
+    Bounds, Cause, Change, Filed, Filter, Letter, LetterId, Order, Range, Stage, Store, StoreError, View,
     record_range, store_path,
 };
 
@@ -64,7 +66,7 @@ fn mode(path: &std::path::Path) -> u32 {
 #[tokio::test]
 async fn keeps_everything() {
     let (_dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     let mut letters = Vec::new();
     for (number, code) in ReasonCode::ALL.into_iter().enumerate() {
         let mut letter = letter(number as u64);
@@ -98,7 +100,7 @@ async fn keeps_everything() {
 #[tokio::test]
 async fn files_a_letter_once() {
     let (_dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     store.file(vec![letter(1), letter(2)]).await.unwrap();
     Connection::open(&path).unwrap().execute("UPDATE letters SET stale = 1 WHERE id = 1", []).unwrap();
     let mut again = letter(1);
@@ -125,7 +127,7 @@ async fn files_a_letter_once() {
 #[tokio::test]
 async fn a_filed_letter_is_in_the_files() {
     let (dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     for offset in 0..20 {
         store.file(vec![letter(offset)]).await.unwrap();
     }
@@ -138,7 +140,7 @@ async fn a_filed_letter_is_in_the_files() {
         20,
         "a reader needs no agent for it"
     );
-    let recovered = Store::open(&copy).unwrap();
+    let recovered = Store::open(&copy, Bounds::default()).unwrap();
     assert_eq!(recovered.count().await.unwrap(), 20);
     assert_eq!(recovered.newest_position(LOG).await.unwrap(), Some(Position { partition: 0, offset: 19 }));
     let synchronous = store
@@ -150,7 +152,7 @@ async fn a_filed_letter_is_in_the_files() {
 #[tokio::test]
 async fn files_all_or_none() {
     let (_dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     let mut impossible = letter(2);
     impossible.version = Version(u64::MAX);
     assert!(matches!(store.file(vec![letter(1), impossible]).await, Err(StoreError::Sqlite { .. })));
@@ -164,7 +166,7 @@ async fn files_all_or_none() {
 #[tokio::test]
 async fn a_full_disk_heals() {
     let (_dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     store.file(vec![letter(0)]).await.unwrap();
     let pages =
         |max: u32| store.call(move |connection| connection.pragma_update(None, "max_page_count", max));
@@ -182,7 +184,7 @@ async fn a_full_disk_heals() {
 #[tokio::test]
 async fn knows_the_newest_position_of_each_log() {
     let (_dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     assert_eq!(store.newest_position(LOG).await.unwrap(), None);
     let mut foreign = letter(1_000_000);
     foreign.source.log_id = LogId(Uuid::from_u128(1));
@@ -198,7 +200,7 @@ async fn knows_the_newest_position_of_each_log() {
 #[tokio::test]
 async fn a_view_reads_beside_the_store() {
     let (_dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     let letters = (0..100).map(|offset| {
         let mut letter = letter(offset);
         if offset % 10 == 3 {
@@ -243,10 +245,10 @@ async fn a_view_reads_beside_the_store() {
 #[tokio::test]
 async fn refuses_what_it_does_not_understand() {
     let (_dir, path) = place();
-    Store::open(&path).unwrap().close().await.unwrap();
+    Store::open(&path, Bounds::default()).unwrap().close().await.unwrap();
     let refused = |expected: &str| {
         let before = fs::read(&path).unwrap();
-        for error in [Store::open(&path).unwrap_err(), View::open(&path).unwrap_err()] {
+        for error in [Store::open(&path, Bounds::default()).unwrap_err(), View::open(&path).unwrap_err()] {
             let text = error.to_string();
             assert!(text.contains(expected) && text.contains("search.sqlite"), "{text}");
         }
@@ -264,14 +266,14 @@ async fn refuses_what_it_does_not_understand() {
 #[tokio::test]
 async fn reports_damage() {
     let (_dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     store.file((0..2000).map(letter).collect()).await.unwrap();
     store.close().await.unwrap();
     let mut bytes = fs::read(&path).unwrap();
     bytes[4096..200_000].fill(0xff);
     fs::write(&path, bytes).unwrap();
 
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     assert!(matches!(store.file(vec![letter(5000)]).await, Err(StoreError::Corrupt { .. })));
     let view = View::open(&path).unwrap();
     let mut letters = view.letters(Filter::default(), Order::OldestFirst);
@@ -283,7 +285,7 @@ async fn reports_damage() {
 #[tokio::test]
 async fn names_a_word_that_it_does_not_know() {
     let (_dir, path) = place();
-    Store::open(&path).unwrap().file(vec![letter(1)]).await.unwrap();
+    Store::open(&path, Bounds::default()).unwrap().file(vec![letter(1)]).await.unwrap();
     Connection::open(&path).unwrap().execute("UPDATE letters SET reason = 'moon_phase'", []).unwrap();
     let error = View::open(&path).unwrap().get(LetterId(1)).unwrap_err();
     assert!(error.to_string().contains(r#"reason "moon_phase" is not known"#), "{error}");
@@ -301,7 +303,7 @@ fn a_view_creates_nothing() {
 #[tokio::test]
 async fn files_many_letters_fast() {
     let (_dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     let body = Bytes::from(format!(r#"{{"text":"{}"}}"#, "x".repeat(600)));
     let letters = (0..50_000).map(|offset| {
         let mut letter = letter(offset);
@@ -342,7 +344,7 @@ async fn records_a_range_once() {
     record_range(&path, &range(10, 12, Some("products"))).unwrap();
     record_range(&path, &Range { cause: Cause::DeadLettersFull, ..range(10, 12, Some("other")) }).unwrap();
 
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     store.file(vec![letter(15)]).await.unwrap();
     assert_eq!(store.newest_position(LOG).await.unwrap(), Some(Position { partition: 0, offset: 19 }));
     store.file(vec![letter(25)]).await.unwrap();
@@ -377,7 +379,7 @@ async fn brings_an_older_store_up_to_date() {
     assert_eq!(ranges.unwrap(), []);
     assert!(fs::read(&path).unwrap() == before, "a reader changed the file");
 
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     let letters = read(&path, Filter::default(), Order::OldestFirst);
     assert_eq!(offsets(&letters), [1, 2]);
     store.file(vec![letter(2), letter(3)]).await.unwrap();
