@@ -3,6 +3,8 @@
 //!
 //! A stop goes the data's way: intake first, then delivery, then the log.
 
+mod keeper;
+
 use std::{fs, io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, time::Duration};
 
 use plugin_algolia::Algolia;
@@ -12,11 +14,12 @@ use plugin_http::{endpoint::Endpoint, secret::Secret};
 use thiserror::Error;
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
+use self::keeper::Keeper;
 use crate::{
-    config::{self, AlgoliaSettings, Config, Kind, NonIdempotent},
-    dead_letter::{Bounds, Store, StoreError, store_path},
+    config::{self, AlgoliaSettings, Config, Kind, NonIdempotent, OnBacklogFull},
+    dead_letter::{Bounds, IndexFull, Store, StoreError, store_path},
     delivery::{self, Backoff, LaneSettings, Letters, Snapshot},
-    ingress::{BindError, Indexes, Server},
+    ingress::{BindError, Indexes, Refusals, Server},
     log::{
         EmbeddedLog, OpenReport, Settings as LogSettings,
         interface::{From as StartAt, Log, LogError, LogStatus, Progress, Subscription},
@@ -106,14 +109,30 @@ impl Agent {
         let log = open_log(config, clock.clone()).await?;
         let shutdown = Shutdown::default();
         let indexes = Indexes::new([], config.limits.indexes_max);
-        let server =
-            Server::bind(config.listen.grpc, config.limits.clone(), indexes, log.clone(), shutdown.intake())?;
+        let refusals = Arc::new(Refusals::default());
+        let server = Server::bind(
+            config.listen.grpc,
+            config.limits.clone(),
+            indexes,
+            refusals.clone(),
+            log.clone(),
+            shutdown.intake(),
+        )?;
 
         let router = Arc::new(Router::new(config));
-        let (mut stores, mut prepared) = (Vec::new(), Vec::new());
+        let (mut stores, mut keepers, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
         for (settings, destination) in destinations {
-            let store = Arc::new(open_store(config, &settings.name, &*log).await?);
+            let store = Arc::new(open_store(config, settings, &*log).await?);
             stores.push(store.clone());
+            keepers.push(Keeper {
+                destination: settings.name.clone(),
+                store: store.clone(),
+                index_full: bounds(settings).index_full,
+                router: router.clone(),
+                refusals: refusals.clone(),
+                clock: clock.clone(),
+                interval: Keeper::INTERVAL,
+            });
             let (log, router, letters) = (log.clone(), router.clone(), Letters::new(store, clock.clone()));
             let progress = subscribe(&settings.name, &*log).await?;
             let wiring = delivery::Wiring { destination, log, router, letters };
@@ -124,6 +143,7 @@ impl Agent {
         let (intake, delivery, stop) = (Tasks::default(), Tasks::default(), shutdown.delivery());
         let start =
             |(settings, wiring, progress)| delivery::start(settings, wiring, &progress, &stop, &delivery);
+        keepers.into_iter().for_each(|keeper| keeper.start(stop.clone(), &delivery));
         let lanes: Vec<_> = prepared.into_iter().map(start).collect();
         let address = server.local_address();
         intake.spawn(TaskKind::Ingress, "ingress", server.serve());
@@ -225,9 +245,14 @@ async fn subscribe(name: &Arc<str>, log: &dyn Log) -> Result<Progress, LogError>
     Ok(progress)
 }
 
-async fn open_store(config: &Config, name: &Arc<str>, log: &dyn Log) -> Result<Store, StartError> {
+async fn open_store(
+    config: &Config,
+    destination: &config::Destination,
+    log: &dyn Log,
+) -> Result<Store, StartError> {
+    let name = &destination.name;
     let path = store_path(&config.data.dir, name);
-    let bounds = Bounds::default();
+    let bounds = bounds(destination);
     let closed = StoreError::Closed { path: path.clone() };
     let store = spawn_blocking(move || Store::open(&path, bounds)).await.unwrap_or(Err(closed))?;
     let end = log.status().end;
@@ -236,6 +261,18 @@ async fn open_store(config: &Config, name: &Arc<str>, log: &dyn Log) -> Result<S
             Err(StartError::LogBehindLetters { destination: name.clone(), letter, end })
         }
         _ => Ok(store),
+    }
+}
+
+/// What a destination's dead letters may take.
+fn bounds(destination: &config::Destination) -> Bounds {
+    Bounds {
+        bytes_max: destination.dead_letters.bytes_max,
+        age_max: destination.dead_letters.age_max,
+        index_full: match destination.on_backlog_full {
+            OnBacklogFull::Refuse => IndexFull::Refuse,
+            OnBacklogFull::Detach => IndexFull::Gap,
+        },
     }
 }
 

@@ -15,6 +15,8 @@ pub enum TaskKind {
     Feed,
     /// Delivers to a destination.
     Lane,
+    /// Keeps a destination's dead letters within their bounds.
+    DeadLetters,
 }
 
 /// Spawns tasks and waits for them.
