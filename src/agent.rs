@@ -331,6 +331,9 @@ mod tests {
     use super::*;
     use crate::{
         config::FixedEnvironment,
+        contract::client::{
+            ActionType, SyncPayload, UpsertObjectsRequest, sync_service_client::SyncServiceClient,
+        },
         log::interface::{Append, Attributes},
         record::PayloadWriter,
     };
@@ -415,5 +418,56 @@ mod tests {
         config.destinations.pop();
         let agent = start_again(&config).await;
         assert_eq!(agent.stop(Duration::from_secs(20)).await, Stopped::Whole);
+    }
+
+    /// G2 and G5: once letters of one index fill half of their budget, producers are refused that index, are told which
+    /// destination and why, and go on with the others. It is so after a restart, too.
+    #[tokio::test]
+    async fn an_index_whose_letters_fill_half_is_refused() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let fake = FakeAlgolia::start(Options::default()).await.unwrap();
+        let mut config = config(dir.path(), &fake);
+        config.destinations[0].dead_letters.bytes_max = 1 << 20;
+        let agent = Agent::start(&config).await.unwrap();
+        assert_eq!(upsert(&agent, "products").await.map_err(|status| status.code()), Ok(()));
+        // The destination's rules exclude a record with another object's id.
+        let mut payload = PayloadWriter::new(Action::Save, "products", 2);
+        let write = |out: &mut Vec<u8>| {
+            out.extend_from_slice(
+                format!(r#"{{"objectID":"2","text":"{}"}}"#, "x".repeat(600 << 10)).as_bytes(),
+            );
+            Ok::<_, io::Error>(())
+        };
+        payload.record("1", write).unwrap();
+        let request = Append { records: 1, payload: payload.into_bytes(), attributes: Attributes::default() };
+        agent.log.append(request).await.unwrap();
+        let start = Instant::now();
+        let refused = loop {
+            match upsert(&agent, "products").await {
+                Err(status) => break status,
+                Ok(()) => assert!(start.elapsed() < Duration::from_secs(20), "it is still accepted"),
+            }
+        };
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+        let told = refused.message();
+        assert!(told.starts_with("destination \"search\" takes no more of index \"products\": "), "{told}");
+        upsert(&agent, "good").await.unwrap();
+        assert_eq!(agent.stop(Duration::from_secs(20)).await, Stopped::Whole);
+
+        let agent = start_again(&config).await;
+        assert_eq!(upsert(&agent, "products").await.unwrap_err().code(), tonic::Code::ResourceExhausted);
+        assert_eq!(agent.stop(Duration::from_secs(20)).await, Stopped::Whole);
+    }
+
+    /// Deletes an object, as a producer would.
+    async fn upsert(agent: &Agent, index: &str) -> Result<(), tonic::Status> {
+        let mut client = SyncServiceClient::connect(format!("http://{}", agent.address())).await.unwrap();
+        let request = UpsertObjectsRequest {
+            index_name: index.to_owned(),
+            action_type: ActionType::DeleteObject as i32,
+            payloads: vec![SyncPayload { object_id: "1".to_owned(), data: None }],
+            idempotency_key: String::new(),
+        };
+        client.upsert_objects(request).await.map(|_| ())
     }
 }
