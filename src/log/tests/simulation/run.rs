@@ -4,6 +4,7 @@
 use std::{
     path::Path,
     sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use fastrand::Rng;
@@ -16,15 +17,16 @@ use super::{
     tally::{Event, Tally},
 };
 use crate::log::{
-    EmbeddedLog, OpenReport, Settings,
+    EmbeddedLog, OpenReport, Retention, Settings,
     files::FileSystem,
-    interface::LogError,
+    interface::{BacklogLimit, LogError},
     tests::{DEADLINE, SetClock},
     writer::Writer,
 };
 
 const ROOT: &str = "/";
-const DIR: &str = "/logs/default";
+const DATA: &str = "/data";
+const DIR: &str = "/data/logs/default";
 const SEGMENT_BYTES: u64 = 64 << 10;
 pub(super) const DISK_BYTES_MAX: u64 = 5 * SEGMENT_BYTES;
 
@@ -39,6 +41,7 @@ pub(super) struct Run {
     pub(super) runtime: Runtime,
     pub(super) model: Model,
     pub(super) tally: Tally,
+    retention: Retention,
 }
 
 impl Run {
@@ -46,13 +49,24 @@ impl Run {
     /// decide nothing.
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
+        let keeps = rng.bool();
+        let machine = Machine::new(Path::new(ROOT), rng.u64(..));
+        if rng.bool() {
+            // As the agent does before it opens the log.
+            machine.make_directory(Path::new(DATA));
+        }
         Self {
-            machine: Machine::new(Path::new(ROOT), rng.u64(..)),
+            machine,
             rng,
             clock: Arc::new(SetClock(AtomicU64::new(1_000_000))),
             runtime: Builder::new_current_thread().enable_time().max_blocking_threads(1).build().unwrap(),
             model: Model::default(),
             tally: Tally::default(),
+            // Of delivered segments none is kept, or one.
+            retention: Retention {
+                age: if keeps { Duration::MAX } else { Duration::ZERO },
+                bytes_max: SEGMENT_BYTES,
+            },
         }
     }
 
@@ -116,7 +130,8 @@ impl Run {
             dir: DIR.into(),
             disk_bytes_max: DISK_BYTES_MAX,
             segment_bytes: SEGMENT_BYTES,
-            destinations: DESTINATIONS.map(str::to_owned).to_vec(),
+            retention: self.retention,
+            destinations: DESTINATIONS.map(|name| (name.to_owned(), BacklogLimit::UNLIMITED)).into(),
         };
         let files: Arc<dyn FileSystem> = Arc::new(disk.clone());
         EmbeddedLog::open_unattended(files, settings, self.clock.clone())
