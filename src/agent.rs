@@ -196,7 +196,8 @@ async fn open_log(config: &Config, clock: Arc<SystemClock>) -> Result<Arc<dyn Lo
 fn tell(report: &OpenReport) {
     tracing::info!(
         log_id = %report.log_id, start = %report.start, end = %report.end, segments = report.segments,
-        torn_bytes = report.torn_bytes, "log opened",
+        torn_bytes = report.torn_bytes, idempotency_keys = report.keys,
+        idempotency_seconds = report.keys_reach.as_secs(), "log opened",
     );
     if report.torn_bytes > 0 {
         tracing::warn!(

@@ -10,6 +10,7 @@ use std::{
 use super::{
     block::Place,
     files::{self, File, FileSystem},
+    idempotency::{Collected, KEY_BYTES, Place as KeysPlace},
     sections::FormatError,
     segment_footer::{self, Footer, IndexEntry, Summary, TRAILER_BYTES},
     segment_header::{self, HEADER_BYTES, Header, Previous},
@@ -40,6 +41,8 @@ pub(super) struct Active {
     pub(super) at: u64,
     /// Bytes reserved for the file: frames and footer end before.
     pub(super) limit: u64,
+    /// The idempotency keys of its frames.
+    pub(super) keys: Collected,
     summary: Summary,
     indexed: usize,
 }
@@ -149,13 +152,15 @@ impl Active {
     /// A segment without frames yet; `last_version` is that of the segment before it.
     pub(super) fn new(segment: Arc<Segment>, file: Arc<dyn File>, limit: u64, last_version: u64) -> Self {
         let summary = Summary { end: segment.base, last_version, ..Summary::default() };
-        Self { segment, file, at: HEADER_BYTES as u64, limit, summary, indexed: 0 }
+        let keys = Collected::new(segment.base);
+        Self { segment, file, at: HEADER_BYTES as u64, limit, keys, summary, indexed: 0 }
     }
 
     /// Whether a frame of `size` bytes, after `pending` bytes that are not written yet, leaves room for the footer.
     pub(super) fn has_room(&self, pending: usize, size: usize) -> bool {
         let footer = segment_footer::size_with(self.indexed + 1);
-        self.at + (pending + size + footer) as u64 <= self.limit
+        let keys = self.keys.size() + KEY_BYTES;
+        self.at + (pending + size + keys + footer) as u64 <= self.limit
     }
 
     /// Counts and indexes a frame at byte `at`, whose write group begins at `group_at`. A frame that is not durable
@@ -178,6 +183,11 @@ impl Active {
         }
     }
 
+    /// When its first and its last frame were accepted; `None` if there is none.
+    pub(super) fn times(&self) -> Option<(u64, u64)> {
+        (!self.is_empty()).then_some((self.summary.first_time, self.summary.last_time))
+    }
+
     /// Whether nothing was written yet.
     pub(super) fn is_empty(&self) -> bool {
         self.summary.frames == 0
@@ -194,12 +204,16 @@ impl Active {
         Previous { end, last_version, nonce: self.segment.nonce }
     }
 
-    /// Ends the segment for good: footer, cut to its size, fsync. Returns the file's size.
+    /// Ends the segment for good: keys, footer, cut to its size, fsync. Returns the file's size.
     pub(super) fn seal(self) -> io::Result<u64> {
         let mut index = self.segment.index.lock().unwrap_or_else(PoisonError::into_inner);
-        let footer = segment_footer::encode(self.segment.nonce, self.at, &self.summary, &index);
-        let size = self.at + footer.len() as u64;
-        self.file.write_at(&footer, self.at)?;
+        let nonce = self.segment.nonce;
+        let keys = self.keys.bytes().map(|block| KeysPlace::of(block, self.at, nonce));
+        let mut bytes = self.keys.into_bytes();
+        let footer_at = self.at + bytes.len() as u64;
+        bytes.extend_from_slice(&segment_footer::encode(nonce, footer_at, &self.summary, &index, keys));
+        let size = self.at + bytes.len() as u64;
+        self.file.write_at(&bytes, self.at)?;
         self.file.truncate(size)?;
         self.file.sync_all()?;
         self.segment.seal(self.summary.end);

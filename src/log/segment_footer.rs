@@ -5,7 +5,10 @@
 
 use bytes::{Buf, BufMut};
 
-use super::sections::{self, FormatError, SECTION_BYTES};
+use super::{
+    idempotency,
+    sections::{self, FormatError, SECTION_BYTES},
+};
 
 /// Bytes at the end of the file.
 pub(super) const TRAILER_BYTES: usize = 24;
@@ -17,9 +20,11 @@ const MAGIC: &[u8; 8] = b"SYNCEND\n";
 
 const TAG_SUMMARY: u16 = 1;
 const TAG_INDEX: u16 = 2;
+const TAG_KEYS: u16 = 3;
 
 const SUMMARY_BYTES: usize = 56;
 const INDEX_ENTRY_BYTES: usize = 32;
+const KEYS_BYTES: usize = 16;
 
 /// Where a frame lies; one about every MiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +56,8 @@ pub(super) struct Summary {
 pub(super) struct Footer {
     pub(super) summary: Summary,
     pub(super) index: Vec<IndexEntry>,
+    /// Where the segment's idempotency keys lie, if they are anywhere but in the frames.
+    pub(super) keys: Option<idempotency::Place>,
 }
 
 /// Where a footer lies, as the trailer says; checked against the file's size.
@@ -64,11 +71,17 @@ pub(super) struct Trailer {
 
 /// Bytes that a footer with so many index entries takes, trailer included.
 pub(super) fn size_with(index_entries: usize) -> usize {
-    2 * SECTION_BYTES + SUMMARY_BYTES + index_entries * INDEX_ENTRY_BYTES + TRAILER_BYTES
+    3 * SECTION_BYTES + SUMMARY_BYTES + index_entries * INDEX_ENTRY_BYTES + KEYS_BYTES + TRAILER_BYTES
 }
 
 /// The footer with its trailer, to be written at byte `at` of the segment.
-pub(super) fn encode(nonce: u64, at: u64, summary: &Summary, index: &[IndexEntry]) -> Vec<u8> {
+pub(super) fn encode(
+    nonce: u64,
+    at: u64,
+    summary: &Summary,
+    index: &[IndexEntry],
+    keys: Option<idempotency::Place>,
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(size_with(index.len()));
     sections::put_with(&mut out, TAG_SUMMARY, |out| {
         out.put_u64_le(summary.frames);
@@ -87,6 +100,13 @@ pub(super) fn encode(nonce: u64, at: u64, summary: &Summary, index: &[IndexEntry
             out.put_u64_le(entry.at);
         }
     });
+    if let Some(idempotency::Place { at, length, checksum }) = keys {
+        sections::put_with(&mut out, TAG_KEYS, |out| {
+            out.put_u64_le(at);
+            out.put_u32_le(u32::try_from(length).expect("keys are bounded far below 4 GiB"));
+            out.put_u32_le(checksum);
+        });
+    }
     let length = u32::try_from(out.len()).expect("an entry a MiB stays far below 4 GiB");
     out.put_u64_le(at);
     out.put_u32_le(length);
@@ -122,17 +142,18 @@ pub(super) fn decode(nonce: u64, bytes: &[u8]) -> Result<Footer, FormatError> {
             "footer checksum {computed:#010x}, stored is {stored:#010x}"
         )));
     }
-    let (mut summary, mut index) = (None, Vec::new());
+    let (mut summary, mut index, mut keys) = (None, Vec::new(), None);
     sections::for_each(&bytes[..bytes.len() - TRAILER_BYTES], |tag, value| {
         match tag {
             TAG_SUMMARY => summary = Some(decode_summary(value)?),
             TAG_INDEX => index = value.chunks_exact(INDEX_ENTRY_BYTES).map(decode_entry).collect(),
+            TAG_KEYS => keys = Some(decode_keys(value)?),
             _ => return Ok(false),
         }
         Ok(true)
     })?;
     let summary = summary.ok_or_else(|| FormatError::broken("a footer without a summary"))?;
-    Ok(Footer { summary, index })
+    Ok(Footer { summary, index, keys })
 }
 
 fn decode_summary(mut value: &[u8]) -> Result<Summary, FormatError> {
@@ -148,6 +169,14 @@ fn decode_summary(mut value: &[u8]) -> Result<Summary, FormatError> {
         last_time: value.get_u64_le(),
         last_group_at: value.get_u64_le(),
     })
+}
+
+fn decode_keys(mut value: &[u8]) -> Result<idempotency::Place, FormatError> {
+    if value.len() < KEYS_BYTES {
+        return Err(FormatError::broken("the place of the keys is cut off"));
+    }
+    let (at, length) = (value.get_u64_le(), value.get_u32_le() as usize);
+    Ok(idempotency::Place { at, length, checksum: value.get_u32_le() })
 }
 
 fn decode_entry(mut entry: &[u8]) -> IndexEntry {
@@ -178,7 +207,8 @@ mod tests {
             last_group_at: 70,
         };
         let entry = IndexEntry { offset: 1, version: 2, time: 3, at: 4 };
-        Footer { summary, index: vec![entry, IndexEntry { offset: 9, ..entry }] }
+        let keys = Some(idempotency::Place { at: 5, length: 60, checksum: 7 });
+        Footer { summary, index: vec![entry, IndexEntry { offset: 9, ..entry }], keys }
     }
 
     fn read(bytes: &[u8]) -> Result<Footer, FormatError> {
@@ -190,8 +220,8 @@ mod tests {
     /// What goes in comes out; every flipped bit and every cut is found, and another segment's footer is none.
     #[test]
     fn round_trip_and_damage() {
-        let Footer { summary, index } = sample();
-        let bytes = encode(42, 5000, &summary, &index);
+        let Footer { summary, index, keys } = sample();
+        let bytes = encode(42, 5000, &summary, &index, keys);
         assert_eq!(bytes.len(), size_with(index.len()));
         assert_eq!(read(&bytes).unwrap(), sample());
         for bit in 0..bytes.len() * 8 {

@@ -136,7 +136,11 @@ impl Log for MemoryLog {
         }
         self.appends.lock().unwrap().push(request);
         let request_id = RequestId(Uuid::new_v4());
-        Ok(Appended { request_id, position: Position::default(), version: Version(1) })
+        Ok(Appended { request_id, position: Position::default(), version: Version(1), repeated: false })
+    }
+
+    async fn recall(&self, _: &Append) -> Result<Option<Appended>, AppendError> {
+        Ok(None)
     }
 
     async fn read_from(&self, _: Position) -> Result<Box<dyn Reader>, ReadError> {
