@@ -63,7 +63,7 @@ pub enum ContentDigest {
     /// All of it.
     Whole([u8; 32]),
     /// Its first bytes, of a request that is not in the log any more. Displayed with dots at the end.
-    Beginning([u8; 16]),
+    Beginning([u8; 12]),
 }
 
 /// Why a request was not accepted. Nothing of it will ever be delivered, except after [`AppendError::Poisoned`],

@@ -10,7 +10,7 @@ use std::{
 use super::{
     block::Place,
     files::{self, File, FileSystem},
-    idempotency::{Collected, KEY_BYTES, Place as KeysPlace},
+    idempotency::{Collected, KEY_BYTES},
     sections::FormatError,
     segment_footer::{self, Footer, IndexEntry, Summary, TRAILER_BYTES},
     segment_header::{self, HEADER_BYTES, Header, Previous},
@@ -176,6 +176,7 @@ impl Active {
         summary.last_version = version + u64::from(records) - 1;
         summary.last_time = time;
         summary.last_group_at = group_at;
+        self.keys.advance(time);
         let mut index = self.segment.index.lock().unwrap_or_else(PoisonError::into_inner);
         if index.last().is_none_or(|last| at >= last.at + INDEX_STEP) {
             index.push(IndexEntry { offset, version, time, at });
@@ -208,7 +209,7 @@ impl Active {
     pub(super) fn seal(self) -> io::Result<u64> {
         let mut index = self.segment.index.lock().unwrap_or_else(PoisonError::into_inner);
         let nonce = self.segment.nonce;
-        let keys = self.keys.bytes().map(|block| KeysPlace::of(block, self.at, nonce));
+        let keys = self.keys.place(self.at, nonce);
         let mut bytes = self.keys.into_bytes();
         let footer_at = self.at + bytes.len() as u64;
         bytes.extend_from_slice(&segment_footer::encode(nonce, footer_at, &self.summary, &index, keys));

@@ -24,7 +24,7 @@ const TAG_KEYS: u16 = 3;
 
 const SUMMARY_BYTES: usize = 56;
 const INDEX_ENTRY_BYTES: usize = 32;
-const KEYS_BYTES: usize = 16;
+const KEYS_BYTES: usize = 24;
 
 /// Where a frame lies; one about every MiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,11 +100,12 @@ pub(super) fn encode(
             out.put_u64_le(entry.at);
         }
     });
-    if let Some(idempotency::Place { at, length, checksum }) = keys {
+    if let Some(idempotency::Place { at, length, checksum, elapsed }) = keys {
         sections::put_with(&mut out, TAG_KEYS, |out| {
             out.put_u64_le(at);
             out.put_u32_le(u32::try_from(length).expect("keys are bounded far below 4 GiB"));
             out.put_u32_le(checksum);
+            out.put_u64_le(elapsed);
         });
     }
     let length = u32::try_from(out.len()).expect("an entry a MiB stays far below 4 GiB");
@@ -175,8 +176,12 @@ fn decode_keys(mut value: &[u8]) -> Result<idempotency::Place, FormatError> {
     if value.len() < KEYS_BYTES {
         return Err(FormatError::broken("the place of the keys is cut off"));
     }
-    let (at, length) = (value.get_u64_le(), value.get_u32_le() as usize);
-    Ok(idempotency::Place { at, length, checksum: value.get_u32_le() })
+    Ok(idempotency::Place {
+        at: value.get_u64_le(),
+        length: value.get_u32_le() as usize,
+        checksum: value.get_u32_le(),
+        elapsed: value.get_u64_le(),
+    })
 }
 
 fn decode_entry(mut entry: &[u8]) -> IndexEntry {
@@ -207,7 +212,7 @@ mod tests {
             last_group_at: 70,
         };
         let entry = IndexEntry { offset: 1, version: 2, time: 3, at: 4 };
-        let keys = Some(idempotency::Place { at: 5, length: 60, checksum: 7 });
+        let keys = Some(idempotency::Place { at: 5, length: 56, checksum: 7, elapsed: 8 });
         Footer { summary, index: vec![entry, IndexEntry { offset: 9, ..entry }], keys }
     }
 

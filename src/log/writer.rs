@@ -125,7 +125,7 @@ impl Writer {
         frame::encode(&mut self.group, active.segment.nonce, &stamp, &request);
         active.note(at, active.at, Entry { offset, version, time: now.0, records: request.records });
         if let Some(claim) = &claim {
-            active.keys.push(&claim.accepted(offset, version, now));
+            active.keys.push(&claim.accepted(offset, version));
         }
         self.last = active.as_previous();
         let position = Position { partition: 0, offset };

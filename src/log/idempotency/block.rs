@@ -4,15 +4,14 @@
 use std::io;
 
 use bytes::{Buf, BufMut};
-use plugin_api::identity::Timestamp;
 
 use super::key::{Accepted, Fingerprint, Key, Owner, ShortDigest};
 use crate::log::{files::File, sections::FormatError};
 
 /// What a key takes on disk.
-pub(in crate::log) const KEY_BYTES: usize = 60;
+pub(in crate::log) const KEY_BYTES: usize = 56;
 
-/// What the keys of a segment may take, on disk and in memory while it is written. A segment with more (280,000) has
+/// What the keys of a segment may take, on disk and in memory while it is written. A segment with more (300,000) has
 /// no block, and is scanned when a log is opened.
 const BLOCK_BYTES_MAX: usize = 16 << 20;
 
@@ -24,12 +23,18 @@ pub(in crate::log) struct Place {
     pub(in crate::log) length: usize,
     /// Of the segment's nonce and the block.
     pub(in crate::log) checksum: u32,
+    /// How far the clock advanced from the segment's first frame to its last, in microseconds.
+    pub(in crate::log) elapsed: u64,
 }
 
 /// The keys of the segment that is written to.
 #[derive(Debug)]
 pub(in crate::log) struct Collected {
     base: u64,
+    /// What the clock said at the last frame.
+    seen: Option<u64>,
+    /// How far it has advanced since the first one, in microseconds; what it was set back counts for nothing.
+    elapsed: u64,
     /// `None` once there are too many.
     bytes: Option<Vec<u8>>,
 }
@@ -37,27 +42,46 @@ pub(in crate::log) struct Collected {
 impl Collected {
     /// None yet, in the segment whose first record has the offset `base`.
     pub(in crate::log) fn new(base: u64) -> Self {
-        Self { base, bytes: Some(Vec::new()) }
+        Self { base, seen: None, elapsed: 0, bytes: Some(Vec::new()) }
     }
 
-    /// Takes note of a frame's key.
+    /// Takes note of the time of a frame, with a key or without.
+    pub(in crate::log) fn advance(&mut self, time: u64) {
+        let seen = self.seen.replace(time).unwrap_or(time);
+        self.elapsed += time.saturating_sub(seen);
+    }
+
+    /// Takes note of a key, after the time of its frame.
     pub(in crate::log) fn push(&mut self, accepted: &Accepted) {
         let Some(bytes) = &mut self.bytes else { return };
-        if bytes.len() + KEY_BYTES > BLOCK_BYTES_MAX {
+        let Accepted { key: Key { fingerprint, owner }, digest, offset, version } = accepted;
+        let place = u32::try_from(offset - self.base);
+        let (Ok(place), true) = (place, bytes.len() + KEY_BYTES <= BLOCK_BYTES_MAX) else {
             self.bytes = None;
             return;
-        }
-        let Accepted { key: Key { fingerprint, owner }, digest, offset, version, time } = accepted;
+        };
         bytes.put_slice(&fingerprint.0);
         bytes.put_u64_le(owner.0);
         bytes.put_slice(&digest.0);
-        bytes.put_u32_le(u32::try_from(offset - self.base).expect("a segment holds fewer records"));
+        bytes.put_u32_le(place);
         bytes.put_u64_le(*version);
-        bytes.put_u64_le(time.0);
+        bytes.put_u64_le(self.elapsed);
+    }
+
+    /// Where the block goes that begins at byte `at`; `None` if there are too many keys.
+    pub(in crate::log) fn place(&self, at: u64, nonce: u64) -> Option<Place> {
+        let Self { elapsed, bytes, .. } = self;
+        let bytes = bytes.as_ref()?;
+        Some(Place { at, length: bytes.len(), checksum: checksum(nonce, bytes), elapsed: *elapsed })
+    }
+
+    /// How far the clock has advanced since the first frame, in microseconds.
+    pub(super) fn elapsed(&self) -> u64 {
+        self.elapsed
     }
 
     /// The block as it stands; `None` if there are too many keys.
-    pub(in crate::log) fn bytes(&self) -> Option<&[u8]> {
+    pub(super) fn bytes(&self) -> Option<&[u8]> {
         self.bytes.as_deref()
     }
 
@@ -73,11 +97,6 @@ impl Collected {
 }
 
 impl Place {
-    /// Where this block goes.
-    pub(in crate::log) fn of(block: &[u8], at: u64, nonce: u64) -> Self {
-        Self { at, length: block.len(), checksum: checksum(nonce, block) }
-    }
-
     /// Reads the block; the inner error says why there is no sound one.
     pub(super) fn read(&self, file: &dyn File, nonce: u64) -> io::Result<Result<Vec<u8>, FormatError>> {
         if self.length > BLOCK_BYTES_MAX || !self.length.is_multiple_of(KEY_BYTES) {
@@ -91,20 +110,21 @@ impl Place {
     }
 }
 
-/// The keys of a block of the segment that begins at `base`, in log order.
-pub(super) fn decode(base: u64, bytes: &[u8]) -> impl Iterator<Item = Accepted> {
+/// The keys of a block of the segment that begins at `base`, in log order, each with how far the clock had advanced
+/// since the segment's first frame.
+pub(super) fn decode(base: u64, bytes: &[u8]) -> impl Iterator<Item = (Accepted, u64)> {
     bytes.chunks_exact(KEY_BYTES).map(move |mut key| {
-        let (mut fingerprint, mut digest) = ([0; 16], [0; 16]);
+        let (mut fingerprint, mut digest) = ([0; 16], [0; 12]);
         key.copy_to_slice(&mut fingerprint);
         let owner = Owner(key.get_u64_le());
         key.copy_to_slice(&mut digest);
-        Accepted {
+        let accepted = Accepted {
             key: Key { fingerprint: Fingerprint(fingerprint), owner },
             digest: ShortDigest(digest),
             offset: base + u64::from(key.get_u32_le()),
             version: key.get_u64_le(),
-            time: Timestamp(key.get_u64_le()),
-        }
+        };
+        (accepted, key.get_u64_le())
     })
 }
 

@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use plugin_api::identity::Timestamp;
 use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 
@@ -110,17 +109,15 @@ impl State {
 }
 
 impl Claim {
-    /// What the log has to remember of the request, accepted with this stamp.
-    pub(in crate::log) fn accepted(&self, offset: u64, version: u64, time: Timestamp) -> Accepted {
-        Accepted { key: self.key, digest: ShortDigest::of(&self.digest), offset, version, time }
+    /// What there is to remember of the request with this first record.
+    pub(in crate::log) fn accepted(&self, offset: u64, version: u64) -> Accepted {
+        Accepted { key: self.key, digest: ShortDigest::of(&self.digest), offset, version }
     }
 
     /// The request is safe on disk.
     pub(in crate::log) fn complete(mut self, appended: Appended) {
         let mut state = self.keys.state();
-        // The table goes by what the clock has advanced, not by the time in the frame.
-        let accepted = self.accepted(appended.position.offset, appended.version.0, Timestamp::default());
-        state.table.insert(&accepted);
+        state.table.insert(&self.accepted(appended.position.offset, appended.version.0));
         let flight = state.flights.remove(&self.key.fingerprint);
         drop(state);
         self.ended = true;

@@ -1,6 +1,5 @@
 //! What an idempotency key names: a request among those of one caller, where that is known, for one index.
 
-use plugin_api::identity::Timestamp;
 use ring::digest::{Context, SHA256};
 
 use crate::{
@@ -25,7 +24,7 @@ pub(in crate::log) struct Owner(pub(in crate::log) u64);
 
 /// The first bytes of the SHA-256 of a request's content: enough to tell contents apart. The frame has it whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::log) struct ShortDigest(pub(in crate::log) [u8; 16]);
+pub(in crate::log) struct ShortDigest(pub(in crate::log) [u8; 12]);
 
 /// A request with a key, as it lies in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +33,6 @@ pub(in crate::log) struct Accepted {
     pub(in crate::log) digest: ShortDigest,
     pub(in crate::log) offset: u64,
     pub(in crate::log) version: u64,
-    pub(in crate::log) time: Timestamp,
 }
 
 impl Key {

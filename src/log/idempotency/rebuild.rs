@@ -33,6 +33,8 @@ pub(in crate::log) struct Source {
 struct Candidate<'a> {
     segment: &'a Arc<Segment>,
     times: Option<(u64, u64)>,
+    /// How far the clock advanced from its first frame to its last in microseconds, at least.
+    elapsed: u64,
     /// How many keys it has, as far as that is known.
     keys: usize,
     from: From<'a>,
@@ -69,7 +71,6 @@ impl Accepted {
             digest: ShortDigest::of(digest),
             offset: frame.position.offset,
             version: frame.version.0,
-            time: frame.accepted_at,
         })
     }
 }
@@ -123,7 +124,7 @@ fn find_needed<'a>(
         if keys >= bounds.keys_max {
             return (needed, false);
         }
-        age += Duration::from_micros(last.saturating_sub(first));
+        age += Duration::from_micros(candidate.elapsed);
         keys += candidate.keys;
         later = first;
         needed.push(candidate);
@@ -134,19 +135,30 @@ fn find_needed<'a>(
 
 impl<'a> Candidate<'a> {
     fn sealed(source: &'a Source) -> Self {
-        let keys = source.keys.map_or(0, |place| place.length / KEY_BYTES);
-        let from = source.keys.map_or(From::Frames, From::Block);
-        Self { segment: &source.segment, times: source.times, keys, from }
+        let Source { segment, times, keys } = source;
+        match keys {
+            Some(place) => Self {
+                segment,
+                times: *times,
+                elapsed: place.elapsed,
+                keys: place.length / KEY_BYTES,
+                from: From::Block(*place),
+            },
+            None => {
+                let elapsed = times.map_or(0, |(first, last)| last.saturating_sub(first));
+                Self { segment, times: *times, elapsed, keys: 0, from: From::Frames }
+            }
+        }
     }
 
     fn open(active: &'a Active) -> Self {
-        let bytes = active.keys.bytes();
-        let keys = bytes.map_or(0, |bytes| bytes.len() / KEY_BYTES);
+        let block = active.keys.bytes();
         Self {
             segment: &active.segment,
             times: active.times(),
-            keys,
-            from: bytes.map_or(From::Frames, From::Memory),
+            elapsed: active.keys.elapsed(),
+            keys: block.map_or(0, |block| block.len() / KEY_BYTES),
+            from: block.map_or(From::Frames, From::Memory),
         }
     }
 }
@@ -155,13 +167,19 @@ impl Rebuilding<'_> {
     fn read(&mut self, candidate: &Candidate<'_>) -> Result<(), LogError> {
         let segment = candidate.segment;
         let place = match candidate.from {
-            From::Memory(bytes) => return Ok(self.take_all(segment, bytes)),
+            From::Memory(block) => {
+                self.take_block(candidate, block);
+                return Ok(());
+            }
             From::Block(place) => place,
             From::Frames => return self.scan(segment),
         };
         let file = self.directory.files.open(&segment.path, Access::Read).map_err(at(&segment.path))?;
         match place.read(&*file, segment.nonce).map_err(at(&segment.path))? {
-            Ok(bytes) => Ok(self.take_all(segment, &bytes)),
+            Ok(block) => {
+                self.take_block(candidate, &block);
+                Ok(())
+            }
             Err(error) => {
                 let path = segment.path.display();
                 self.alerts.push(format!("{path}: reading idempotency keys from the frames: {error}"));
@@ -170,13 +188,20 @@ impl Rebuilding<'_> {
         }
     }
 
-    fn take_all(&mut self, segment: &Segment, block: &[u8]) {
-        block::decode(segment.base, block).for_each(|accepted| self.take(&accepted));
-    }
-
-    fn take(&mut self, accepted: &Accepted) {
-        self.table.advance(accepted.time);
-        self.table.insert(accepted);
+    /// The clock goes as it did while the segment was written, as the block says, set back or not.
+    fn take_block(&mut self, candidate: &Candidate<'_>, block: &[u8]) {
+        let Some((first, last)) = candidate.times.map(|(first, last)| (Timestamp(first), Timestamp(last)))
+        else {
+            return;
+        };
+        self.table.advance(first);
+        let mut before = 0;
+        for (accepted, elapsed) in block::decode(candidate.segment.base, block) {
+            self.table.advance_by(elapsed.saturating_sub(before), first);
+            self.table.insert(&accepted);
+            before = elapsed;
+        }
+        self.table.advance_by(candidate.elapsed.saturating_sub(before), last);
     }
 
     fn scan(&mut self, segment: &Segment) -> Result<(), LogError> {
@@ -189,8 +214,9 @@ impl Rebuilding<'_> {
         loop {
             let read = frames::read(source, start).map_err(at(&segment.path))?;
             for found in &read.found {
+                self.table.advance(found.frame.accepted_at);
                 if let Some(accepted) = Accepted::of(&found.frame) {
-                    self.take(&accepted);
+                    self.table.insert(&accepted);
                 }
             }
             start = read.next;

@@ -68,7 +68,7 @@ pub(in crate::log) struct Remembered {
 /// Time is remembered in tenths of a second, in four bytes.
 const TICK_MICROS: u64 = 100_000;
 /// What a key takes: its entry, and its place in the lookup where that is emptiest.
-const KEY_BYTES: usize = 63;
+const KEY_BYTES: usize = 59;
 /// What an owner takes: its share and its places in both orders, in maps and trees that are half full.
 const OWNER_BYTES: usize = 256;
 /// Removed at most by one call, of what is too old: more than any call adds.
@@ -103,8 +103,18 @@ impl Table {
     /// The clock says `now`; a little of what is too old is removed.
     pub(in crate::log) fn advance(&mut self, now: Timestamp) {
         let seen = self.seen.replace(now).unwrap_or(now);
+        self.elapse(now.0.saturating_sub(seen.0));
+    }
+
+    /// The clock has advanced by so many microseconds and says `now`.
+    pub(super) fn advance_by(&mut self, micros: u64, now: Timestamp) {
+        self.seen = Some(now);
+        self.elapse(micros);
+    }
+
+    fn elapse(&mut self, micros: u64) {
         // More than a window makes everything old, however much more; so ticks never come round.
-        self.elapsed += now.0.saturating_sub(seen.0).min(self.window_micros() + TICK_MICROS);
+        self.elapsed += micros.min(self.window_micros() + TICK_MICROS);
         for _ in 0..REMOVED_MAX {
             match self.by_age.first() {
                 Some((_, owner)) if self.is_old(self.entries.get(self.shares[owner].first)) => {
