@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Keys of every destination that come with later versions.
-const LATER: [&str; 3] = ["backlog_bytes_max", "dead_letters", "rate_limit"];
+const LATER: [&str; 2] = ["dead_letters", "rate_limit"];
 
 /// A destination's name: it becomes a directory's name and a metric's label.
 const NAME: &str = "1 to 64 of A-Z a-z 0-9 _ -";
@@ -28,12 +28,16 @@ pub(super) struct Destinations<'a> {
     pub(super) checked: Vec<Destination>,
     /// Where the directory of a file destination stands.
     pub(super) directories: Vec<(Value<'a>, PathBuf)>,
+    /// The log's disk budget in bytes, a part of which each may be behind.
+    disk_bytes_max: u64,
+    /// Those that do not say what happens then.
+    undecided: Vec<Arc<str>>,
 }
 
 impl<'a> Destinations<'a> {
     /// Reads `[destinations]`, by name ascending.
-    pub(super) fn read(mut table: Table<'a>, environment: &dyn Environment) -> Self {
-        let mut destinations = Self::default();
+    pub(super) fn read(mut table: Table<'a>, disk_bytes_max: u64, environment: &dyn Environment) -> Self {
+        let mut destinations = Self { disk_bytes_max, ..Self::default() };
         for (name, value) in table.take_all() {
             if !is_name(name) {
                 value.wrong_name(NAME);
@@ -49,6 +53,16 @@ impl<'a> Destinations<'a> {
         destinations.names.sort_unstable();
         destinations.checked.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         destinations
+    }
+
+    /// Gives `on_backlog_full` its default, which depends on who receives what no rule matches.
+    pub(super) fn complete(&mut self, defaults: &[Arc<str>]) {
+        let undecided = |destination: &&mut Destination| self.undecided.contains(&destination.name);
+        for destination in self.checked.iter_mut().filter(undecided) {
+            if !defaults.contains(&destination.name) {
+                destination.on_backlog_full = OnBacklogFull::Detach;
+            }
+        }
     }
 
     fn destination(
@@ -81,11 +95,27 @@ impl<'a> Destinations<'a> {
         let timeout = table.quantity("timeout", Duration::from_secs(30), ranges::TIMEOUT);
         let backoff = backoff(&mut table);
         let attempts_max = table.quantity("attempts_max", Count(5), ranges::ATTEMPTS_MAX).0;
-        let on_backlog_full = on_backlog_full(&mut table);
+        let range = Size(64 * KIB)..=Size(self.disk_bytes_max);
+        let backlog_bytes_max = table.quantity("backlog_bytes_max", Size(self.disk_bytes_max / 2), range).0;
+        let words = [("refuse", OnBacklogFull::Refuse), ("detach", OnBacklogFull::Detach)];
+        if !table.has("on_backlog_full") {
+            self.undecided.push(name.clone());
+        }
+        let on_backlog_full = table.choice("on_backlog_full", OnBacklogFull::Refuse, &words);
         table.later(&LATER);
         table.finish();
         let kind = kind?;
-        Some(Destination { name, kind, batch, requests_max, timeout, backoff, attempts_max, on_backlog_full })
+        Some(Destination {
+            name,
+            kind,
+            batch,
+            requests_max,
+            timeout,
+            backoff,
+            attempts_max,
+            backlog_bytes_max,
+            on_backlog_full,
+        })
     }
 
     fn file(&mut self, table: &mut Table<'a>) -> Option<FileSettings> {
@@ -175,16 +205,6 @@ fn backoff(table: &mut Table<'_>) -> Backoff {
     let max = table.quantity("max", min.max(Duration::from_secs(30)), min..=ranges::BACKOFF_LONGEST);
     table.finish();
     Backoff { min, max }
-}
-
-fn on_backlog_full(table: &mut Table<'_>) -> OnBacklogFull {
-    let Some(value) = table.take("on_backlog_full") else { return OnBacklogFull::Refuse };
-    match value.string("\"refuse\"") {
-        None | Some("refuse") => {}
-        Some("detach") => value.wrong("is not supported by this version", "\"refuse\""),
-        Some(_) => value.wrong("is unknown", "\"refuse\""),
-    }
-    OnBacklogFull::Refuse
 }
 
 fn is_name(name: &str) -> bool {

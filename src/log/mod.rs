@@ -3,8 +3,9 @@
 //!
 //! [`interface`] is what the rest of the agent knows of a log; [`EmbeddedLog`] is the one on this machine's disk, and
 //! `FORMAT.md` shows its bytes and the rules by which it recovers. Its parts, in the order in which a request meets
-//! them: `idempotency` (was it accepted before?), `queue` and `writer` (one thread that appends), `segment` and `frame` (what it writes), `catalogue` (which
-//! segments are there and how far they are durable), `reader`, `destinations` and `cursor` (who still needs what).
+//! them: `idempotency` (was it accepted before?), `queue` and `writer` (one thread that appends), `segment` and `frame`
+//! (what it writes), `catalogue` (which segments are there and how far they are durable), `reader`, `destinations` and
+//! `cursor` (who still needs what), `left_behind`, `gaps` and `census` (what whoever nothing is kept for has missed).
 //! `directory` and `recovery` run when a log is opened; every file operation goes through `files`.
 
 pub mod interface;
@@ -29,8 +30,11 @@ mod catalogue;
 mod block;
 mod reader;
 
+mod census;
 mod cursor;
 mod destinations;
+mod gaps;
+mod left_behind;
 
 mod directory;
 mod recovery;
@@ -42,4 +46,5 @@ mod small_file;
 #[cfg(test)]
 mod tests;
 
+pub use catalogue::Retention;
 pub use embedded::{EmbeddedLog, OpenReport, Settings};

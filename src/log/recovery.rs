@@ -22,10 +22,11 @@ use super::{
     idempotency::{self, Accepted},
     interface::LogError,
     sections::FormatError,
-    segment::{self, Active, Entry, Segment},
+    segment::{self, Active, Entry, Sealed, Segment},
     segment_footer::{Footer, Summary},
     segment_header::{self, HEADER_BYTES, Header, Previous},
 };
+use crate::record::payload_index;
 
 /// The log as it was left.
 #[derive(Debug)]
@@ -73,9 +74,9 @@ pub(super) fn examine(directory: &Directory) -> Result<Recovered, LogError> {
     };
     for ((path, header), (next_path, next)) in headers.iter().zip(headers.iter().skip(1)) {
         check_chain(header, next_path, next)?;
-        let (bytes, footer) = check_sealed(directory, path, header, next)?;
+        let (bytes, sealed, footer) = check_sealed(directory, path, header, next)?;
         let segment = Arc::new(Segment::new(path.clone(), header));
-        segment.seal(next.base);
+        segment.seal(sealed);
         recovered.keys.push(idempotency::Source::new(segment.clone(), footer.as_ref().ok()));
         recovered.alerts.extend(footer.err());
         recovered.segments.push((segment, bytes));
@@ -117,9 +118,9 @@ impl Recovered {
         self.segments.push((segment.clone(), size));
         let end_at = match footer {
             Ok(footer) => {
-                let summary = footer.summary;
-                segment.seal(summary.end);
+                segment.seal(footer.sealed());
                 self.keys.push(idempotency::Source::new(segment.clone(), Some(&footer)));
+                let summary = footer.summary;
                 let (end, last_version) = (summary.end, summary.last_version);
                 self.last = Previous { end, last_version, nonce: header.nonce };
                 self.newest = Some(Newest::Sealed { segment, file, summary });
@@ -186,11 +187,16 @@ fn check_sealed(
     path: &Path,
     header: &Header,
     next: &Header,
-) -> Result<(u64, Result<Footer, String>), LogError> {
+) -> Result<(u64, Sealed, Result<Footer, String>), LogError> {
     let file = directory.files.open(path, Access::Read).map_err(at(path))?;
     let bytes = file.size().map_err(at(path))?;
+    let frames_bytes = bytes.saturating_sub(HEADER_BYTES as u64);
+    let mut sealed = Sealed { end: next.base, frames_bytes, last_time: next.created_at.0 };
     let footer = match segment::read_footer(&*file, header.nonce).map_err(at(path))? {
-        Ok(footer) if footer.summary.end == next.base => Ok(footer),
+        Ok(footer) if footer.summary.end == next.base => {
+            sealed = footer.sealed();
+            Ok(footer)
+        }
         Ok(footer) => {
             let what = format!(
                 "it ends at {} and the next segment begins at {}: restore the log from a copy",
@@ -200,7 +206,7 @@ fn check_sealed(
         }
         Err(error) => Err(format!("{}: reading without an index: {error}", path.display())),
     };
-    Ok((bytes, footer))
+    Ok((bytes, sealed, footer))
 }
 
 /// Leaves `active` at the end of its last whole frame; returns how many bytes behind it are torn.
@@ -240,7 +246,8 @@ fn scan(directory: &Directory, active: &mut Active) -> io::Result<Option<FormatE
         for found in &block.found {
             let (frame, offset) = (&found.frame, found.frame.position.offset);
             let (version, time) = (frame.version.0, frame.accepted_at.0);
-            let entry = Entry { offset, version, time, records: frame.records };
+            let index = payload_index(&frame.payload).unwrap_or_default();
+            let entry = Entry { offset, version, time, records: frame.records, index };
             active.note(found.at, found.group_at, entry);
             if let Some(accepted) = Accepted::of(frame) {
                 active.keys.push(&accepted);

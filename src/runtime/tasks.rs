@@ -15,6 +15,8 @@ pub enum TaskKind {
     Feed,
     /// Delivers to a destination.
     Lane,
+    /// Watches what the agent uses.
+    Upkeep,
 }
 
 /// Spawns tasks and waits for them.

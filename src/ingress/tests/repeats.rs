@@ -25,6 +25,7 @@ async fn while_the_log_refuses() {
     let retry_after = Duration::from_secs(7);
     for failure in [
         AppendError::Full { used: 2, budget: 1, retry_after },
+        AppendError::BacklogFull { destination: "search".into(), backlog: 2, limit: 1, retry_after },
         AppendError::NoSpace { retry_after },
         AppendError::Poisoned { cause: "EIO".into() },
         AppendError::Closed,

@@ -99,6 +99,9 @@ impl Collected {
 impl Place {
     /// Reads the block; the inner error says why there is no sound one.
     pub(super) fn read(&self, file: &dyn File, nonce: u64) -> io::Result<Result<Vec<u8>, FormatError>> {
+        if self.length == 0 {
+            return Ok(Ok(Vec::new()));
+        }
         if self.length > BLOCK_BYTES_MAX || !self.length.is_multiple_of(KEY_BYTES) {
             return Ok(Err(FormatError::broken(format!("{} bytes of keys", self.length))));
         }

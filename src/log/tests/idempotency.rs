@@ -418,9 +418,9 @@ fn without_keys(bytes: &[u8]) -> Vec<u8> {
     let header = segment_header::decode(&bytes[..HEADER_BYTES]).unwrap();
     let trailer = segment_footer::decode_trailer(&bytes[bytes.len() - 24..], bytes.len() as u64).unwrap();
     let footer = segment_footer::decode(header.nonce, &bytes[trailer.at as usize..]).unwrap();
-    let mut out = bytes[..footer.keys.unwrap().at as usize].to_vec();
-    let at = out.len() as u64;
-    out.extend(segment_footer::encode(header.nonce, at, &footer.summary, &footer.index, None));
+    let mut out = bytes[..footer.frames_end() as usize].to_vec();
+    let footer = segment_footer::Footer { at: footer.frames_end(), keys: None, ..footer };
+    out.extend(segment_footer::encode(header.nonce, &footer));
     out
 }
 
