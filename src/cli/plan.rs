@@ -244,6 +244,11 @@ fn destination(destination: &Destination) -> Rows {
                 OnBacklogFull::Detach => "detach",
             }),
         ),
+        ("dead_letters.bytes_max", Setting::Size(destination.dead_letters.bytes_max)),
+        (
+            "dead_letters.age_max",
+            destination.dead_letters.age_max.map_or(Setting::text("none"), Setting::duration),
+        ),
     ]);
     Rows(rows)
 }
@@ -337,6 +342,8 @@ destinations.archive
   attempts_max               5
   backlog_bytes_max          10GiB
   on_backlog_full            detach
+  dead_letters.bytes_max     1GiB
+  dead_letters.age_max       none
 
 destinations.search
   type                       algolia
@@ -355,6 +362,8 @@ destinations.search
   attempts_max               5
   backlog_bytes_max          10GiB
   on_backlog_full            refuse
+  dead_letters.bytes_max     1GiB
+  dead_letters.age_max       none
 
 indexes, the first match wins
   products*                  search, archive

@@ -89,6 +89,7 @@ fn the_example_is_accepted_and_the_rest_has_defaults() {
         let backoff = Backoff { min: Duration::from_millis(200), max: Duration::from_secs(30) };
         assert_eq!(destination.backoff, backoff);
         assert_eq!(destination.backlog_bytes_max, 10 << 30);
+        assert_eq!(destination.dead_letters, DeadLetters { bytes_max: 1 << 30, age_max: None });
     }
     assert_eq!(search.on_backlog_full, OnBacklogFull::Refuse);
     assert_eq!(archive.on_backlog_full, OnBacklogFull::Detach, "not among the default destinations");
@@ -119,6 +120,7 @@ fn every_setting_of_a_destination_is_read() {
         attempts_max = 7
         backlog_bytes_max = "1GiB"
         on_backlog_full = "detach"
+        dead_letters = { bytes_max = "64MiB", age_max = "720h" }
         [destinations.out]
         type = "file"
         dir = "out"
@@ -133,6 +135,8 @@ fn every_setting_of_a_destination_is_read() {
     assert_eq!((search.backlog_bytes_max, search.on_backlog_full), (1 << 30, OnBacklogFull::Detach));
     assert_eq!((out.backlog_bytes_max, out.on_backlog_full), (10 << 30, OnBacklogFull::Refuse));
     assert_eq!(search.timeout, Duration::from_secs(5));
+    let age_max = Some(Duration::from_secs(30 * 86_400));
+    assert_eq!(search.dead_letters, DeadLetters { bytes_max: 64 << 20, age_max });
     let Kind::Algolia(settings) = &search.kind else { panic!("algolia") };
     assert_eq!(settings.hosts, ["http://127.0.0.1:9201", "https://proxy:8443", "http://[::1]:9"]);
     assert!(!settings.gzip);
@@ -228,6 +232,18 @@ path = "x.wasm"
 }
 
 #[test]
+fn bounds_of_dead_letters_are_checked() {
+    let text =
+        format!("{FILE}dead_letters = {{ bytes_max = \"1KiB\", age_max = \"30d\", age_mx = \"1h\" }}\n");
+    let expected = [
+        r#"4:30 destinations.out.dead_letters.bytes_max: "1KiB" is out of range (a size from 1MiB to 1TiB, such as "512KiB", "1MiB", "20GiB" or a number of bytes)"#,
+        r#"4:48 destinations.out.dead_letters.age_max: "30d" is not a duration (a duration from 1s to 87600h, such as "200ms", "1.5s", "1m30s" or "24h")"#,
+        "4:55 destinations.out.dead_letters.age_mx: unknown key (did you mean `age_max`?)",
+    ];
+    assert_eq!(told(&text, &algolia()), expected);
+}
+
+#[test]
 fn every_syntax_error_is_told_and_nothing_else() {
     let errors = errors("a = \nb = 1\nc == 2\nunknown = 1\nd = [1,,2]\n", &algolia());
     assert!(errors.errors.iter().all(|problem| problem.key == "not TOML"), "{errors}");
@@ -287,7 +303,7 @@ fn secrets_are_never_shown() {
         "apikey = \"SECRET\"",
         "unheard_of = { a = [{ b = \"SECRET\" }] }",
         "api_key = { file = \"/run/key\" }\nauth = { api_key = \"SECRET\" }",
-        "dead_letters = \"SECRET\"",
+        "rate_limit = \"SECRET\"",
         "hosts = [\"https://user:SECRET@host\"]",
         "api_key = \"SECRET",
         "api_key = \"SECRET\" junk",

@@ -13,6 +13,7 @@ use super::{
     answer,
     budget::Lease,
     indexes::Indexes,
+    refusals::Refusals,
     validate::{Valid, validate},
 };
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
 pub(crate) struct Upserts {
     pub(crate) limits: Limits,
     pub(crate) indexes: Indexes,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) health: HealthReporter,
     pub(crate) stop: Stop,
@@ -87,6 +89,9 @@ impl Upserts {
             return Some(answer::draining());
         }
         let index = &valid.index;
+        if let Some(refusal) = self.refusals.of(index) {
+            return Some(answer::index_refused(index, &refusal));
+        }
         self.indexes.admit(index).err().map(|error| answer::too_many_indexes(index, error))
     }
 
@@ -96,7 +101,10 @@ impl Upserts {
             None => self.log.append(valid.append).await,
             // What was accepted before is not refused now.
             Some(refusal) => match self.log.recall(&valid.append).await {
-                Ok(None) => return Err(refusal),
+                Ok(None) => {
+                    tracing::debug!(%refusal, "not accepted");
+                    return Err(refusal);
+                }
                 Ok(Some(appended)) => Ok(appended),
                 Err(error) => Err(error),
             },

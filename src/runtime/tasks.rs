@@ -17,6 +17,8 @@ pub enum TaskKind {
     Lane,
     /// Watches what the agent uses.
     Upkeep,
+    /// Keeps a destination's dead letters within their bounds.
+    DeadLetters,
 }
 
 /// Spawns tasks and waits for them.

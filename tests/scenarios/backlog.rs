@@ -2,7 +2,7 @@
 
 use fakes::algolia::Fault;
 use harness::{
-    algolia,
+    algolia::{self, Marks},
     history::check,
     load::{
         options::{Options, Until},
@@ -84,9 +84,9 @@ async fn ingest_waits_for_a_destination() {
     eventually("the operator is told", warned).await;
     let mut requests = history;
     fake.recover();
-    settled(&requests, || algolia::destination(&fake.journal(), &[], true)).await;
+    settled(&requests, || algolia::destination(&fake.journal(), &Marks::default())).await;
     let again = Options { until: Until::Records(700), first_sequence: next_sequence, ..saves };
     requests.extend(accepted(&agent, again).await.history);
-    settled(&requests, || algolia::destination(&fake.journal(), &[], true)).await;
+    settled(&requests, || algolia::destination(&fake.journal(), &Marks::default())).await;
     assert_eq!(agent.dead_letters(), []);
 }

@@ -16,7 +16,7 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::{
     config::{self, FixedEnvironment},
-    dead_letter::{Filter, Letter, Order, Store, View, store_path},
+    dead_letter::{Bounds, Filter, Letter, Order, Range, Store, View, store_path},
     delivery::{Backoff, LaneSettings, Letters, Snapshot, Wiring, start},
     log::{
         EmbeddedLog,
@@ -60,13 +60,20 @@ pub(super) struct Bench {
     pub(super) fake: Arc<FakeAlgolia>,
     /// How far the destination may be behind.
     pub(super) limit: BacklogLimit,
+    /// What the letters may take.
+    pub(super) bounds: Bounds,
 }
 
 impl Bench {
     pub(super) async fn new() -> Self {
         let options = Options { detail: Detail::Attribute("sequence".to_owned()), ..Options::default() };
         let fake = Arc::new(FakeAlgolia::start(options).await.unwrap());
-        Self { root: TempDir::new().unwrap(), fake, limit: BacklogLimit::UNLIMITED }
+        Self {
+            root: TempDir::new().unwrap(),
+            fake,
+            limit: BacklogLimit::UNLIMITED,
+            bounds: Bounds::default(),
+        }
     }
 
     pub(super) fn api_key(&self) -> &'static str {
@@ -77,7 +84,7 @@ impl Bench {
     pub(super) fn crash(&self) -> Self {
         let root = TempDir::new().unwrap();
         copy_directory(self.root.path(), root.path());
-        Self { root, fake: self.fake.clone(), limit: self.limit }
+        Self { root, fake: self.fake.clone(), limit: self.limit, bounds: self.bounds }
     }
 
     pub(super) async fn start(&self) -> Lane {
@@ -116,7 +123,7 @@ impl Bench {
         };
         change(&mut settings);
         let log = Arc::new(log);
-        let store = Arc::new(Store::open(&self.store()).unwrap());
+        let store = Arc::new(Store::open(&self.store(), self.bounds).unwrap());
         let wiring = Wiring {
             destination: Arc::new(self.algolia()),
             log: log.clone(),
@@ -184,6 +191,17 @@ impl Bench {
     pub(super) fn letters(&self) -> Vec<Letter> {
         let view = View::open(&self.store()).unwrap();
         view.letters(Filter::default(), Order::OldestFirst).map(|filed| filed.unwrap().letter).collect()
+    }
+
+    /// The ranges, as an operator would read them.
+    pub(super) fn ranges(&self) -> Vec<Range> {
+        let view = View::open(&self.store()).unwrap();
+        view.ranges(&Filter::default(), Order::OldestFirst).unwrap()
+    }
+
+    /// Deletes letters as an operator may, beside the running lane.
+    pub(super) fn delete_letters(&self, condition: &str) {
+        self.execute(&format!("DELETE FROM letters WHERE {condition}"));
     }
 
     /// From now on no letter can be written.

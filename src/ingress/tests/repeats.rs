@@ -39,6 +39,17 @@ async fn while_the_log_refuses() {
     assert_eq!(server.log.appends.lock().unwrap().len(), 1);
 }
 
+/// A repeat is answered also where its index is refused by now for a destination's sake.
+#[tokio::test]
+async fn while_its_index_is_refused() {
+    let server = Running::start(limits());
+    let mut client = server.client().await;
+    let (id, _) = accepted(&mut client, keyed("a", "one")).await;
+    server.refusals.set(&"search".into(), [("products".into(), "letters are full".to_owned())].into());
+    client.upsert_objects(keyed("b", "one")).await.unwrap_err();
+    assert_eq!(accepted(&mut client, keyed("a", "one")).await.0, id);
+}
+
 /// A repeat is answered also where its index is one too many by now, after a restart with a lower limit.
 #[tokio::test]
 async fn with_too_many_indexes() {

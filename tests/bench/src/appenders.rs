@@ -15,8 +15,8 @@ use plugin_api::identity::Position;
 use serde::{Deserialize, Serialize};
 use sync_agent::{
     log::{
-        EmbeddedLog, Settings,
-        interface::{Append, Attributes, Frame, Log, Reader},
+        EmbeddedLog, Retention, Settings,
+        interface::{Append, Attributes, BacklogLimit, Frame, Log, Reader},
     },
     runtime::SystemClock,
 };
@@ -182,7 +182,9 @@ pub(crate) fn settings(dir: &Path, destinations: &[&str]) -> Settings {
         dir: dir.to_owned(),
         disk_bytes_max: DISK_BYTES_MAX,
         segment_bytes: SEGMENT_BYTES,
-        destinations: destinations.iter().map(|name| (*name).to_owned()).collect(),
+        // Every delivered segment goes at once.
+        retention: Retention { age: Duration::ZERO, bytes_max: 0 },
+        destinations: destinations.iter().map(|name| ((*name).to_owned(), BacklogLimit::UNLIMITED)).collect(),
     }
 }
 
