@@ -10,6 +10,7 @@ mod destinations;
 mod durability;
 mod faulty;
 mod gate;
+mod idempotency;
 mod model;
 mod poison;
 mod reading;
