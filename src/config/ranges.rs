@@ -18,6 +18,8 @@ pub(super) const BACKOFF_MIN: RangeInclusive<Duration> = Duration::from_millis(1
 pub(super) const BACKOFF_LONGEST: Duration = Duration::from_secs(3_600);
 /// `timeout`.
 pub(super) const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
+/// The longest `retention.age`: ten years.
+pub(super) const RETENTION_LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// `dead_letters.bytes_max`.
 pub(super) const DEAD_LETTERS_BYTES_MAX: RangeInclusive<Size> = Size(MIB)..=Size(1024 * GIB);
 /// `dead_letters.age_max`.

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::{BreakerState, LaneState, Snapshot};
 use crate::{
     dead_letter::{Bounds, Cause, IndexFull, Range, Stage},
-    log::interface::{Log, Totals},
+    log::interface::{BacklogLimit, From, Log, Totals, WhenFull},
 };
 use bench::{Bench, DEADLINE, at};
 
@@ -418,4 +418,40 @@ async fn stop_keeps_what_hangs() {
     bench.fake.set_hosts(HostState::Refusing).await.unwrap();
     timeout(DEADLINE, lane.tasks.join()).await.expect("it ends with its request");
     bench.until_cursor(|progress| progress.next == at(0)).await;
+}
+
+/// G3, G5: a destination that the log leaves behind gets nothing more, not even the answer that it still owes; nothing
+/// of what it received counts as missed, nor the other way round.
+#[tokio::test]
+async fn a_detached_destination_is_left_alone() {
+    let mut bench = Bench::new().await;
+    bench.limit = BacklogLimit { bytes_max: 16 << 10, when_full: WhenFull::Detach };
+    let mut lane = bench.start().await;
+    lane.save("products", [1]).await;
+    lane.until("the first is delivered", |snapshot| snapshot.delivered == at(1)).await;
+    bench.until_cursor(|progress| progress.next == at(1)).await;
+    bench.fake.fail_all(Fault::Hang);
+    while lane.log.status().end < at(1_000) {
+        lane.save("products", 0..10).await;
+    }
+    let detached = lane.until("it is detached", |snapshot| snapshot.state == LaneState::Detached).await;
+    assert_eq!((detached.totals.written, detached.in_flight > 0), (1, true));
+    let requests = bench.fake.request_count();
+    bench.fake.recover();
+    lane.save("products", 0..10).await;
+    lane.stop().await;
+    assert_eq!((bench.fake.operation_count(), bench.fake.request_count()), (1, requests));
+
+    let log = bench.open_log().await;
+    let gap = log.resume("search", From::Oldest).await.unwrap();
+    assert_eq!(gap.from, at(1));
+    log.close().await;
+    drop(log);
+    let mut lane = bench.start().await;
+    let end = lane.log.status().end;
+    let done = lane.until("it has caught up", |snapshot| snapshot.delivered == end).await;
+    assert_eq!(
+        done.totals,
+        Totals { written: end.offset - gap.records, gap: gap.records, ..Totals::default() }
+    );
 }

@@ -78,6 +78,7 @@ fn letter(line: Line) -> Letter {
         sequence: data.and_then(|data| data.seq),
         request_id: Some(request_id),
         identity: Some(Identity { log_id, partition, position: offset, number }),
+        version: None,
     };
     Letter { destination, reason: reason.code, operation }
 }
