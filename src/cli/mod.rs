@@ -11,6 +11,8 @@ pub mod send;
 
 pub mod dead_letters;
 
+pub mod destination;
+
 #[cfg(feature = "demo")]
 pub mod demo;
 

@@ -56,6 +56,8 @@ impl Plan {
             ("dir", Setting::text(config.data.dir.display())),
             ("disk_bytes_max", Setting::Size(config.data.disk_bytes_max)),
             ("segment_bytes", Setting::Size(config.data.segment_bytes)),
+            ("retention.age", Setting::duration(config.data.retention.age)),
+            ("retention.bytes_max", Setting::Size(config.data.retention.bytes_max)),
         ]);
         let rule = |rule: &crate::config::IndexRule| Rule {
             r#match: rule.pattern.clone(),
@@ -234,12 +236,18 @@ fn destination(destination: &Destination) -> Rows {
         ("backoff.min", Setting::duration(destination.backoff.min)),
         ("backoff.max", Setting::duration(destination.backoff.max)),
         ("attempts_max", Setting::Count(destination.attempts_max.into())),
+        ("backlog_bytes_max", Setting::Size(destination.backlog_bytes_max)),
         (
             "on_backlog_full",
             Setting::text(match destination.on_backlog_full {
                 OnBacklogFull::Refuse => "refuse",
                 OnBacklogFull::Detach => "detach",
             }),
+        ),
+        ("dead_letters.bytes_max", Setting::Size(destination.dead_letters.bytes_max)),
+        (
+            "dead_letters.age_max",
+            destination.dead_letters.age_max.map_or(Setting::text("none"), Setting::duration),
         ),
     ]);
     Rows(rows)
@@ -305,6 +313,8 @@ data
   dir                        ./sync-agent-data
   disk_bytes_max             20GiB
   segment_bytes              128MiB
+  retention.age              24h
+  retention.bytes_max        5GiB
 
 limits
   record_bytes_max           1MiB
@@ -330,7 +340,10 @@ destinations.archive
   backoff.min                200ms
   backoff.max                30s
   attempts_max               5
-  on_backlog_full            refuse
+  backlog_bytes_max          10GiB
+  on_backlog_full            detach
+  dead_letters.bytes_max     1GiB
+  dead_letters.age_max       none
 
 destinations.search
   type                       algolia
@@ -347,7 +360,10 @@ destinations.search
   backoff.min                200ms
   backoff.max                30s
   attempts_max               5
+  backlog_bytes_max          10GiB
   on_backlog_full            refuse
+  dead_letters.bytes_max     1GiB
+  dead_letters.age_max       none
 
 indexes, the first match wins
   products*                  search, archive

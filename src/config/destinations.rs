@@ -5,16 +5,18 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use http::{Uri, uri::Scheme};
 
 use super::{
-    checked::{AlgoliaSettings, Backoff, BatchLimits, Destination, FileSettings, Kind, OnBacklogFull},
+    checked::{
+        AlgoliaSettings, Backoff, BatchLimits, DeadLetters, Destination, FileSettings, Kind, OnBacklogFull,
+    },
     environment::Environment,
     ranges,
     reader::{Table, Value, one_of},
     secret::secret,
-    units::{Count, KIB, MIB, Size},
+    units::{Count, GIB, KIB, MIB, Size},
 };
 
 /// Keys of every destination that come with later versions.
-const LATER: [&str; 3] = ["backlog_bytes_max", "dead_letters", "rate_limit"];
+const LATER: [&str; 1] = ["rate_limit"];
 
 /// A destination's name: it becomes a directory's name and a metric's label.
 const NAME: &str = "1 to 64 of A-Z a-z 0-9 _ -";
@@ -28,12 +30,16 @@ pub(super) struct Destinations<'a> {
     pub(super) checked: Vec<Destination>,
     /// Where the directory of a file destination stands.
     pub(super) directories: Vec<(Value<'a>, PathBuf)>,
+    /// The log's disk budget in bytes, a part of which each may be behind.
+    disk_bytes_max: u64,
+    /// Those that do not say what happens then.
+    undecided: Vec<Arc<str>>,
 }
 
 impl<'a> Destinations<'a> {
     /// Reads `[destinations]`, by name ascending.
-    pub(super) fn read(mut table: Table<'a>, environment: &dyn Environment) -> Self {
-        let mut destinations = Self::default();
+    pub(super) fn read(mut table: Table<'a>, disk_bytes_max: u64, environment: &dyn Environment) -> Self {
+        let mut destinations = Self { disk_bytes_max, ..Self::default() };
         for (name, value) in table.take_all() {
             if !is_name(name) {
                 value.wrong_name(NAME);
@@ -49,6 +55,16 @@ impl<'a> Destinations<'a> {
         destinations.names.sort_unstable();
         destinations.checked.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         destinations
+    }
+
+    /// Gives `on_backlog_full` its default, which depends on who receives what no rule matches.
+    pub(super) fn complete(&mut self, defaults: &[Arc<str>]) {
+        let undecided = |destination: &&mut Destination| self.undecided.contains(&destination.name);
+        for destination in self.checked.iter_mut().filter(undecided) {
+            if !defaults.contains(&destination.name) {
+                destination.on_backlog_full = OnBacklogFull::Detach;
+            }
+        }
     }
 
     fn destination(
@@ -81,11 +97,29 @@ impl<'a> Destinations<'a> {
         let timeout = table.quantity("timeout", Duration::from_secs(30), ranges::TIMEOUT);
         let backoff = backoff(&mut table);
         let attempts_max = table.quantity("attempts_max", Count(5), ranges::ATTEMPTS_MAX).0;
-        let on_backlog_full = on_backlog_full(&mut table);
+        let range = Size(64 * KIB)..=Size(self.disk_bytes_max);
+        let backlog_bytes_max = table.quantity("backlog_bytes_max", Size(self.disk_bytes_max / 2), range).0;
+        let words = [("refuse", OnBacklogFull::Refuse), ("detach", OnBacklogFull::Detach)];
+        if !table.has("on_backlog_full") {
+            self.undecided.push(name.clone());
+        }
+        let on_backlog_full = table.choice("on_backlog_full", OnBacklogFull::Refuse, &words);
+        let dead_letters = dead_letters(table.table("dead_letters"));
         table.later(&LATER);
         table.finish();
         let kind = kind?;
-        Some(Destination { name, kind, batch, requests_max, timeout, backoff, attempts_max, on_backlog_full })
+        Some(Destination {
+            name,
+            kind,
+            batch,
+            requests_max,
+            timeout,
+            backoff,
+            attempts_max,
+            backlog_bytes_max,
+            on_backlog_full,
+            dead_letters,
+        })
     }
 
     fn file(&mut self, table: &mut Table<'a>) -> Option<FileSettings> {
@@ -177,14 +211,13 @@ fn backoff(table: &mut Table<'_>) -> Backoff {
     Backoff { min, max }
 }
 
-fn on_backlog_full(table: &mut Table<'_>) -> OnBacklogFull {
-    let Some(value) = table.take("on_backlog_full") else { return OnBacklogFull::Refuse };
-    match value.string("\"refuse\"") {
-        None | Some("refuse") => {}
-        Some("detach") => value.wrong("is not supported by this version", "\"refuse\""),
-        Some(_) => value.wrong("is unknown", "\"refuse\""),
-    }
-    OnBacklogFull::Refuse
+fn dead_letters(mut table: Table<'_>) -> DeadLetters {
+    let dead_letters = DeadLetters {
+        bytes_max: table.quantity("bytes_max", Size(GIB), ranges::DEAD_LETTERS_BYTES_MAX).0,
+        age_max: table.optional("age_max", ranges::DEAD_LETTERS_AGE_MAX),
+    };
+    table.finish();
+    dead_letters
 }
 
 fn is_name(name: &str) -> bool {

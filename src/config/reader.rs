@@ -221,6 +221,11 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Whether there is such a key, still to be taken.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// A quantity within its range.
     pub(super) fn quantity<Q: Quantity>(
         &mut self,
@@ -229,6 +234,11 @@ impl<'a> Table<'a> {
         range: RangeInclusive<Q>,
     ) -> Q {
         self.take(key).and_then(|value| value.quantity(&range)).unwrap_or(default)
+    }
+
+    /// A quantity within its range, where no value stands for no limit.
+    pub(super) fn optional<Q: Quantity>(&mut self, key: &'static str, range: RangeInclusive<Q>) -> Option<Q> {
+        self.take(key).and_then(|value| value.quantity(&range))
     }
 
     /// `true` or `false`.

@@ -16,6 +16,8 @@ pub(super) enum Outcome {
     Skipped,
     Superseded,
     Written,
+    /// Rejected, and not kept as a letter.
+    Gap,
     DeadLettered,
 }
 
@@ -190,6 +192,7 @@ impl Tracker {
             Outcome::Skipped => &mut self.totals.skipped,
             Outcome::Superseded => &mut self.totals.superseded,
             Outcome::Written => &mut self.totals.written,
+            Outcome::Gap => &mut self.totals.gap,
             Outcome::DeadLettered => &mut self.totals.dead_lettered,
         };
         *counter += 1;
@@ -257,6 +260,18 @@ mod tests {
         assert_eq!(tracker.totals().settled(), 0);
         tracker.settle(at(0), Outcome::Superseded);
         assert_eq!((tracker.totals().dead_lettered, tracker.totals().settled()), (1, 1));
+        for (offset, outcomes) in
+            [(1, [Outcome::Gap, Outcome::Written]), (2, [Outcome::DeadLettered, Outcome::Gap])]
+        {
+            tracker.enter(at(offset), 2);
+            outcomes.into_iter().for_each(|outcome| tracker.settle(at(offset), outcome));
+        }
+        let totals = tracker.totals();
+        assert_eq!(
+            (totals.gap, totals.dead_lettered, totals.written),
+            (1, 2, 0),
+            "no loss hides behind a success"
+        );
     }
 
     /// G3: what lay in a gap is counted, apart from what had been settled before.

@@ -1,13 +1,13 @@
 //! Reads frames out of a segment, a block of about 1 MiB at a time. For readers and recovery alike: both check every
 //! checksum and that offsets are dense.
 
-use std::{fs::File, io};
+use std::io;
 
 use bytes::Bytes;
 use plugin_api::identity::LogId;
 
 use super::{
-    files,
+    files::File,
     frame::{self, FIXED_BYTES},
     interface::Frame,
     sections::FormatError,
@@ -19,7 +19,7 @@ pub(super) const BLOCK_BYTES: usize = 1 << 20;
 /// What may be read of a segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source<'a> {
-    pub(super) file: &'a File,
+    pub(super) file: &'a dyn File,
     pub(super) nonce: u64,
     pub(super) log_id: LogId,
     /// No frame reaches beyond this byte.
@@ -60,7 +60,7 @@ pub(super) fn read(source: Source<'_>, place: Place) -> io::Result<Block> {
     let mut wanted = BLOCK_BYTES;
     loop {
         let length = wanted.min(available);
-        let bytes = Bytes::from(files::read_at(source.file, place.at, length)?);
+        let bytes = Bytes::from(source.file.read_at(place.at, length)?);
         let mut block = Block { found: Vec::new(), next: place, fault: None };
         let ends_here = bytes.len() < length || length == available;
         match block.parse(source, bytes, ends_here) {

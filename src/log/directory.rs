@@ -4,10 +4,9 @@
 //! unless there are segments.
 
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
 use plugin_api::identity::LogId;
@@ -15,7 +14,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use uuid::Uuid;
 
 use super::{
-    files::{self, ReplaceError},
+    files::{self, File, FileSystem, ReplaceError},
     interface::LogError,
     request_id::KEY_BYTES,
     sections::FormatError,
@@ -35,12 +34,13 @@ const RESERVE_BYTES: u64 = 256 << 10;
 /// A directory that this process has locked.
 #[derive(Debug)]
 pub(super) struct Directory {
+    pub(super) files: Arc<dyn FileSystem>,
     pub(super) path: PathBuf,
     pub(super) log_id: LogId,
     /// What request ids are signed with.
     pub(super) key: [u8; KEY_BYTES],
     poison: OnceLock<String>,
-    _lock: File,
+    _lock: Arc<dyn File>,
 }
 
 /// What opening it found.
@@ -55,35 +55,39 @@ pub(super) struct Opened {
 }
 
 /// Locks a directory, or creates it, and finds its identity.
-pub(super) fn open(path: &Path, random: &SystemRandom) -> Result<Opened, LogError> {
+pub(super) fn open(
+    files: Arc<dyn FileSystem>,
+    path: &Path,
+    random: &SystemRandom,
+) -> Result<Opened, LogError> {
     let cursors = path.join(CURSORS);
-    files::create_directories(&cursors).map_err(at(&cursors))?;
+    files.create_directories(&cursors).map_err(at(&cursors))?;
     let lock_path = path.join(LOCK);
-    let Some(lock) = files::lock(&lock_path).map_err(at(&lock_path))? else {
+    let Some(lock) = files.lock(&lock_path).map_err(at(&lock_path))? else {
         let what = "another agent holds the lock on this log: stop it, or give this agent another data.dir";
         return Err(halted(&lock_path, what));
     };
     let mut removed = 0;
     for directory in [path, &cursors] {
-        removed += files::remove_temporary(directory).map_err(at(directory))?;
+        removed += files.remove_temporary(directory).map_err(at(directory))?;
         // What an earlier run could not sync must not be built upon.
-        files::sync_directory(directory).map_err(at(directory))?;
+        files.sync_directory(directory).map_err(at(directory))?;
     }
     let mut alerts = Vec::new();
     let identity_path = path.join(IDENTITY);
-    let found = files::read_small(&identity_path).map_err(at(&identity_path))?;
+    let found = files.read_small(&identity_path).map_err(at(&identity_path))?;
     let created = found.is_none();
     let (log_id, key) = match found {
         Some(bytes) => {
             let (log_id, _) =
                 small_file::decode(Kind::Identity, &bytes).map_err(unreadable(&identity_path))?;
-            (log_id, key_of(path, random, &mut alerts)?)
+            (log_id, key_of(&*files, path, random, &mut alerts)?)
         }
-        None => create(path, random)?,
+        None => create(&*files, path, random)?,
     };
-    files::keep_reserve(&path.join(RESERVE), RESERVE_BYTES);
+    files.keep_reserve(&path.join(RESERVE), RESERVE_BYTES);
     let poison = OnceLock::new();
-    let directory = Directory { path: path.to_owned(), log_id, key, poison, _lock: lock };
+    let directory = Directory { files, path: path.to_owned(), log_id, key, poison, _lock: lock };
     Ok(Opened { directory, created, removed, alerts })
 }
 
@@ -113,11 +117,11 @@ impl Directory {
 
     /// Replaces a small file; poisons the log if it is not certain which one the disk holds.
     pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), LogError> {
-        let replaced = match files::replace(path, bytes) {
+        let replaced = match self.files.replace(path, bytes) {
             // On a disk that the log itself has filled, only a cursor that moves gives space back: rule 11.
             Err(ReplaceError::Clean(error)) if files::is_no_space(&error) => {
-                files::release_reserve(&self.path.join(RESERVE));
-                files::replace(path, bytes)
+                self.files.release_reserve(&self.path.join(RESERVE));
+                self.files.replace(path, bytes)
             }
             replaced => replaced,
         };
@@ -151,8 +155,12 @@ pub(super) fn halted(path: &Path, what: impl Into<String>) -> LogError {
     LogError::Halted { path: path.to_owned(), what: what.into() }
 }
 
-fn create(path: &Path, random: &SystemRandom) -> Result<(LogId, [u8; KEY_BYTES]), LogError> {
-    let names = files::list(path).map_err(at(path))?;
+fn create(
+    files: &dyn FileSystem,
+    path: &Path,
+    random: &SystemRandom,
+) -> Result<(LogId, [u8; KEY_BYTES]), LogError> {
+    let names = files.list_sorted(path).map_err(at(path))?;
     if let Some(name) = names.iter().find(|name| segment::base_of(Path::new(name)).is_some()) {
         let what = format!(
             "there is segment {} but no identity: restore the file `{IDENTITY}` with the rest of the directory",
@@ -160,34 +168,44 @@ fn create(path: &Path, random: &SystemRandom) -> Result<(LogId, [u8; KEY_BYTES])
         );
         return Err(halted(path, what));
     }
-    let key = write_key(path, random)?;
+    let key = write_key(files, path, random)?;
     let log_id = LogId(Uuid::new_v4());
-    write(&path.join(DESTINATIONS), &small_file::encode(Kind::Destinations, log_id, |_| {}))?;
-    write(&path.join(IDENTITY), &small_file::encode(Kind::Identity, log_id, |_| {}))?;
+    write(files, &path.join(DESTINATIONS), &small_file::encode(Kind::Destinations, log_id, |_| {}))?;
+    write(files, &path.join(IDENTITY), &small_file::encode(Kind::Identity, log_id, |_| {}))?;
     Ok((log_id, key))
 }
 
-fn key_of(path: &Path, random: &SystemRandom, alerts: &mut Vec<String>) -> Result<[u8; KEY_BYTES], LogError> {
+fn key_of(
+    files: &dyn FileSystem,
+    path: &Path,
+    random: &SystemRandom,
+    alerts: &mut Vec<String>,
+) -> Result<[u8; KEY_BYTES], LogError> {
     let key_path = path.join(KEY);
-    let found = files::read_small(&key_path).map_err(at(&key_path))?;
+    let found = files.read_small(&key_path).map_err(at(&key_path))?;
     if let Some(key) = found.as_deref().and_then(|bytes| bytes.try_into().ok()) {
         return Ok(key);
     }
     alerts.push(format!("{}: missing or cut off, made a new key for request ids", key_path.display()));
-    write_key(path, random)
+    write_key(files, path, random)
 }
 
-fn write_key(path: &Path, random: &SystemRandom) -> Result<[u8; KEY_BYTES], LogError> {
+fn write_key(
+    files: &dyn FileSystem,
+    path: &Path,
+    random: &SystemRandom,
+) -> Result<[u8; KEY_BYTES], LogError> {
     let key_path = path.join(KEY);
     let mut key = [0; KEY_BYTES];
     let no_random = |_| at(&key_path)(io::Error::other("the operating system gives no random bytes"));
     random.fill(&mut key).map_err(no_random)?;
-    write(&key_path, &key)?;
+    write(files, &key_path, &key)?;
     Ok(key)
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
-    files::replace(path, bytes)
+fn write(files: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<(), LogError> {
+    files
+        .replace(path, bytes)
         .map_err(|error| match error {
             ReplaceError::Clean(source) | ReplaceError::Dirty(source) => source,
         })

@@ -3,7 +3,7 @@
 //! A reader never looks beyond what the writer has published as durable. It keeps its segment open, so that nothing is
 //! taken from under it, and no buffer while it waits.
 
-use std::{fs::File, io, panic, sync::Arc};
+use std::{io, panic, sync::Arc};
 
 use async_trait::async_trait;
 use plugin_api::identity::{LogId, Position};
@@ -12,7 +12,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 use super::{
     block::{self, Place, Source},
     catalogue::{Catalogue, Durable},
-    files,
+    files::{Access, File, FileSystem},
     interface::{Frame, ReadError, Reader},
     sections::FormatError,
     segment::Segment,
@@ -33,13 +33,14 @@ pub(super) struct EmbeddedReader {
 #[derive(Debug)]
 pub(super) struct Readable {
     pub(super) log_id: LogId,
+    pub(super) files: Arc<dyn FileSystem>,
     pub(super) catalogue: Arc<Catalogue>,
 }
 
 #[derive(Clone, Debug)]
 struct Stand {
     segment: Arc<Segment>,
-    file: Arc<File>,
+    file: Arc<dyn File>,
     place: Place,
 }
 
@@ -94,10 +95,10 @@ impl Readable {
         let limit = if segment.base == durable.segment {
             durable.at
         } else {
-            files::size(file).map_err(cannot_read(segment))?
+            file.size().map_err(cannot_read(segment))?
         };
         let until = segment.end().map_or(durable.end, |end| end.min(durable.end));
-        let source = Source { file, nonce: segment.nonce, log_id: self.log_id, limit, until };
+        let source = Source { file: &**file, nonce: segment.nonce, log_id: self.log_id, limit, until };
         let block = block::read(source, *place).map_err(cannot_read(segment))?;
         if block.found.is_empty() {
             let fault = block.fault.unwrap_or_else(|| FormatError::broken("the segment ends too early"));
@@ -116,7 +117,7 @@ impl Readable {
             Ok(None) => return Err(ReadError::Closed),
             Err(start) => return Err(below_start(offset, start)),
         };
-        let file = match files::open(&segment.path) {
+        let file = match self.files.open(&segment.path, Access::Read) {
             Ok(file) => file,
             // It was given back to the disk just now.
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.catalogue.start() > offset => {
@@ -124,8 +125,8 @@ impl Readable {
             }
             Err(error) => return Err(cannot_read(&segment)(error)),
         };
-        let place = segment.seek(&file, offset).map_err(cannot_read(&segment))?;
-        Ok(Stand { segment, file: Arc::new(file), place })
+        let place = segment.seek(&*file, offset).map_err(cannot_read(&segment))?;
+        Ok(Stand { segment, file, place })
     }
 }
 

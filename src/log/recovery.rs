@@ -6,7 +6,6 @@
 //! Recovery never cuts what was durable once: whatever cannot be told from that halts.
 
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,13 +17,15 @@ use super::{
     block::{self, BLOCK_BYTES, Place, Source},
     catalogue::Durable,
     directory::{Directory, at, halted},
-    files, frame,
+    files::{self, Access, File},
+    frame,
     interface::LogError,
     sections::FormatError,
-    segment::{self, Active, Entry, Segment},
-    segment_footer::{Footer, Summary},
+    segment::{self, Active, Entry, Sealed, Segment},
+    segment_footer::Summary,
     segment_header::{self, HEADER_BYTES, Header, Previous},
 };
+use crate::record::payload_index;
 
 /// The log as it was left.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ pub(super) struct Recovered {
 #[derive(Debug)]
 enum Newest {
     Unsealed(Active),
-    Sealed { segment: Arc<Segment>, file: File, summary: Summary },
+    Sealed { segment: Arc<Segment>, file: Arc<dyn File>, summary: Summary },
 }
 
 /// What lies behind the first bytes that are no frame.
@@ -69,10 +70,10 @@ pub(super) fn examine(directory: &Directory) -> Result<Recovered, LogError> {
     };
     for ((path, header), (next_path, next)) in headers.iter().zip(headers.iter().skip(1)) {
         check_chain(header, next_path, next)?;
-        let (bytes, alert) = check_sealed(path, header, next)?;
+        let (bytes, sealed, alert) = check_sealed(directory, path, header, next)?;
         recovered.alerts.extend(alert);
         let segment = Segment::new(path.clone(), header);
-        segment.seal(next.base);
+        segment.seal(sealed);
         recovered.segments.push((Arc::new(segment), bytes));
     }
     if let Some((path, header)) = headers.into_iter().next_back() {
@@ -88,7 +89,7 @@ impl Recovered {
         match self.newest {
             None => Ok(None),
             Some(Newest::Sealed { segment, file, summary }) => {
-                rewrite_sealed(&file, &summary).map_err(at(&segment.path))?;
+                rewrite_sealed(&*file, &summary).map_err(at(&segment.path))?;
                 Ok(None)
             }
             Some(Newest::Unsealed(mut active)) => {
@@ -105,14 +106,15 @@ impl Recovered {
         path: PathBuf,
         header: &Header,
     ) -> Result<(), LogError> {
-        let file = files::open_writable(&path).map_err(at(&path))?;
-        let size = files::size(&file).map_err(at(&path))?;
-        let footer = segment::read_footer(&file, header.nonce).map_err(at(&path))?;
+        let file = directory.files.open(&path, Access::Write).map_err(at(&path))?;
+        let size = file.size().map_err(at(&path))?;
+        let footer = segment::read_footer(&*file, header.nonce).map_err(at(&path))?;
         let segment = Arc::new(Segment::new(path, header));
         self.segments.push((segment.clone(), size));
         let end_at = match footer {
-            Ok(Footer { summary, .. }) => {
-                segment.seal(summary.end);
+            Ok(footer) => {
+                segment.seal(footer.sealed());
+                let summary = footer.summary;
                 let (end, last_version) = (summary.end, summary.last_version);
                 self.last = Previous { end, last_version, nonce: header.nonce };
                 self.newest = Some(Newest::Sealed { segment, file, summary });
@@ -135,12 +137,12 @@ impl Recovered {
 
 /// Reads the header of every segment, in order.
 fn read_headers(directory: &Directory) -> Result<Vec<(PathBuf, Header)>, LogError> {
-    let names = files::list(&directory.path).map_err(at(&directory.path))?;
+    let names = directory.files.list_sorted(&directory.path).map_err(at(&directory.path))?;
     let mut headers = Vec::new();
     for base in names.iter().filter_map(|name| segment::base_of(name.as_ref())) {
         let path = segment::path_of(&directory.path, base);
-        let file = files::open(&path).map_err(at(&path))?;
-        let bytes = files::read_at(&file, 0, HEADER_BYTES).map_err(at(&path))?;
+        let file = directory.files.open(&path, Access::Read).map_err(at(&path))?;
+        let bytes = file.read_at(0, HEADER_BYTES).map_err(at(&path))?;
         let header = segment_header::decode(&bytes).map_err(|error| match error {
             FormatError::Broken(what) => {
                 halted(&path, format!("rotten: {what}. Restore this segment from a copy of the log"))
@@ -174,11 +176,21 @@ fn check_chain(header: &Header, next_path: &Path, next: &Header) -> Result<(), L
 
 /// Looks at the footer of a segment that has a successor; returns the file's size and what to tell the operator. A
 /// footer that cannot be used makes reading slower and no more.
-fn check_sealed(path: &Path, header: &Header, next: &Header) -> Result<(u64, Option<String>), LogError> {
-    let file = files::open(path).map_err(at(path))?;
-    let bytes = files::size(&file).map_err(at(path))?;
-    let alert = match segment::read_footer(&file, header.nonce).map_err(at(path))? {
-        Ok(footer) if footer.summary.end == next.base => None,
+fn check_sealed(
+    directory: &Directory,
+    path: &Path,
+    header: &Header,
+    next: &Header,
+) -> Result<(u64, Sealed, Option<String>), LogError> {
+    let file = directory.files.open(path, Access::Read).map_err(at(path))?;
+    let bytes = file.size().map_err(at(path))?;
+    let frames_bytes = bytes.saturating_sub(HEADER_BYTES as u64);
+    let mut sealed = Sealed { end: next.base, frames_bytes, last_time: next.created_at.0 };
+    let alert = match segment::read_footer(&*file, header.nonce).map_err(at(path))? {
+        Ok(footer) if footer.summary.end == next.base => {
+            sealed = footer.sealed();
+            None
+        }
         Ok(footer) => {
             let what = format!(
                 "it ends at {} and the next segment begins at {}: restore the log from a copy",
@@ -188,7 +200,7 @@ fn check_sealed(path: &Path, header: &Header, next: &Header) -> Result<(u64, Opt
         }
         Err(error) => Some(format!("{}: reading without an index: {error}", path.display())),
     };
-    Ok((bytes, alert))
+    Ok((bytes, sealed, alert))
 }
 
 /// Leaves `active` at the end of its last whole frame; returns how many bytes behind it are torn.
@@ -218,7 +230,7 @@ fn scan(directory: &Directory, active: &mut Active) -> io::Result<Option<FormatE
     let mut place = Place { at: active.at, offset: active.segment.base };
     loop {
         let source = Source {
-            file: &active.file,
+            file: &*active.file,
             nonce: active.segment.nonce,
             log_id: directory.log_id,
             limit: active.limit,
@@ -228,7 +240,8 @@ fn scan(directory: &Directory, active: &mut Active) -> io::Result<Option<FormatE
         for found in &block.found {
             let (frame, offset) = (&found.frame, found.frame.position.offset);
             let (version, time) = (frame.version.0, frame.accepted_at.0);
-            let entry = Entry { offset, version, time, records: frame.records };
+            let index = payload_index(&frame.payload).unwrap_or_default();
+            let entry = Entry { offset, version, time, records: frame.records, index };
             active.note(found.at, found.group_at, entry);
         }
         place = block.next;
@@ -243,36 +256,36 @@ fn scan(directory: &Directory, active: &mut Active) -> io::Result<Option<FormatE
 fn settle_unsealed(active: &mut Active, torn: bool, segment_bytes: u64) -> io::Result<()> {
     let segment_bytes = segment_bytes.max(active.limit);
     if torn {
-        files::truncate(&active.file, active.at)?;
+        active.file.truncate(active.at)?;
     }
-    match files::allocate(&active.file, segment_bytes) {
+    match active.file.allocate(segment_bytes) {
         Ok(()) => active.limit = segment_bytes,
         // Nothing fits any more, so that the first append asks for space again.
         Err(error) if files::is_no_space(&error) => active.limit = active.at,
         Err(error) => return Err(error),
     }
-    rewrite(&active.file, active.last_group_at(), active.at)?;
-    files::sync_all(&active.file)
+    rewrite(&*active.file, active.last_group_at(), active.at)?;
+    active.file.sync_all()
 }
 
 /// The last sync of a sealed segment may have failed, too: its last group and its footer are written again.
-fn rewrite_sealed(file: &File, summary: &Summary) -> io::Result<()> {
-    let bytes = files::size(file)?;
+fn rewrite_sealed(file: &dyn File, summary: &Summary) -> io::Result<()> {
+    let bytes = file.size()?;
     rewrite(file, summary.last_group_at.clamp(HEADER_BYTES as u64, bytes), bytes)?;
-    files::sync_all(file)
+    file.sync_all()
 }
 
 /// Writes bytes over themselves: after a failed sync the page cache may hold what the disk does not, and believe that
 /// it is clean.
-fn rewrite(file: &File, from: u64, to: u64) -> io::Result<()> {
+fn rewrite(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
     let mut position = from;
     while position < to {
         let length = usize::try_from(to - position).unwrap_or(usize::MAX).min(BLOCK_BYTES);
-        let bytes = files::read_at(file, position, length)?;
+        let bytes = file.read_at(position, length)?;
         if bytes.is_empty() {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
-        files::write_at(file, &bytes, position)?;
+        file.write_at(&bytes, position)?;
         position += bytes.len() as u64;
     }
     Ok(())
@@ -282,12 +295,12 @@ fn rewrite(file: &File, from: u64, to: u64) -> io::Result<()> {
 /// stands. The writer begins a group only once the one before it is durable: then this is rot, not a torn write (rule
 /// 6).
 fn examine_tail(active: &Active) -> io::Result<Tail> {
-    let (file, nonce, broken, size) = (&active.file, active.segment.nonce, active.at, active.limit);
+    let (file, nonce, broken, size) = (&*active.file, active.segment.nonce, active.at, active.limit);
     const ZEROS: [u8; 4096] = [0; 4096];
     let mut tail = Tail { end: broken, later_group: None };
     let mut position = broken;
     while position < size {
-        let bytes = files::read_at(file, position, BLOCK_BYTES)?;
+        let bytes = file.read_at(position, BLOCK_BYTES)?;
         // By chunks: most of a segment is zeros, and comparing them is many times as fast as looking at bytes.
         let mut chunks = bytes.chunks(ZEROS.len()).enumerate();
         if let Some((index, chunk)) = chunks.rfind(|(_, chunk)| **chunk != ZEROS[..chunk.len()])
@@ -313,11 +326,11 @@ fn examine_tail(active: &Active) -> io::Result<Tail> {
 }
 
 /// The group_delta of the frame that begins here, if a sound one does.
-fn sound_frame_at(file: &File, nonce: u64, at: u64, size: u64) -> io::Result<Option<u32>> {
-    let head = files::read_at(file, at, frame::FIXED_BYTES)?;
+fn sound_frame_at(file: &dyn File, nonce: u64, at: u64, size: u64) -> io::Result<Option<u32>> {
+    let head = file.read_at(at, frame::FIXED_BYTES)?;
     match frame::claimed_length(&head) {
         Ok(length) if at + length as u64 <= size => {
-            let bytes = files::read_at(file, at, length)?;
+            let bytes = file.read_at(at, length)?;
             Ok(frame::verify(&bytes, nonce).ok())
         }
         Ok(_) | Err(_) => Ok(None),

@@ -4,4 +4,4 @@
 
 mod payload;
 
-pub use payload::{PayloadError, PayloadWriter, Record, read_payload};
+pub use payload::{PayloadError, PayloadWriter, Record, payload_index, read_payload};

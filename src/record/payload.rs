@@ -101,6 +101,16 @@ impl PayloadWriter {
     }
 }
 
+/// The index that all records of a payload are for, without looking at these.
+///
+/// # Errors
+/// If the bytes do not begin as a payload does.
+pub fn payload_index(payload: &[u8]) -> Result<&str, PayloadError> {
+    let mut reader = Reader { bytes: payload, at: 0 };
+    let [_action] = reader.array()?;
+    reader.text()
+}
+
 /// Reads a payload of `records` records; their bodies are slices of it.
 ///
 /// # Errors
@@ -109,10 +119,10 @@ pub fn read_payload(payload: &Bytes, records: u32) -> Result<Vec<Record>, Payloa
     let mut reader = Reader { bytes: payload, at: 0 };
     let [code] = reader.array()?;
     let action = action_of(code).ok_or(reader.error("unknown action"))?;
-    let index = reader.text()?;
+    let index: Arc<str> = reader.text()?.into();
     let mut found = Vec::with_capacity((records as usize).min(payload.len() / RECORD_BYTES_MIN + 1));
     for _ in 0..records {
-        let object_id = reader.text()?;
+        let object_id = reader.text()?.into();
         let length = u32::from_le_bytes(reader.array()?);
         let body = payload.slice(reader.range(length as usize)?);
         found.push(Record { action, index: index.clone(), object_id, body });
@@ -127,7 +137,7 @@ struct Reader<'a> {
     at: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     /// Passes over so many bytes and says where they lie.
     fn range(&mut self, length: usize) -> Result<Range<usize>, PayloadError> {
         if length > self.bytes.len() - self.at {
@@ -145,11 +155,11 @@ impl Reader<'_> {
         Ok(array)
     }
 
-    fn text(&mut self) -> Result<Arc<str>, PayloadError> {
+    fn text(&mut self) -> Result<&'a str, PayloadError> {
         let length = u16::from_le_bytes(self.array()?);
         let range = self.range(usize::from(length))?;
         let text = simdutf8::basic::from_utf8(&self.bytes[range]);
-        text.map(Arc::from).map_err(|_| self.error("text that is not UTF-8"))
+        text.map_err(|_| self.error("text that is not UTF-8"))
     }
 
     fn error(&self, what: &'static str) -> PayloadError {
@@ -201,6 +211,7 @@ mod tests {
         let (payload, records) = sample();
         let read = read_payload(&payload, records).unwrap();
         let seen: Vec<_> = read.iter().map(|r| (&*r.index, &*r.object_id, &r.body[..])).collect();
+        assert_eq!(payload_index(&payload).unwrap(), "products");
         assert_eq!(seen, [("products", "1", &b"{}"[..]), ("products", "two", br#"{"a":1}"#)]);
     }
 
@@ -210,6 +221,7 @@ mod tests {
         let (payload, records) = sample();
         for length in 0..payload.len() {
             read_payload(&payload.slice(..length), records).unwrap_err();
+            assert!(length > 10 || payload_index(&payload[..length]).is_err(), "{length}");
         }
         read_payload(&payload, records - 1).unwrap_err();
         read_payload(&payload, records + 1).unwrap_err();

@@ -16,11 +16,11 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::{
     config::{self, FixedEnvironment},
-    dead_letter::{Filter, Letter, Order, Store, View, store_path},
+    dead_letter::{Bounds, Filter, Letter, Order, Range, Store, View, store_path},
     delivery::{Backoff, LaneSettings, Letters, Snapshot, Wiring, start},
     log::{
         EmbeddedLog,
-        interface::{Append, Attributes, From, Log, Progress, Totals},
+        interface::{Append, Attributes, BacklogLimit, From, Log, Progress, Subscription, Totals},
     },
     record::PayloadWriter,
     router::Router,
@@ -58,12 +58,22 @@ pub(super) fn at(offset: u64) -> Position {
 pub(super) struct Bench {
     root: TempDir,
     pub(super) fake: Arc<FakeAlgolia>,
+    /// How far the destination may be behind.
+    pub(super) limit: BacklogLimit,
+    /// What the letters may take.
+    pub(super) bounds: Bounds,
 }
 
 impl Bench {
     pub(super) async fn new() -> Self {
         let options = Options { detail: Detail::Attribute("sequence".to_owned()), ..Options::default() };
-        Self { root: TempDir::new().unwrap(), fake: Arc::new(FakeAlgolia::start(options).await.unwrap()) }
+        let fake = Arc::new(FakeAlgolia::start(options).await.unwrap());
+        Self {
+            root: TempDir::new().unwrap(),
+            fake,
+            limit: BacklogLimit::UNLIMITED,
+            bounds: Bounds::default(),
+        }
     }
 
     pub(super) fn api_key(&self) -> &'static str {
@@ -74,7 +84,7 @@ impl Bench {
     pub(super) fn crash(&self) -> Self {
         let root = TempDir::new().unwrap();
         copy_directory(self.root.path(), root.path());
-        Self { root, fake: self.fake.clone() }
+        Self { root, fake: self.fake.clone(), limit: self.limit, bounds: self.bounds }
     }
 
     pub(super) async fn start(&self) -> Lane {
@@ -85,20 +95,21 @@ impl Bench {
         let log = self.open_log().await;
         let subscription = log.subscribe(NAME, From::Oldest).await.unwrap();
         assert_eq!(subscription.alert, None);
-        self.start_on(log, &subscription.progress, change)
+        self.start_on(log, subscription, change)
     }
 
     /// Starts a lane at another position than its cursor's.
     pub(super) async fn start_at(&self, next: Position) -> Lane {
         let log = self.open_log().await;
-        log.subscribe(NAME, From::Oldest).await.unwrap();
-        self.start_on(log, &Progress { next, ..Progress::default() }, |_| {})
+        let subscription = log.subscribe(NAME, From::Oldest).await.unwrap();
+        let progress = Progress { next, ..Progress::default() };
+        self.start_on(log, Subscription { progress, ..subscription }, |_| {})
     }
 
     fn start_on(
         &self,
         log: EmbeddedLog,
-        progress: &Progress,
+        subscription: Subscription,
         change: impl FnOnce(&mut LaneSettings),
     ) -> Lane {
         let mut settings = LaneSettings {
@@ -108,10 +119,11 @@ impl Bench {
             backoff: Backoff { min: Duration::from_millis(1), max: Duration::from_millis(20) },
             attempts_max: 1_000,
             probe_interval: LaneSettings::PROBE_INTERVAL,
+            commit_bytes: 1 << 20,
         };
         change(&mut settings);
         let log = Arc::new(log);
-        let store = Arc::new(Store::open(&self.store()).unwrap());
+        let store = Arc::new(Store::open(&self.store(), self.bounds).unwrap());
         let wiring = Wiring {
             destination: Arc::new(self.algolia()),
             log: log.clone(),
@@ -119,7 +131,7 @@ impl Bench {
             letters: Letters::new(store, Arc::new(SystemClock)),
         };
         let (stop, tasks) = (Stop::new(), Tasks::default());
-        let watched = start(settings, wiring, progress, &stop, &tasks);
+        let watched = start(settings, wiring, subscription, &stop, &tasks);
         Lane { log, watched, seen: Totals::default(), stop, tasks }
     }
 
@@ -137,12 +149,13 @@ impl Bench {
     }
 
     /// Opens the log as soon as whoever had it before has let it go.
-    async fn open_log(&self) -> EmbeddedLog {
+    pub(super) async fn open_log(&self) -> EmbeddedLog {
         let settings = crate::log::Settings {
             dir: self.root.path().join("log"),
             disk_bytes_max: 64 << 20,
             segment_bytes: SEGMENT_BYTES,
-            destinations: vec![NAME.to_owned()],
+            retention: crate::log::Retention { age: Duration::ZERO, bytes_max: 0 },
+            destinations: [(NAME.to_owned(), self.limit)].into(),
         };
         let start = Instant::now();
         loop {
@@ -178,6 +191,17 @@ impl Bench {
     pub(super) fn letters(&self) -> Vec<Letter> {
         let view = View::open(&self.store()).unwrap();
         view.letters(Filter::default(), Order::OldestFirst).map(|filed| filed.unwrap().letter).collect()
+    }
+
+    /// The ranges, as an operator would read them.
+    pub(super) fn ranges(&self) -> Vec<Range> {
+        let view = View::open(&self.store()).unwrap();
+        view.ranges(&Filter::default(), Order::OldestFirst).unwrap()
+    }
+
+    /// Deletes letters as an operator may, beside the running lane.
+    pub(super) fn delete_letters(&self, condition: &str) {
+        self.execute(&format!("DELETE FROM letters WHERE {condition}"));
     }
 
     /// From now on no letter can be written.

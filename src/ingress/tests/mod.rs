@@ -27,8 +27,8 @@ use crate::{
         ActionType, SyncPayload, UpsertObjectsRequest, sync_service_client::SyncServiceClient,
     },
     log::interface::{
-        Append, AppendError, Appended, From, Located, Log, LogError, LogStatus, Progress, ReadError, Reader,
-        Subscription,
+        Append, AppendError, Appended, From, Gap, Located, Log, LogError, LogStatus, Progress, ReadError,
+        Reader, Subscription,
     },
     record::{Record, read_payload},
     runtime::Shutdown,
@@ -50,6 +50,7 @@ struct Running {
     log: Arc<MemoryLog>,
     gauge: Gauge,
     shutdown: Shutdown,
+    refusals: Arc<Refusals>,
     serving: JoinHandle<()>,
 }
 
@@ -76,9 +77,12 @@ impl Running {
     fn start_with(limits: Limits, indexes: Indexes, log: Arc<MemoryLog>) -> Self {
         let shutdown = Shutdown::default();
         let any_port = (Ipv4Addr::LOCALHOST, 0).into();
-        let server = Server::bind(any_port, limits, indexes, log.clone(), shutdown.intake()).unwrap();
+        let refusals = Arc::new(Refusals::default());
+        let server =
+            Server::bind(any_port, limits, indexes, refusals.clone(), log.clone(), shutdown.intake())
+                .unwrap();
         let (address, gauge) = (server.local_address(), server.gauge());
-        Self { address, log, gauge, shutdown, serving: tokio::spawn(server.serve()) }
+        Self { address, log, gauge, shutdown, refusals, serving: tokio::spawn(server.serve()) }
     }
 
     async fn client(&self) -> Client {
@@ -148,6 +152,18 @@ impl Log for MemoryLog {
     }
 
     async fn commit(&self, _: &str, _: &Progress) -> Result<(), LogError> {
+        unimplemented!()
+    }
+
+    async fn resume(&self, _: &str, _: From) -> Result<Gap, LogError> {
+        unimplemented!()
+    }
+
+    async fn gaps(&self, _: &str) -> Result<Vec<Gap>, LogError> {
+        unimplemented!()
+    }
+
+    async fn give_back(&self) -> Result<(), LogError> {
         unimplemented!()
     }
 

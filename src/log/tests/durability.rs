@@ -16,7 +16,7 @@ async fn answers_after_the_sync() {
     let bench = Bench::new();
     let (log, _) = bench.open();
     append(&log, 0, 1, 100).await;
-    let gate = Gate::hold(&bench.segments()[0]);
+    let gate = Gate::hold(&bench.disk);
     let mut first = Box::pin(log.append(request(1, 1, 100)));
     assert!(!is_ready(&mut first).await);
     tokio::task::block_in_place(|| gate.reached());
@@ -40,7 +40,7 @@ async fn a_failed_sync_poisons() {
     let bench = Bench::new();
     let (log, _) = bench.open();
     append(&log, 0, 1, 100).await;
-    let gate = Gate::hold(&bench.segments()[0]);
+    let gate = Gate::hold(&bench.disk);
     let mut first = Box::pin(log.append(request(1, 1, 100)));
     assert!(!is_ready(&mut first).await);
     tokio::task::block_in_place(|| gate.reached());

@@ -1,55 +1,56 @@
-//! Holds the fdatasync of one file, so that a test sees what the log does before it returns, and decides what it
+//! Holds the next fdatasync of the log, so that a test sees what the log does before it returns, and decides what it
 //! returns.
 
 use std::{
-    collections::BTreeMap,
-    fs::File,
     io,
-    os::unix::fs::MetadataExt,
-    path::Path,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use super::DEADLINE;
+use super::{
+    DEADLINE,
+    faulty::{Call, Faulty},
+};
 
-/// A file whose next fdatasync is held. Dropping the gate lets everything pass.
-pub(super) struct Gate {
-    inode: u64,
+/// A held fdatasync. Dropping the gate lets everything pass.
+pub(super) struct Gate(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Armed,
     Reached,
-    Released(Option<i32>),
+    Released,
+    Failing,
 }
 
-static GATES: Mutex<BTreeMap<u64, State>> = Mutex::new(BTreeMap::new());
-static CHANGED: Condvar = Condvar::new();
-
 impl Gate {
-    pub(super) fn hold(path: &Path) -> Self {
-        let inode = path.metadata().unwrap().ino();
-        gates().insert(inode, State::Armed);
-        Self { inode }
+    pub(super) fn hold(disk: &Faulty) -> Self {
+        let shared = Arc::new(Shared { state: Mutex::new(State::Armed), changed: Condvar::new() });
+        let gate = Self(shared.clone());
+        disk.set(move |call, _| match call {
+            Call::SyncData => shared.pass(),
+            _ => Ok(()),
+        });
+        gate
     }
 
-    /// Waits until the log wants to sync the file.
+    /// Waits until the log wants to sync.
     pub(super) fn reached(&self) {
-        let armed = |gates: &mut BTreeMap<u64, State>| matches!(gates.get(&self.inode), Some(State::Armed));
-        let waited = CHANGED.wait_timeout_while(gates(), DEADLINE, armed);
-        assert!(!waited.unwrap_or_else(PoisonError::into_inner).1.timed_out(), "nobody syncs");
+        assert_eq!(self.0.wait_while(&[State::Armed]), State::Reached, "nobody syncs");
     }
 
     /// Lets the sync happen.
     pub(super) fn release(self) {
-        set(self.inode, State::Released(None));
+        drop(self);
     }
 
     /// Lets the sync fail.
     pub(super) fn fail(self) {
-        const EIO: i32 = 5;
-        set(self.inode, State::Released(Some(EIO)));
+        self.0.set(State::Failing);
         // The sync itself takes the state away.
         std::mem::forget(self);
     }
@@ -57,44 +58,41 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        set(self.inode, State::Released(None));
+        self.0.set(State::Released);
     }
 }
 
-/// Called before every fdatasync of the log.
-pub(in crate::log) fn pass(file: &File) -> io::Result<()> {
-    let mut gates = gates();
-    if gates.is_empty() {
-        return Ok(());
+impl Shared {
+    /// The first sync is held; later ones pass.
+    fn pass(&self) -> io::Result<()> {
+        {
+            let mut state = self.lock();
+            if *state != State::Armed {
+                return Ok(());
+            }
+            *state = State::Reached;
+        }
+        self.changed.notify_all();
+        match self.wait_while(&[State::Reached]) {
+            State::Failing => {
+                self.set(State::Released);
+                Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()))
+            }
+            _ => Ok(()),
+        }
     }
-    let inode = file.metadata()?.ino();
-    if !gates.contains_key(&inode) {
-        return Ok(());
-    }
-    if let Some(state @ State::Armed) = gates.get_mut(&inode) {
-        *state = State::Reached;
-        CHANGED.notify_all();
-    }
-    let held =
-        |gates: &mut BTreeMap<u64, State>| matches!(gates.get(&inode), Some(State::Armed | State::Reached));
-    let (mut gates, _) =
-        CHANGED.wait_timeout_while(gates, DEADLINE, held).unwrap_or_else(PoisonError::into_inner);
-    match gates.remove(&inode) {
-        Some(State::Released(Some(error))) => Err(io::Error::from_raw_os_error(error)),
-        _ => Ok(()),
-    }
-}
 
-fn set(inode: u64, state: State) {
-    let mut gates = gates();
-    match gates.get_mut(&inode) {
-        Some(State::Reached) => gates.insert(inode, state),
-        // Nobody waits: whoever comes passes.
-        _ => gates.remove(&inode),
-    };
-    CHANGED.notify_all();
-}
+    fn wait_while(&self, states: &[State]) -> State {
+        let waited = self.changed.wait_timeout_while(self.lock(), DEADLINE, |state| states.contains(state));
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
 
-fn gates() -> MutexGuard<'static, BTreeMap<u64, State>> {
-    GATES.lock().unwrap_or_else(PoisonError::into_inner)
+    fn set(&self, state: State) {
+        *self.lock() = state;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

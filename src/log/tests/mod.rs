@@ -3,17 +3,20 @@
 //! A crash is a copy of the directory: what kill -9 leaves at that moment. What a power cut may leave is made by
 //! damaging such a copy.
 
+mod backlog;
 mod concurrency;
 mod crash;
 mod destinations;
 mod durability;
-pub(super) mod gate;
+mod faulty;
+mod gate;
 mod model;
 mod poison;
 mod reading;
 mod recovery;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -26,10 +29,12 @@ use std::{
 use plugin_api::identity::{Position, Timestamp};
 use tempfile::TempDir;
 
+use self::faulty::Faulty;
 use super::{
-    EmbeddedLog, OpenReport, Settings,
+    EmbeddedLog, OpenReport, Retention, Settings,
     interface::{
-        Append, AppendError, Appended, Attributes, Frame, Log, LogError, Progress, ReadError, Totals,
+        Append, AppendError, Appended, Attributes, BacklogLimit, Frame, Log, LogError, Progress, ReadError,
+        Totals,
     },
 };
 use crate::runtime::Clock;
@@ -49,21 +54,28 @@ impl Clock for SetClock {
 
 /// A directory with a log in it, small enough to roll often.
 struct Bench {
+    disk: Faulty,
     root: TempDir,
     clock: Arc<SetClock>,
     segment_bytes: u64,
     disk_bytes_max: u64,
+    retention: Retention,
     destinations: Vec<String>,
+    /// How far each may be behind; the others as far as the budget allows.
+    limits: BTreeMap<String, BacklogLimit>,
 }
 
 impl Bench {
     fn new() -> Self {
         Self {
+            disk: Faulty::new(),
             root: TempDir::new().unwrap(),
             clock: Arc::new(SetClock(AtomicU64::new(1_000_000))),
             segment_bytes: 16 << 10,
             disk_bytes_max: 64 << 20,
+            retention: Retention { age: Duration::ZERO, bytes_max: 0 },
             destinations: vec!["search".to_owned()],
+            limits: BTreeMap::new(),
         }
     }
 
@@ -76,8 +88,13 @@ impl Bench {
             dir,
             disk_bytes_max: self.disk_bytes_max,
             segment_bytes: self.segment_bytes,
-            destinations: self.destinations.clone(),
+            retention: self.retention,
+            destinations: self.destinations.iter().map(|name| (name.clone(), self.limit(name))).collect(),
         }
+    }
+
+    fn limit(&self, destination: &str) -> BacklogLimit {
+        self.limits.get(destination).copied().unwrap_or(BacklogLimit::UNLIMITED)
     }
 
     fn open(&self) -> (EmbeddedLog, OpenReport) {
@@ -85,7 +102,7 @@ impl Bench {
     }
 
     fn try_open(&self, dir: PathBuf) -> Result<(EmbeddedLog, OpenReport), LogError> {
-        EmbeddedLog::open(self.settings(dir), self.clock.clone())
+        EmbeddedLog::open_on(Arc::new(self.disk.clone()), self.settings(dir), self.clock.clone())
     }
 
     /// What kill -9 would leave now.

@@ -9,6 +9,7 @@ use super::*;
 use crate::log::{
     catalogue::{Catalogue, Durable},
     directory,
+    files::FileSystem,
     interface::{From, Idempotency, Located, Reader as _},
     reader::{EmbeddedReader, Readable},
     recovery,
@@ -105,12 +106,18 @@ async fn reader_stops_at_the_watermark() {
     for number in 0..4 {
         append(&log, number, 1, 100).await;
     }
-    let opened = directory::open(&bench.crash("killed"), &SystemRandom::new()).unwrap();
+    let files: Arc<dyn FileSystem> = Arc::new(bench.disk.clone());
+    let opened = directory::open(files.clone(), &bench.crash("killed"), &SystemRandom::new()).unwrap();
     let recovered = recovery::examine(&opened.directory).unwrap();
     let all = recovered.durable;
     let frame_bytes = (all.at - HEADER as u64) / 4;
-    let catalogue = Arc::new(Catalogue::new(opened.directory.path.clone(), recovered.segments));
-    let readable = Arc::new(Readable { log_id: opened.directory.log_id, catalogue });
+    let catalogue = Arc::new(Catalogue::new(
+        files.clone(),
+        opened.directory.path.clone(),
+        bench.retention,
+        recovered.segments,
+    ));
+    let readable = Arc::new(Readable { log_id: opened.directory.log_id, files, catalogue });
     // The second frame's bytes are there, its offset is not durable.
     for durable in
         [Durable { end: 1, ..all }, Durable { end: 1, at: HEADER as u64 + frame_bytes + 20, ..all }]

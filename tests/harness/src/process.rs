@@ -9,7 +9,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -253,6 +253,16 @@ impl Agent {
     pub fn stderr(&self) -> String {
         let bytes = fs::read(self.directory().join("stderr")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Runs another command of the agent's binary on this agent's config, to its end.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn execute(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
     }
 
     /// Sends SIGKILL and waits until the process is gone.
