@@ -162,7 +162,7 @@ async fn measure(scenario: Scenario, bench: &Bench, table: &mut Table) -> anyhow
         lz4::measure(bench, table)?;
     }
     if all || scenario == Scenario::Reopen {
-        reopen::measure(bench, table)?;
+        reopen::measure(bench, table).await?;
     }
     if all || scenario == Scenario::Retention {
         retention::measure(bench, table)?;

@@ -83,7 +83,7 @@ impl Job for Reopen {
     }
 }
 
-pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
+pub(crate) async fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     // A log that has just begun its newest segment, and one that is about to end it.
     for (state, filled) in [("half full", SEGMENT_BYTES / 2), ("just begun", 0)] {
         let mut logs = Vec::new();
@@ -100,7 +100,7 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
                 continue;
             }
             let dir = scratch.path("log");
-            let end = make(&dir, segments, SEGMENT_BYTES, filled, bench.footer_section_bytes)?;
+            let end = make(&dir, segments, SEGMENT_BYTES, filled, bench.footer_section_bytes).await?;
             logs.push(Made { gibibytes, scratch, end, warm: Vec::new(), cold: Vec::new(), resident: 0 });
         }
         for _ in 0..bench.rounds {
@@ -135,15 +135,15 @@ impl Made {
     }
 }
 
-fn make(
+async fn make(
     dir: &Path,
     segments: u64,
     segment_bytes: u64,
     newest_bytes: u64,
     section_bytes: u64,
 ) -> anyhow::Result<u64> {
-    // Makes the directory with its identity.
-    drop(open(dir, &[])?);
+    // Makes the directory with its identity; once it is closed, the next one may lock it.
+    open(dir, &[])?.close().await;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let sections = |_| match usize::try_from(section_bytes) {
         Ok(bytes) if bytes > 0 => vec![Section { tag: UNKNOWN_TAG, value: vec![0x5A; bytes] }],
@@ -198,12 +198,12 @@ mod tests {
 
     /// G1, opening: a log that was written from the format's description alone opens without a word, ends where it was
     /// made to end, and passes over the footer's sections that nobody knows.
-    #[test]
-    fn a_log_by_the_book_opens() {
+    #[tokio::test]
+    async fn a_log_by_the_book_opens() {
         for (filled, section_bytes) in [(0, 0), (1 << 20, 1000)] {
             let scratch = Scratch::new().unwrap();
             let dir = scratch.path("log");
-            let end = make(&dir, 3, 4 << 20, filled, section_bytes).unwrap();
+            let end = make(&dir, 3, 4 << 20, filled, section_bytes).await.unwrap();
             let settings = Settings { segment_bytes: 4 << 20, ..settings(&dir, &[]) };
             let (_log, report) = EmbeddedLog::open(settings, Arc::new(SystemClock)).unwrap();
             assert!(report.alerts.is_empty(), "{:?}", report.alerts);
