@@ -61,10 +61,10 @@ impl Campaign {
         let small = "[limits]\nrequest_bytes_max = \"16KiB\"\nrecord_bytes_max = \"16KiB\"";
         let setup = setup().environment("RUST_LOG", "info").file("archive");
         let (setup, options, weather) = match ground {
-            Ground::Small => (segments(setup, 64 << 10).config(small), lively(), None),
+            Ground::Small => (segments(setup, 64 << 10, 0).config(small), lively(), None),
             Ground::Large => {
                 let options = Options { request_records: 200, keys: 20_000, ..lively() };
-                (segments(setup, 1 << 20), options, None)
+                (segments(setup, 1 << 20, 2 << 20), options, None)
             }
             Ground::Weather => {
                 let fake = fake().await;
@@ -72,7 +72,7 @@ impl Campaign {
                 // Which delete an Algolia applied is told by what came after it, which killed agents leave open.
                 let mix = Mix { delete: 0, ..lively().mix };
                 let options = Options { mix, ..lively() };
-                (segments(setup, 64 << 10).config(small), options, Some(Weather::over(fake, seed)))
+                (segments(setup, 64 << 10, 256 << 10).config(small), options, Some(Weather::over(fake, seed)))
             }
         };
         let agent = setup.write().unwrap();
@@ -259,8 +259,9 @@ impl Campaign {
     }
 }
 
-fn segments(setup: Setup, bytes: u64) -> Setup {
-    setup.data(&format!("segment_bytes = {bytes}"))
+/// Segments of this size, of which so many bytes are kept once they are delivered.
+fn segments(setup: Setup, bytes: u64, retained: u64) -> Setup {
+    setup.data(&format!("segment_bytes = {bytes}\nretention = {{ bytes_max = {retained} }}"))
 }
 
 /// The logs that operations came from.
