@@ -465,6 +465,32 @@ fn log_base(path: &Path) -> u64 {
     path.file_stem().unwrap().to_str().unwrap().parse().unwrap()
 }
 
+/// Rule 3: keys and footer are on disk as far as any byte. The segment is simply not sealed yet, and every key is known.
+#[tokio::test]
+async fn sealing_cut_short() {
+    let bench = Bench::new();
+    let (log, _) = bench.open();
+    let mut all = fill(&bench, &log, 3).await;
+    log.close().await;
+    drop(log);
+    let newest = bench.segments().pop().unwrap();
+    all.truncate(log_base(&newest) as usize);
+    fs::remove_file(newest).unwrap();
+    let sealed = fs::read(bench.segments().pop().unwrap()).unwrap();
+    let trailer = segment_footer::decode_trailer(&sealed[sealed.len() - 24..], sealed.len() as u64).unwrap();
+    let frames_end = trailer.at as usize - 3 * 56;
+    for written in (frames_end..=sealed.len()).step_by(5) {
+        let dir = bench.crash("sealing");
+        let mut bytes = sealed[..written].to_vec();
+        bytes.resize(16 << 10, 0);
+        fs::write(segments_in(&dir).pop().unwrap(), bytes).unwrap();
+        let (log, report) = bench.try_open(dir).unwrap();
+        assert_eq!((report.keys, report.alerts.len()), (all.len(), 0), "{written}");
+        assert_known(&log, &all).await;
+        log.close().await;
+    }
+}
+
 /// Frames that are rotten where keys have to be read from them: what can be read is known, the rest is said to be not,
 /// and the log opens.
 #[tokio::test]
