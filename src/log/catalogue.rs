@@ -187,8 +187,8 @@ impl Catalogue {
         state.delivered().take_while(goes).map(|listed| listed.segment.clone()).collect()
     }
 
-    /// Removes segments that [`Catalogue::due`] has named; one removes at a time. Each removal is durable before the next
-    /// one: a power cut must not leave a hole.
+    /// Removes segments that [`Catalogue::due`] has named; one removes at a time. Each removal is durable before the
+    /// next one: a power cut must not leave a hole.
     pub(super) fn remove(&self, segments: &[Arc<Segment>]) -> io::Result<()> {
         let gone: Vec<Listed> = self.state().segments.drain(..segments.len()).collect();
         let mut bytes = 0;

@@ -176,7 +176,7 @@ pub enum ReadError {
         start: Position,
     },
     /// Bytes that were written and synced read back differently: see rule 7 in `FORMAT.md`.
-    #[error("{path}: rotten at byte {at}: {what}")]
+    #[error("{path}: rotten at byte {at}: {what}. Restore this segment from a copy of the log")]
     Rotten {
         /// The segment.
         path: PathBuf,

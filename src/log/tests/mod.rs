@@ -8,6 +8,7 @@ mod concurrency;
 mod crash;
 mod destinations;
 mod durability;
+mod faults;
 mod faulty;
 mod gate;
 mod idempotency;

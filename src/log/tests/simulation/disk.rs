@@ -106,6 +106,11 @@ impl Machine {
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
+    /// Somebody makes a directory and does not sync the one that it is in.
+    pub(super) fn make_directory(&self, path: &Path) {
+        self.state().names.set(path, Some(Node::Directory));
+    }
+
     /// Starts a process after the last one ended, or was ended by this; `planned` faults strike its operations, which
     /// are counted from 0.
     pub(super) fn start(&self, planned: Vec<(u64, Fault)>) -> SimulatedDisk {

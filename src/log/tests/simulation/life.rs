@@ -114,12 +114,14 @@ impl<'a> Life<'a> {
         let rng = &mut self.run.rng;
         let asked: Vec<Asked> = (0..rng.usize(1..=4))
             .map(|_| {
-                let bytes = match rng.u8(..16) {
-                    0 => rng.usize(8000..30_000),
-                    1..5 => rng.usize(600..8000),
-                    _ => rng.usize(8..600),
+                // Often alike, so that what is left of a torn write fits behind the next one.
+                let (records, bytes) = match rng.u8(..16) {
+                    0 => (rng.u32(1..=4), rng.usize(8000..30_000)),
+                    1..4 => (rng.u32(1..=4), rng.usize(600..8000)),
+                    4..8 => (rng.u32(1..=4), rng.usize(8..600)),
+                    _ => (1, 700),
                 };
-                self.run.model.ask(rng.u32(1..=4), bytes)
+                self.run.model.ask(records, bytes)
             })
             .collect();
         let appends = asked.iter().map(|one| request(one.number, one.records, one.bytes));

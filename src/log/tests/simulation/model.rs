@@ -172,8 +172,8 @@ impl Destination {
     /// The cursor that a subscription found: the one that was acknowledged or one that was asked for since, and where
     /// there is none the place to start.
     pub(super) fn check_found(&mut self, found: Subscription, from: u64, tally: &mut Tally) {
-        let Subscription { progress, alert, detached: _ } = found;
-        assert_eq!(alert, None);
+        let Subscription { progress, alert, detached } = found;
+        assert_eq!((alert, *detached.borrow()), (None, false));
         if self.acknowledged.as_ref() != Some(&progress) {
             let fresh = self.acknowledged.is_none() && progress == at_first(from);
             assert!(fresh || self.in_doubt.contains(&progress), "{progress:?} in {self:?}");

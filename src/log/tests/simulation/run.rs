@@ -25,7 +25,8 @@ use crate::log::{
 };
 
 const ROOT: &str = "/";
-const DIR: &str = "/logs/default";
+const DATA: &str = "/data";
+const DIR: &str = "/data/logs/default";
 const SEGMENT_BYTES: u64 = 64 << 10;
 pub(super) const DISK_BYTES_MAX: u64 = 5 * SEGMENT_BYTES;
 
@@ -40,6 +41,7 @@ pub(super) struct Run {
     pub(super) runtime: Runtime,
     pub(super) model: Model,
     pub(super) tally: Tally,
+    retention: Retention,
 }
 
 impl Run {
@@ -47,13 +49,24 @@ impl Run {
     /// decide nothing.
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
+        let keeps = rng.bool();
+        let machine = Machine::new(Path::new(ROOT), rng.u64(..));
+        if rng.bool() {
+            // As the agent does before it opens the log.
+            machine.make_directory(Path::new(DATA));
+        }
         Self {
-            machine: Machine::new(Path::new(ROOT), rng.u64(..)),
+            machine,
             rng,
             clock: Arc::new(SetClock(AtomicU64::new(1_000_000))),
             runtime: Builder::new_current_thread().enable_time().max_blocking_threads(1).build().unwrap(),
             model: Model::default(),
             tally: Tally::default(),
+            // Of delivered segments none is kept, or one.
+            retention: Retention {
+                age: if keeps { Duration::MAX } else { Duration::ZERO },
+                bytes_max: SEGMENT_BYTES,
+            },
         }
     }
 
@@ -117,7 +130,7 @@ impl Run {
             dir: DIR.into(),
             disk_bytes_max: DISK_BYTES_MAX,
             segment_bytes: SEGMENT_BYTES,
-            retention: Retention { age: Duration::ZERO, bytes_max: 0 },
+            retention: self.retention,
             destinations: DESTINATIONS.map(|name| (name.to_owned(), BacklogLimit::UNLIMITED)).into(),
         };
         let files: Arc<dyn FileSystem> = Arc::new(disk.clone());
