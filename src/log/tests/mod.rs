@@ -11,6 +11,7 @@ mod durability;
 mod faults;
 mod faulty;
 mod gate;
+mod idempotency;
 mod model;
 mod poison;
 mod reading;
