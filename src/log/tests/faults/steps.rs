@@ -210,6 +210,35 @@ async fn committing() {
     }
 }
 
+/// The first subscription, tried again in the same process after any failure: once it is answered the destination is
+/// listed for good, and goes on at its cursor after a restart, never at the newest position.
+#[tokio::test]
+async fn subscribing() {
+    for errno in ERRORS {
+        for nth in 0..=CALLS_MAX {
+            let bench = Bench::new();
+            let (log, _) = bench.open();
+            append(&log, 0, 4, 10).await;
+            let struck = bench.disk.fail_nth(nth, errno, is_change);
+            let first = log.subscribe("search", From::Oldest).await;
+            let Some((call, path)) = struck.get() else {
+                assert_eq!(nth, 10, "a cursor and the list, five calls each");
+                break;
+            };
+            let what = format!("{call:?} of {}: {first:?}", path.display());
+            bench.disk.heal();
+            log.subscribe("search", From::Oldest).await.unwrap();
+            log.commit("search", &progress(1)).await.unwrap();
+            log.close().await;
+            drop(log);
+            let (log, report) = bench.open();
+            assert_eq!((report.end.offset, report.alerts.len()), (4, 0), "{what}");
+            let found = log.subscribe("search", From::Now).await.unwrap();
+            assert_eq!((found.progress, found.alert), (progress(1), None), "{what}");
+        }
+    }
+}
+
 /// Giving segments back: a removal that fails poisons, since what is there is not certain; nothing is lost by it.
 #[tokio::test]
 async fn giving_back() {
@@ -238,6 +267,26 @@ async fn giving_back() {
             assert_ne!(nth, CALLS_MAX);
         }
     }
+}
+
+/// Rule 10: behind a removal that failed no other segment goes, though its cursor is persisted: it would leave a hole,
+/// and the log would not open any more.
+#[tokio::test]
+async fn giving_back_ends_with_the_first_failure() {
+    let bench = Bench::new();
+    let (log, mut end) = used(&bench).await;
+    while bench.segments().len() < 4 {
+        append(&log, end, 1, 3000).await;
+        end += 1;
+    }
+    let second: u64 = bench.segments()[1].file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    let struck = bench.disk.fail_nth(0, Errno::IO, |call, _| call == Call::Remove);
+    log.commit("search", &progress(second)).await.unwrap_err();
+    assert_eq!(struck.get().unwrap().1, bench.segments()[0]);
+    bench.disk.heal();
+    log.commit("search", &progress(end)).await.unwrap();
+    assert_eq!(bench.segments().len(), 4);
+    restart(&bench, log, end, false, &[end]).await;
 }
 
 /// Opening after a crash, with a torn tail to cut and a half-made file to remove: it fails with the path, or goes
