@@ -111,17 +111,16 @@ impl<'a> Life<'a> {
     /// Hands over requests at once, so that they become one write group (or several, where it rolls), and judges the
     /// answers.
     fn append(&mut self) -> Result<(), Ended> {
-        let rng = &mut self.run.rng;
+        let Run { rng, alike, model, .. } = &mut *self.run;
         let asked: Vec<Asked> = (0..rng.usize(1..=4))
             .map(|_| {
-                // Often alike, so that what is left of a torn write fits behind the next one.
                 let (records, bytes) = match rng.u8(..16) {
+                    _ if *alike => (1, 700),
                     0 => (rng.u32(1..=4), rng.usize(8000..30_000)),
                     1..4 => (rng.u32(1..=4), rng.usize(600..8000)),
-                    4..8 => (rng.u32(1..=4), rng.usize(8..600)),
-                    _ => (1, 700),
+                    _ => (rng.u32(1..=4), rng.usize(8..600)),
                 };
-                self.run.model.ask(records, bytes)
+                model.ask(records, bytes)
             })
             .collect();
         let appends = asked.iter().map(|one| request(one.number, one.records, one.bytes));

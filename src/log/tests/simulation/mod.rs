@@ -14,6 +14,7 @@
 
 mod contents;
 mod disk;
+mod disk_tests;
 mod life;
 mod model;
 mod mood;

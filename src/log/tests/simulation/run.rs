@@ -42,6 +42,8 @@ pub(super) struct Run {
     pub(super) model: Model,
     pub(super) tally: Tally,
     retention: Retention,
+    /// Whether all requests are of one size, so that what is left of a torn write fits behind the next one.
+    pub(super) alike: bool,
 }
 
 impl Run {
@@ -57,6 +59,7 @@ impl Run {
         }
         Self {
             machine,
+            alike: rng.u8(..3) == 0,
             rng,
             clock: Arc::new(SetClock(AtomicU64::new(1_000_000))),
             runtime: Builder::new_current_thread().enable_time().max_blocking_threads(1).build().unwrap(),
