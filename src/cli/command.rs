@@ -1,12 +1,15 @@
 //! The command line as a whole.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
 #[cfg(feature = "demo")]
 use super::demo;
-use super::{check, dead_letters, output, run, send};
+use super::{check, dead_letters, log, output, run, send};
 use crate::config::{self, ProcessEnvironment};
 
 /// A durable fan-out agent for search indexes.
@@ -29,6 +32,7 @@ enum Command {
     Check(check::Arguments),
     Send(send::Arguments),
     DeadLetters(DeadLetters),
+    Log(Log),
 }
 
 /// Look at records that a destination would not take.
@@ -39,14 +43,34 @@ enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Start with `sync-agent dead-letters list`, then `show` the ID that interests you.")]
 struct DeadLetters {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    arguments: dead_letters::Arguments,
+}
+
+/// Look at the log of a stopped agent.
+///
+/// The log is where accepted records lie until every destination has them. An agent that runs keeps its log to itself:
+/// stop it first, or copy its data directory and look at the copy.
+#[derive(Debug, clap::Args)]
+#[command(after_help = log::HELP)]
+struct Log {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    arguments: log::Arguments,
+}
+
+/// Where the agent's data is.
+#[derive(Debug, clap::Args)]
+struct Place {
     /// The agent's config file, which says where its data is
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// The agent's data directory, instead of the config's
     #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
-    #[command(flatten)]
-    arguments: dead_letters::Arguments,
 }
 
 /// Carries the command out.
@@ -60,20 +84,28 @@ pub fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Run(arguments) => block_on(run::run(&arguments)),
         Command::Check(arguments) => check::run(&arguments),
         Command::Send(arguments) => block_on(send::run(&arguments)),
-        Command::DeadLetters(command) => match data_dir(&command) {
-            Ok(data_dir) => dead_letters::run(command.arguments, &data_dir),
-            Err(errors) => {
-                output::complain(&errors.render(true));
-                Ok(ExitCode::from(2))
-            }
-        },
+        Command::DeadLetters(command) => {
+            in_data_dir(&command.place, |data_dir| dead_letters::run(command.arguments, data_dir))
+        }
+        Command::Log(command) => {
+            in_data_dir(&command.place, |data_dir| log::run(&command.arguments, data_dir))
+        }
     }
 }
 
-fn data_dir(command: &DeadLetters) -> Result<PathBuf, config::ConfigErrors> {
-    match &command.data_dir {
-        Some(data_dir) => Ok(data_dir.clone()),
-        None => Ok(config::load(command.config.as_deref(), &ProcessEnvironment)?.config.data.dir),
+fn in_data_dir(
+    place: &Place,
+    run: impl FnOnce(&Path) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    if let Some(data_dir) = &place.data_dir {
+        return run(data_dir);
+    }
+    match config::load(place.config.as_deref(), &ProcessEnvironment) {
+        Ok(loaded) => run(&loaded.config.data.dir),
+        Err(errors) => {
+            output::complain(&errors.render(true));
+            Ok(ExitCode::from(2))
+        }
     }
 }
 

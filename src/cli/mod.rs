@@ -11,9 +11,12 @@ pub mod send;
 
 pub mod dead_letters;
 
+pub mod log;
+
 #[cfg(feature = "demo")]
 pub mod demo;
 
 pub mod output;
+mod text;
 
 pub use command::{Arguments, execute};

@@ -22,11 +22,12 @@ use super::{
     small_file::{self, Kind},
 };
 
-const LOCK: &str = "lock";
-const IDENTITY: &str = "identity";
-const KEY: &str = "request-id.key";
-const DESTINATIONS: &str = "destinations";
-const CURSORS: &str = "cursors";
+pub(super) const LOCK: &str = "lock";
+pub(super) const IDENTITY: &str = "identity";
+pub(super) const KEY: &str = "request-id.key";
+pub(super) const DESTINATIONS: &str = "destinations";
+pub(super) const CURSORS: &str = "cursors";
+pub(super) const SKIPPED: &str = "skipped";
 const RESERVE: &str = "reserve";
 /// Some cursors of the largest size that is usual; see rule 11.
 const RESERVE_BYTES: u64 = 256 << 10;

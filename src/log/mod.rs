@@ -5,7 +5,8 @@
 //! `FORMAT.md` shows its bytes and the rules by which it recovers. Its parts, in the order in which a request meets
 //! them: `queue` and `writer` (one thread that appends), `segment` and `frame` (what it writes), `catalogue` (which
 //! segments are there and how far they are durable), `reader`, `destinations` and `cursor` (who still needs what).
-//! `directory` and `recovery` run when a log is opened; every file operation goes through `files`.
+//! `directory` and `recovery` run when a log is opened; every file operation goes through `files`. [`inspect`] looks at
+//! a log that no agent uses; `rot` finds what lies behind broken bytes, `skipped` what an operator gave up there.
 
 pub mod interface;
 
@@ -27,11 +28,16 @@ mod catalogue;
 mod block;
 mod reader;
 
+mod rot;
+mod skipped;
+
 mod cursor;
 mod destinations;
 
 mod directory;
 mod recovery;
+
+pub mod inspect;
 
 mod files;
 mod sections;

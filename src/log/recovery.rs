@@ -11,15 +11,13 @@ use std::{
     sync::Arc,
 };
 
-use memchr::memmem;
-
 use super::{
     block::{self, BLOCK_BYTES, Place, Source},
     catalogue::Durable,
     directory::{Directory, at, halted},
     files::{self, Access, File},
-    frame,
     interface::LogError,
+    rot,
     sections::FormatError,
     segment::{self, Active, Entry, Segment},
     segment_footer::{Footer, Summary},
@@ -46,14 +44,6 @@ pub(super) struct Recovered {
 enum Newest {
     Unsealed(Active),
     Sealed { segment: Arc<Segment>, file: Arc<dyn File>, summary: Summary },
-}
-
-/// What lies behind the first bytes that are no frame.
-struct Tail {
-    /// The byte after the last one that is not zero.
-    end: u64,
-    /// A sound frame of a later write group.
-    later_group: Option<u64>,
 }
 
 /// Looks at the log and changes nothing.
@@ -203,7 +193,8 @@ fn find_end(directory: &Directory, active: &mut Active) -> Result<u64, LogError>
         None => Ok(0),
         Some(FormatError::Unusable(what)) => Err(halted(&path, format!("at byte {}: {what}", active.at))),
         Some(FormatError::Broken(what)) => {
-            let tail = examine_tail(active).map_err(at(&path))?;
+            let tail = rot::examine_tail(&*active.file, active.segment.nonce, active.at, active.limit);
+            let tail = tail.map_err(at(&path))?;
             let Some(later) = tail.later_group else {
                 return Ok(tail.end - active.at);
             };
@@ -281,50 +272,4 @@ fn rewrite(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
         position += bytes.len() as u64;
     }
     Ok(())
-}
-
-/// Looks through the rest of a segment for sound frames whose write group begins after the broken bytes where `active`
-/// stands. The writer begins a group only once the one before it is durable: then this is rot, not a torn write (rule
-/// 6).
-fn examine_tail(active: &Active) -> io::Result<Tail> {
-    let (file, nonce, broken, size) = (&*active.file, active.segment.nonce, active.at, active.limit);
-    const ZEROS: [u8; 4096] = [0; 4096];
-    let mut tail = Tail { end: broken, later_group: None };
-    let mut position = broken;
-    while position < size {
-        let bytes = file.read_at(position, BLOCK_BYTES)?;
-        // By chunks: most of a segment is zeros, and comparing them is many times as fast as looking at bytes.
-        let mut chunks = bytes.chunks(ZEROS.len()).enumerate();
-        if let Some((index, chunk)) = chunks.rfind(|(_, chunk)| **chunk != ZEROS[..chunk.len()])
-            && let Some(last) = chunk.iter().rposition(|byte| *byte != 0)
-        {
-            tail.end = position + (index * ZEROS.len() + last + 1) as u64;
-        }
-        for candidate in memmem::find_iter(&bytes, &frame::MAGIC) {
-            let candidate = position + candidate as u64;
-            let group_delta = sound_frame_at(file, nonce, candidate, size)?;
-            if group_delta.is_some_and(|delta| candidate.saturating_sub(u64::from(delta)) > broken) {
-                tail.later_group = Some(candidate);
-                return Ok(tail);
-            }
-        }
-        if bytes.len() < BLOCK_BYTES {
-            break;
-        }
-        // A magic may lie across the border.
-        position += (BLOCK_BYTES - frame::MAGIC.len() + 1) as u64;
-    }
-    Ok(tail)
-}
-
-/// The group_delta of the frame that begins here, if a sound one does.
-fn sound_frame_at(file: &dyn File, nonce: u64, at: u64, size: u64) -> io::Result<Option<u32>> {
-    let head = file.read_at(at, frame::FIXED_BYTES)?;
-    match frame::claimed_length(&head) {
-        Ok(length) if at + length as u64 <= size => {
-            let bytes = file.read_at(at, length)?;
-            Ok(frame::verify(&bytes, nonce).ok())
-        }
-        Ok(_) | Err(_) => Ok(None),
-    }
 }

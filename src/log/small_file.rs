@@ -1,5 +1,5 @@
-//! The container of the log's small files: identity, list of destinations, cursors. Each is written whole under a
-//! temporary name and renamed, and has its own magic, a format number, a checksum and the log's id inside.
+//! The container of the log's small files: identity, list of destinations, cursors, skipped ranges. Each is written
+//! whole under a temporary name and renamed, and has its own magic, a format number, a checksum and the log's id inside.
 
 use bytes::{Buf, BufMut};
 use plugin_api::identity::LogId;
@@ -16,6 +16,7 @@ pub(super) enum Kind {
     Identity,
     Destinations,
     Cursor,
+    Skipped,
 }
 
 impl Kind {
@@ -24,6 +25,7 @@ impl Kind {
             Self::Identity => b"SYNCLOG\n",
             Self::Destinations => b"SYNCDST\n",
             Self::Cursor => b"SYNCCUR\n",
+            Self::Skipped => b"SYNCSKP\n",
         }
     }
 }

@@ -9,6 +9,7 @@ mod destinations;
 mod durability;
 mod faulty;
 mod gate;
+mod inspect;
 mod model;
 mod poison;
 mod reading;
