@@ -14,7 +14,7 @@ use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
 use crate::{
     config::{self, AlgoliaSettings, Config, Kind, NonIdempotent},
-    dead_letter::{Store, StoreError, store_path},
+    dead_letter::{Bounds, Store, StoreError, store_path},
     delivery::{self, Backoff, LaneSettings, Letters, Snapshot},
     ingress::{BindError, Indexes, Server},
     log::{
@@ -227,8 +227,9 @@ async fn subscribe(name: &Arc<str>, log: &dyn Log) -> Result<Progress, LogError>
 
 async fn open_store(config: &Config, name: &Arc<str>, log: &dyn Log) -> Result<Store, StartError> {
     let path = store_path(&config.data.dir, name);
+    let bounds = Bounds::default();
     let closed = StoreError::Closed { path: path.clone() };
-    let store = spawn_blocking(move || Store::open(&path)).await.unwrap_or(Err(closed))?;
+    let store = spawn_blocking(move || Store::open(&path, bounds)).await.unwrap_or(Err(closed))?;
     let end = log.status().end;
     match store.newest_position(log.id()).await? {
         Some(letter) if letter >= end => {

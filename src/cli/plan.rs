@@ -241,6 +241,11 @@ fn destination(destination: &Destination) -> Rows {
                 OnBacklogFull::Detach => "detach",
             }),
         ),
+        ("dead_letters.bytes_max", Setting::Size(destination.dead_letters.bytes_max)),
+        (
+            "dead_letters.age_max",
+            destination.dead_letters.age_max.map_or(Setting::text("none"), Setting::duration),
+        ),
     ]);
     Rows(rows)
 }
@@ -331,6 +336,8 @@ destinations.archive
   backoff.max                30s
   attempts_max               5
   on_backlog_full            refuse
+  dead_letters.bytes_max     1GiB
+  dead_letters.age_max       none
 
 destinations.search
   type                       algolia
@@ -348,6 +355,8 @@ destinations.search
   backoff.max                30s
   attempts_max               5
   on_backlog_full            refuse
+  dead_letters.bytes_max     1GiB
+  dead_letters.age_max       none
 
 indexes, the first match wins
   products*                  search, archive

@@ -92,6 +92,8 @@ pub struct Destination {
     pub attempts_max: u32,
     /// What happens when it holds back too much of the log. Default `refuse`, and nothing else yet.
     pub on_backlog_full: OnBacklogFull,
+    /// `dead_letters`
+    pub dead_letters: DeadLetters,
 }
 
 /// The type of a destination.
@@ -147,6 +149,17 @@ pub struct Backoff {
     pub min: Duration,
     /// The upper bound of every delay. Default 30 s (or `min`, if that is more), `min` to 1 h.
     pub max: Duration,
+}
+
+/// `dead_letters`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// Bytes that they may take: their records and words, plus about 256 bytes each. At half of it for a single index
+    /// `on_backlog_full` decides what becomes of that index; at all of it the destination pauses. Default 1 GiB, 1 MiB
+    /// to 1 TiB.
+    pub bytes_max: u64,
+    /// A letter that is older is deleted. Default: none ever is; 1 s to 87,600 h (ten years).
+    pub age_max: Option<Duration>,
 }
 
 /// `on_backlog_full`

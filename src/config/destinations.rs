@@ -5,16 +5,18 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use http::{Uri, uri::Scheme};
 
 use super::{
-    checked::{AlgoliaSettings, Backoff, BatchLimits, Destination, FileSettings, Kind, OnBacklogFull},
+    checked::{
+        AlgoliaSettings, Backoff, BatchLimits, DeadLetters, Destination, FileSettings, Kind, OnBacklogFull,
+    },
     environment::Environment,
     ranges,
     reader::{Table, Value, one_of},
     secret::secret,
-    units::{Count, KIB, MIB, Size},
+    units::{Count, GIB, KIB, MIB, Size},
 };
 
 /// Keys of every destination that come with later versions.
-const LATER: [&str; 3] = ["backlog_bytes_max", "dead_letters", "rate_limit"];
+const LATER: [&str; 2] = ["backlog_bytes_max", "rate_limit"];
 
 /// A destination's name: it becomes a directory's name and a metric's label.
 const NAME: &str = "1 to 64 of A-Z a-z 0-9 _ -";
@@ -82,10 +84,21 @@ impl<'a> Destinations<'a> {
         let backoff = backoff(&mut table);
         let attempts_max = table.quantity("attempts_max", Count(5), ranges::ATTEMPTS_MAX).0;
         let on_backlog_full = on_backlog_full(&mut table);
+        let dead_letters = dead_letters(table.table("dead_letters"));
         table.later(&LATER);
         table.finish();
         let kind = kind?;
-        Some(Destination { name, kind, batch, requests_max, timeout, backoff, attempts_max, on_backlog_full })
+        Some(Destination {
+            name,
+            kind,
+            batch,
+            requests_max,
+            timeout,
+            backoff,
+            attempts_max,
+            on_backlog_full,
+            dead_letters,
+        })
     }
 
     fn file(&mut self, table: &mut Table<'a>) -> Option<FileSettings> {
@@ -175,6 +188,15 @@ fn backoff(table: &mut Table<'_>) -> Backoff {
     let max = table.quantity("max", min.max(Duration::from_secs(30)), min..=ranges::BACKOFF_LONGEST);
     table.finish();
     Backoff { min, max }
+}
+
+fn dead_letters(mut table: Table<'_>) -> DeadLetters {
+    let dead_letters = DeadLetters {
+        bytes_max: table.quantity("bytes_max", Size(GIB), ranges::DEAD_LETTERS_BYTES_MAX).0,
+        age_max: table.optional("age_max", ranges::DEAD_LETTERS_AGE_MAX),
+    };
+    table.finish();
+    dead_letters
 }
 
 fn on_backlog_full(table: &mut Table<'_>) -> OnBacklogFull {

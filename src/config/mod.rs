@@ -22,8 +22,8 @@ mod problem;
 mod tests;
 
 pub use checked::{
-    AlgoliaSettings, Backoff, BatchLimits, Config, Data, Destination, FileSettings, IndexRule, Kind, Limits,
-    Listen, NonIdempotent, OnBacklogFull, Secret, SecretSource,
+    AlgoliaSettings, Backoff, BatchLimits, Config, Data, DeadLetters, Destination, FileSettings, IndexRule,
+    Kind, Limits, Listen, NonIdempotent, OnBacklogFull, Secret, SecretSource,
 };
 #[cfg(test)]
 pub(crate) use environment::FixedEnvironment;

@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::units::{Count, GIB, KIB, Size};
+use super::units::{Count, GIB, KIB, MIB, Size};
 
 /// `requests_max`, `SYNCER_WORKER_COUNT`.
 pub(super) const REQUESTS_MAX: RangeInclusive<Count> = Count(1)..=Count(1_000);
@@ -18,6 +18,11 @@ pub(super) const BACKOFF_MIN: RangeInclusive<Duration> = Duration::from_millis(1
 pub(super) const BACKOFF_LONGEST: Duration = Duration::from_secs(3_600);
 /// `timeout`.
 pub(super) const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
+/// `dead_letters.bytes_max`.
+pub(super) const DEAD_LETTERS_BYTES_MAX: RangeInclusive<Size> = Size(MIB)..=Size(1024 * GIB);
+/// `dead_letters.age_max`.
+pub(super) const DEAD_LETTERS_AGE_MAX: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(87_600 * 3_600);
 /// `rotate.bytes`.
 pub(super) const ROTATE_BYTES: RangeInclusive<Size> = Size(64 * KIB)..=Size(64 * GIB);
 /// `rotate.age`.

@@ -231,6 +231,11 @@ impl<'a> Table<'a> {
         self.take(key).and_then(|value| value.quantity(&range)).unwrap_or(default)
     }
 
+    /// A quantity within its range, where no value stands for no limit.
+    pub(super) fn optional<Q: Quantity>(&mut self, key: &'static str, range: RangeInclusive<Q>) -> Option<Q> {
+        self.take(key).and_then(|value| value.quantity(&range))
+    }
+
     /// `true` or `false`.
     pub(super) fn boolean(&mut self, key: &'static str, default: bool) -> bool {
         let Some(value) = self.take(key) else { return default };

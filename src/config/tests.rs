@@ -86,6 +86,7 @@ fn the_example_is_accepted_and_the_rest_has_defaults() {
         let backoff = Backoff { min: Duration::from_millis(200), max: Duration::from_secs(30) };
         assert_eq!(destination.backoff, backoff);
         assert_eq!(destination.on_backlog_full, OnBacklogFull::Refuse);
+        assert_eq!(destination.dead_letters, DeadLetters { bytes_max: 1 << 30, age_max: None });
     }
     let Kind::Algolia(settings) = &search.kind else { panic!("algolia") };
     assert_eq!((settings.app_id.expose(), settings.api_key.expose()), ("SECRET-APP", "SECRET-IN-FILE"));
@@ -113,6 +114,7 @@ fn every_setting_of_a_destination_is_read() {
         backoff = { min = "1s", max = "2m" }
         attempts_max = 7
         on_backlog_full = "refuse"
+        dead_letters = { bytes_max = "64MiB", age_max = "720h" }
         [destinations.out]
         type = "file"
         dir = "out"
@@ -125,6 +127,8 @@ fn every_setting_of_a_destination_is_read() {
     assert_eq!(search.backoff, Backoff { min: Duration::from_secs(1), max: Duration::from_secs(120) });
     assert_eq!((search.requests_max, search.attempts_max), (3, 7));
     assert_eq!(search.timeout, Duration::from_secs(5));
+    let age_max = Some(Duration::from_secs(30 * 86_400));
+    assert_eq!(search.dead_letters, DeadLetters { bytes_max: 64 << 20, age_max });
     let Kind::Algolia(settings) = &search.kind else { panic!("algolia") };
     assert_eq!(settings.hosts, ["http://127.0.0.1:9201", "https://proxy:8443", "http://[::1]:9"]);
     assert!(!settings.gzip);
@@ -218,6 +222,18 @@ path = "x.wasm"
 }
 
 #[test]
+fn bounds_of_dead_letters_are_checked() {
+    let text =
+        format!("{FILE}dead_letters = {{ bytes_max = \"1KiB\", age_max = \"30d\", age_mx = \"1h\" }}\n");
+    let expected = [
+        r#"4:30 destinations.out.dead_letters.bytes_max: "1KiB" is out of range (a size from 1MiB to 1TiB, such as "512KiB", "1MiB", "20GiB" or a number of bytes)"#,
+        r#"4:48 destinations.out.dead_letters.age_max: "30d" is not a duration (a duration from 1s to 87600h, such as "200ms", "1.5s", "1m30s" or "24h")"#,
+        "4:55 destinations.out.dead_letters.age_mx: unknown key (did you mean `age_max`?)",
+    ];
+    assert_eq!(told(&text, &algolia()), expected);
+}
+
+#[test]
 fn every_syntax_error_is_told_and_nothing_else() {
     let errors = errors("a = \nb = 1\nc == 2\nunknown = 1\nd = [1,,2]\n", &algolia());
     assert!(errors.errors.iter().all(|problem| problem.key == "not TOML"), "{errors}");
@@ -277,7 +293,7 @@ fn secrets_are_never_shown() {
         "apikey = \"SECRET\"",
         "unheard_of = { a = [{ b = \"SECRET\" }] }",
         "api_key = { file = \"/run/key\" }\nauth = { api_key = \"SECRET\" }",
-        "dead_letters = \"SECRET\"",
+        "rate_limit = \"SECRET\"",
         "hosts = [\"https://user:SECRET@host\"]",
         "api_key = \"SECRET",
         "api_key = \"SECRET\" junk",

@@ -49,11 +49,24 @@ pub enum StoreError {
     },
     /// There is no space left. Nothing of the call was kept; it succeeds once there is space.
     #[error("no space left for the dead letters {}: {source}", path.display())]
-    Full {
+    NoSpace {
         /// The store's file.
         path: PathBuf,
         /// SQLite's answer.
         source: rusqlite::Error,
+    },
+    /// The letters would take more than their budget. Nothing of the call was kept; it succeeds once there is room.
+    #[error(
+        "dead letters of destination {destination} use {used} bytes of their budget of {budget} bytes: delete or \
+         replay some of them, or raise destinations.{destination}.dead_letters.bytes_max"
+    )]
+    Full {
+        /// Whose letters.
+        destination: String,
+        /// Bytes in use, by [`super::Letter::size`].
+        used: u64,
+        /// The limit, from `dead_letters.bytes_max`.
+        budget: u64,
     },
     /// Anything else that SQLite answers. Nothing of the call was kept.
     #[error("the dead letters {}: {source}", path.display())]
@@ -77,7 +90,7 @@ impl StoreError {
         let path = path.into();
         move |source| match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt { path, source },
-            Some(ErrorCode::DiskFull) => Self::Full { path, source },
+            Some(ErrorCode::DiskFull) => Self::NoSpace { path, source },
             _ => Self::Sqlite { path, source },
         }
     }

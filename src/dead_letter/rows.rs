@@ -8,7 +8,7 @@ use plugin_api::{
     operation::{Action, Key, Source},
     verdict::{Reason, ReasonCode},
 };
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params, types::Type};
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params, types::Type};
 use uuid::Uuid;
 
 use super::{Change, Filed, Letter, LetterId, Stage};
@@ -36,10 +36,12 @@ const FILE: &str = "
         operation_index = excluded.operation_index, operation_object_id = excluded.operation_object_id,
         operation_body = excluded.operation_body, record_body = excluded.record_body";
 
-/// Files all letters in one transaction, or none.
-pub(super) fn file(connection: &mut Connection, letters: &[Letter]) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    let mut statement = transaction.prepare_cached(FILE)?;
+/// Files letters.
+pub(super) fn file<'a>(
+    connection: &Connection,
+    letters: impl Iterator<Item = &'a Letter>,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(FILE)?;
     for Letter { source, version, record, operation, stage, reason, attempts, dead_lettered_at } in letters {
         let operation = operation.as_ref();
         statement.execute(named_params! {
@@ -66,8 +68,19 @@ pub(super) fn file(connection: &mut Connection, letters: &[Letter]) -> rusqlite:
             ":record_body": &*record.body,
         })?;
     }
-    drop(statement);
-    transaction.commit()
+    Ok(())
+}
+
+/// Whether this letter is in the store, whatever its account.
+pub(super) fn holds(connection: &Connection, letter: &Letter) -> rusqlite::Result<bool> {
+    let Source { log_id, position, number, .. } = letter.source;
+    let sql = "SELECT 1 FROM letters WHERE log_id = ?1 AND partition = ?2 AND offset = ?3 AND number = ?4";
+    connection.prepare_cached(sql)?.exists(params![
+        log_id.0.as_bytes(),
+        position.partition,
+        position.offset,
+        number
+    ])
 }
 
 /// The last position, by partition and then offset, at which a record of this log was dead-lettered.
@@ -117,7 +130,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Filed> {
 }
 
 /// The one of `all` whose name stands in the column.
-fn word<T: Copy>(
+pub(super) fn word<T: Copy>(
     row: &Row<'_>,
     column: &'static str,
     all: &[T],

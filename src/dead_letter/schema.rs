@@ -15,10 +15,13 @@ use super::StoreError;
 /// "SyDL": marks the file as ours.
 const APPLICATION_ID: i64 = 0x5379_444c;
 /// The format of this agent, in `user_version`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+/// The oldest that it reads; [`open`] brings a file up to date.
+const FORMAT_OLDEST: i64 = 1;
 /// How long to wait for another connection's write; there is none but a reader's recovery of the log.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Format 1. A new file is made as one of format 1 that is brought up to date, so that both are the same.
 const CREATE: &str = "
     CREATE TABLE letters (
         id                  INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -51,14 +54,65 @@ const CREATE: &str = "
         WHERE operation_index IS NOT NULL;
 ";
 
+/// From format 1 to 2. What a letter takes is [`super::Letter::size`], said once more in SQL; the triggers keep `usage`
+/// true whoever changes a letter, an operator with a shell of SQLite's own included.
+const FROM_1_TO_2: &str = "
+    ALTER TABLE letters ADD COLUMN bytes INTEGER GENERATED ALWAYS AS (
+        256 + length(record_body) + ifnull(length(operation_body), 0) + length(CAST(message AS BLOB))
+        + 2 * (length(CAST(record_index AS BLOB)) + length(CAST(record_object_id AS BLOB))
+            + ifnull(length(CAST(operation_index AS BLOB)), 0)
+            + ifnull(length(CAST(operation_object_id AS BLOB)), 0))
+    ) VIRTUAL;
+    CREATE INDEX letters_by_age ON letters (dead_lettered_at);
+
+    CREATE TABLE usage (
+        record_index TEXT    PRIMARY KEY,
+        letters      INTEGER NOT NULL,
+        bytes        INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO usage SELECT record_index, count(*), sum(bytes) FROM letters GROUP BY record_index;
+    CREATE TRIGGER usage_of_new AFTER INSERT ON letters BEGIN
+        INSERT INTO usage VALUES (new.record_index, 1, new.bytes)
+        ON CONFLICT DO UPDATE SET letters = letters + 1, bytes = bytes + excluded.bytes;
+    END;
+    CREATE TRIGGER usage_of_old AFTER DELETE ON letters BEGIN
+        UPDATE usage SET letters = letters - 1, bytes = bytes - old.bytes WHERE record_index = old.record_index;
+        DELETE FROM usage WHERE record_index = old.record_index AND letters = 0;
+    END;
+    CREATE TRIGGER usage_of_changed AFTER UPDATE ON letters
+    WHEN old.bytes <> new.bytes OR old.record_index <> new.record_index BEGIN
+        UPDATE usage SET letters = letters - 1, bytes = bytes - old.bytes WHERE record_index = old.record_index;
+        INSERT INTO usage VALUES (new.record_index, 1, new.bytes)
+        ON CONFLICT DO UPDATE SET letters = letters + 1, bytes = bytes + excluded.bytes;
+        DELETE FROM usage WHERE letters = 0;
+    END;
+
+    CREATE TABLE ranges (
+        id           INTEGER PRIMARY KEY AUTOINCREMENT,
+        log_id       BLOB    NOT NULL,
+        partition    INTEGER NOT NULL,
+        first_offset INTEGER NOT NULL,
+        end_offset   INTEGER NOT NULL,
+        record_index TEXT,
+        records      INTEGER NOT NULL,
+        cause        TEXT    NOT NULL,
+        message      TEXT    NOT NULL,
+        recorded_at  INTEGER NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX ranges_by_position
+        ON ranges (log_id, partition, cause, ifnull(record_index, ''), first_offset);
+";
+
 /// Opens the database for its one writer; creates it (0600) and its directory (0700) where they are missing.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     create_file(path).map_err(|source| StoreError::Open { path: path.into(), source })?;
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    if is_empty(&connection, path)? {
-        create(&mut connection).map_err(StoreError::sqlite(path))?;
-    }
-    durable(&connection).map_err(StoreError::sqlite(path))?;
+    let found = format(&connection, path)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(StoreError::sqlite(path))?;
+    bring_up_to_date(&mut connection, found).map_err(StoreError::sqlite(path))?;
+    connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+        .map_err(StoreError::sqlite(path))?;
     Ok(connection)
 }
 
@@ -67,10 +121,15 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     // SQLite says no more than "unable to open", the operating system says why.
     File::open(path).map_err(|source| StoreError::Open { path: path.into(), source })?;
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    if is_empty(&connection, path)? {
-        return Err(StoreError::Foreign { path: path.into() });
+    match format(&connection, path)? {
+        Some(_) => Ok(connection),
+        None => Err(StoreError::Foreign { path: path.into() }),
     }
-    Ok(connection)
+}
+
+/// Whether the file has a table for ranges: one of format 1 that no agent has opened since has none.
+pub(super) fn has_ranges(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.pragma_query_value(None, "user_version", |row| Ok(row.get::<_, i64>(0)? > 1))
 }
 
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
@@ -82,13 +141,14 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     connect().map_err(StoreError::sqlite(path))
 }
 
-/// Whether there is nothing in the database yet. An error if what is there is not ours or newer than this agent.
-fn is_empty(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
+/// The file's format; `None` if there is nothing in it yet. An error if what is there is not ours or newer than this
+/// agent.
+fn format(connection: &Connection, path: &Path) -> Result<Option<i64>, StoreError> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let found = (|| Ok((pragma("application_id")?, pragma("user_version")?, pragma("schema_version")?)))();
     match found.map_err(StoreError::sqlite(path))? {
-        (0, 0, 0) => Ok(true),
-        (APPLICATION_ID, FORMAT, _) => Ok(false),
+        (0, 0, 0) => Ok(None),
+        (APPLICATION_ID, found @ FORMAT_OLDEST..=FORMAT, _) => Ok(Some(found)),
         (APPLICATION_ID, found, _) if found > FORMAT => {
             Err(StoreError::Newer { path: path.into(), found, supported: FORMAT })
         }
@@ -96,19 +156,19 @@ fn is_empty(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
     }
 }
 
-/// One transaction, before the switch to WAL: the file is either empty or complete.
-fn create(connection: &mut Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "synchronous", "FULL")?;
+/// One transaction, for a new file before its switch to WAL: a file is either as it was or complete.
+fn bring_up_to_date(connection: &mut Connection, found: Option<i64>) -> rusqlite::Result<()> {
+    if found == Some(FORMAT) {
+        return Ok(());
+    }
     let transaction = connection.transaction()?;
-    transaction.execute_batch(CREATE)?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    if found.is_none() {
+        transaction.execute_batch(CREATE)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    transaction.execute_batch(FROM_1_TO_2)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()
-}
-
-fn durable(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "FULL")
 }
 
 /// SQLite would create the file readable for everyone, and would leave its entry to chance.

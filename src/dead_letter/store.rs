@@ -2,25 +2,35 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 
-use plugin_api::identity::{LogId, Position};
+use plugin_api::identity::{LogId, Position, Timestamp};
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Letter, StoreError, rows, schema};
+use super::{
+    Bounds, Fate, Letter, Range, StoreError, Usage, filing, ledger::Ledger, range_rows, rows, schema,
+};
 
 /// Calls that may wait for the thread. Their letters are the callers' to bound.
 const CALLS_MAX: usize = 16;
 
-type Call = Box<dyn FnOnce(&mut Connection) + Send>;
+/// What the thread has: the open file and what its letters take.
+struct Desk {
+    connection: Connection,
+    ledger: Ledger,
+}
+
+type Call = Box<dyn FnOnce(&mut Desk) + Send>;
 
 /// The store of one destination. There is one writer: whoever opens it holds the data directory's lock.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
     calls: mpsc::Sender<Call>,
+    usage: watch::Receiver<Usage>,
     thread: JoinHandle<Result<(), StoreError>>,
 }
 
@@ -30,29 +40,80 @@ pub fn store_path(data_dir: &Path, destination: &str) -> PathBuf {
     data_dir.join("dead-letters").join(format!("{destination}.sqlite"))
 }
 
+/// Records a range in the store of an agent that does not run; makes the store where there is none. It is on disk when
+/// this returns. A range that is there already, by log id, first position, index and cause, is replaced. Blocks on the
+/// disk; the caller holds the data directory's lock.
+///
+/// # Errors
+/// If the store cannot be opened or written; nothing was recorded then.
+pub fn record_range(path: &Path, range: &Range) -> Result<(), StoreError> {
+    let connection = schema::open(path)?;
+    range_rows::record(&connection, range).map_err(StoreError::sqlite(path))?;
+    connection.close().map_err(|(_, source)| StoreError::sqlite(path)(source))
+}
+
 impl Store {
     /// Opens the store; creates its directory (0700) and file (0600) where they are missing. Blocks on the disk.
     ///
     /// # Errors
     /// If the file cannot be opened, is damaged, is not a store or was written by a newer agent.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
+    pub fn open(path: &Path, bounds: Bounds) -> Result<Self, StoreError> {
         let connection = schema::open(path)?;
+        let destination = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let (mut ledger, usage) = Ledger::new(destination, bounds);
+        if let Err(error) = ledger.refresh(&connection).map_err(StoreError::sqlite(path)) {
+            // Filing tries it again, and is who must not go on without.
+            tracing::error!(%error, "dead letters cannot be counted");
+        }
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let owned = path.to_owned();
+        let desk = Desk { connection, ledger };
         let thread = thread::Builder::new()
             .name("dead-letters".into())
-            .spawn(move || serve(connection, receiver, &owned))
+            .spawn(move || serve(desk, receiver, &owned))
             .map_err(|source| StoreError::Open { path: path.into(), source })?;
-        Ok(Self { path: path.into(), calls, thread })
+        Ok(Self { path: path.into(), calls, usage, thread })
     }
 
-    /// Files all letters or none; they are on disk when this returns. A letter that is there already is replaced
-    /// under its id. If this future is dropped, the letters may have been filed.
+    /// Files all letters or none; they are on disk when this returns, each as its fate says. A letter that is there
+    /// already is replaced under its id. If this future is dropped, the letters may have been filed.
     ///
     /// # Errors
     /// If nothing was filed. The same call may be made again.
-    pub async fn file(&self, letters: Vec<Letter>) -> Result<(), StoreError> {
-        self.call(move |connection| rows::file(connection, &letters)).await
+    pub async fn file(&self, letters: Vec<Letter>) -> Result<Vec<Fate>, StoreError> {
+        let path = self.path.clone();
+        self.run(move |Desk { connection, ledger }| {
+            let filing = filing::file(connection, ledger, &letters).map_err(StoreError::sqlite(path))?;
+            filing.result(ledger)
+        })
+        .await
+    }
+
+    /// Deletes up to 500 letters that are older than the bounds allow, the oldest first, and takes note of what others
+    /// have deleted. Returns how many were of each index: none once all that is left is young enough.
+    ///
+    /// # Errors
+    /// If SQLite cannot delete; nothing was deleted then.
+    pub async fn expire(&self, now: Timestamp) -> Result<Vec<(Arc<str>, u64)>, StoreError> {
+        let path = self.path.clone();
+        self.run(move |Desk { connection, ledger }| {
+            filing::expire(connection, ledger, now).map_err(StoreError::sqlite(path))
+        })
+        .await
+    }
+
+    /// Joins the ranges of one index and hour below a position that no record is filed below any more.
+    ///
+    /// # Errors
+    /// If SQLite cannot; the ranges are as they were then.
+    pub async fn merge_ranges(&self, log_id: LogId, below: Position) -> Result<(), StoreError> {
+        self.call(move |connection| range_rows::merge(connection, log_id, below)).await
+    }
+
+    /// What the letters take; changes as they do.
+    #[must_use]
+    pub fn usage(&self) -> watch::Receiver<Usage> {
+        self.usage.clone()
     }
 
     /// How many letters there are, stale ones included.
@@ -77,13 +138,17 @@ impl Store {
         .await
     }
 
-    /// The newest position of this log among the letters, by partition and then offset. One beyond the end of the
-    /// log means that acknowledged data is gone.
+    /// The newest position of this log among the letters and ranges, by partition and then offset. One beyond the end
+    /// of the log means that acknowledged data is gone.
     ///
     /// # Errors
     /// If SQLite cannot tell.
     pub async fn newest_position(&self, log_id: LogId) -> Result<Option<Position>, StoreError> {
-        self.call(move |connection| rows::newest_position(connection, log_id)).await
+        self.call(move |connection| {
+            let letter = rows::newest_position(connection, log_id)?;
+            Ok(letter.max(range_rows::newest_position(connection, log_id)?))
+        })
+        .await
     }
 
     /// Ends the calls under way, copies the write-ahead log into the database and closes it.
@@ -93,7 +158,7 @@ impl Store {
     /// # Errors
     /// If SQLite cannot close; every letter filed before is on disk nevertheless.
     pub async fn close(self) -> Result<(), StoreError> {
-        let Self { path, calls, thread } = self;
+        let Self { path, calls, thread, usage: _ } = self;
         drop(calls);
         let joined = tokio::task::spawn_blocking(move || thread.join()).await;
         joined.ok().and_then(Result::ok).unwrap_or(Err(StoreError::Closed { path }))
@@ -104,21 +169,30 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        let path = self.path.clone();
+        self.run(move |desk| call(&mut desk.connection).map_err(StoreError::sqlite(path))).await
+    }
+
+    async fn run<T, F>(&self, call: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Desk) -> Result<T, StoreError> + Send + 'static,
+    {
         let closed = || StoreError::Closed { path: self.path.clone() };
         let (answer, answered) = oneshot::channel();
-        let call: Call = Box::new(move |connection| {
+        let call: Call = Box::new(move |desk| {
             // The caller may have gone.
-            let _ = answer.send(call(connection));
+            let _ = answer.send(call(desk));
         });
         self.calls.send(call).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?.map_err(StoreError::sqlite(&self.path))
+        answered.await.map_err(|_| closed())?
     }
 }
 
 /// The thread: one call after the other, until the store is closed or dropped.
-fn serve(mut connection: Connection, mut calls: mpsc::Receiver<Call>, path: &Path) -> Result<(), StoreError> {
+fn serve(mut desk: Desk, mut calls: mpsc::Receiver<Call>, path: &Path) -> Result<(), StoreError> {
     while let Some(call) = calls.blocking_recv() {
-        call(&mut connection);
+        call(&mut desk);
     }
-    connection.close().map_err(|(_, source)| StoreError::sqlite(path)(source))
+    desk.connection.close().map_err(|(_, source)| StoreError::sqlite(path)(source))
 }

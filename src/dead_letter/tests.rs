@@ -1,5 +1,7 @@
 //! The store on real files: what is there after a commit, a second filing, a crash; who may read it; what is refused.
 
+mod bounds;
+
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use bytes::Bytes;
@@ -12,7 +14,10 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{Change, Filed, Filter, Letter, LetterId, Order, Stage, Store, StoreError, View, store_path};
+use super::{
+    Bounds, Cause, Change, Filed, Filter, Letter, LetterId, Order, Range, Stage, Store, StoreError, View,
+    record_range, store_path,
+};
 
 const LOG: LogId = LogId(Uuid::from_u128(7));
 
@@ -61,7 +66,7 @@ fn mode(path: &std::path::Path) -> u32 {
 #[tokio::test]
 async fn keeps_everything() {
     let (_dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     let mut letters = Vec::new();
     for (number, code) in ReasonCode::ALL.into_iter().enumerate() {
         let mut letter = letter(number as u64);
@@ -95,7 +100,7 @@ async fn keeps_everything() {
 #[tokio::test]
 async fn files_a_letter_once() {
     let (_dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     store.file(vec![letter(1), letter(2)]).await.unwrap();
     Connection::open(&path).unwrap().execute("UPDATE letters SET stale = 1 WHERE id = 1", []).unwrap();
     let mut again = letter(1);
@@ -122,7 +127,7 @@ async fn files_a_letter_once() {
 #[tokio::test]
 async fn a_filed_letter_is_in_the_files() {
     let (dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     for offset in 0..20 {
         store.file(vec![letter(offset)]).await.unwrap();
     }
@@ -135,7 +140,7 @@ async fn a_filed_letter_is_in_the_files() {
         20,
         "a reader needs no agent for it"
     );
-    let recovered = Store::open(&copy).unwrap();
+    let recovered = Store::open(&copy, Bounds::default()).unwrap();
     assert_eq!(recovered.count().await.unwrap(), 20);
     assert_eq!(recovered.newest_position(LOG).await.unwrap(), Some(Position { partition: 0, offset: 19 }));
     let synchronous = store
@@ -147,7 +152,7 @@ async fn a_filed_letter_is_in_the_files() {
 #[tokio::test]
 async fn files_all_or_none() {
     let (_dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     let mut impossible = letter(2);
     impossible.version = Version(u64::MAX);
     assert!(matches!(store.file(vec![letter(1), impossible]).await, Err(StoreError::Sqlite { .. })));
@@ -161,13 +166,13 @@ async fn files_all_or_none() {
 #[tokio::test]
 async fn a_full_disk_heals() {
     let (_dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     store.file(vec![letter(0)]).await.unwrap();
     let pages =
         |max: u32| store.call(move |connection| connection.pragma_update(None, "max_page_count", max));
     pages(10).await.unwrap();
     let many: Vec<Letter> = (1..2000).map(letter).collect();
-    assert!(matches!(store.file(many.clone()).await, Err(StoreError::Full { .. })));
+    assert!(matches!(store.file(many.clone()).await, Err(StoreError::NoSpace { .. })));
     assert_eq!(store.count().await.unwrap(), 1);
     pages(u32::MAX).await.unwrap();
     store.file(many).await.unwrap();
@@ -179,7 +184,7 @@ async fn a_full_disk_heals() {
 #[tokio::test]
 async fn knows_the_newest_position_of_each_log() {
     let (_dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     assert_eq!(store.newest_position(LOG).await.unwrap(), None);
     let mut foreign = letter(1_000_000);
     foreign.source.log_id = LogId(Uuid::from_u128(1));
@@ -195,7 +200,7 @@ async fn knows_the_newest_position_of_each_log() {
 #[tokio::test]
 async fn a_view_reads_beside_the_store() {
     let (_dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     let letters = (0..100).map(|offset| {
         let mut letter = letter(offset);
         if offset % 10 == 3 {
@@ -240,17 +245,17 @@ async fn a_view_reads_beside_the_store() {
 #[tokio::test]
 async fn refuses_what_it_does_not_understand() {
     let (_dir, path) = place();
-    Store::open(&path).unwrap().close().await.unwrap();
+    Store::open(&path, Bounds::default()).unwrap().close().await.unwrap();
     let refused = |expected: &str| {
         let before = fs::read(&path).unwrap();
-        for error in [Store::open(&path).unwrap_err(), View::open(&path).unwrap_err()] {
+        for error in [Store::open(&path, Bounds::default()).unwrap_err(), View::open(&path).unwrap_err()] {
             let text = error.to_string();
             assert!(text.contains(expected) && text.contains("search.sqlite"), "{text}");
         }
         assert!(fs::read(&path).unwrap() == before, "a refused file was changed");
     };
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
-    refused("have format 2, this agent reads up to 1");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    refused("have format 3, this agent reads up to 2");
     Connection::open(&path).unwrap().pragma_update(None, "application_id", 1).unwrap();
     refused("not of dead letters");
     fs::write(&path, vec![b'x'; 8192]).unwrap();
@@ -261,14 +266,14 @@ async fn refuses_what_it_does_not_understand() {
 #[tokio::test]
 async fn reports_damage() {
     let (_dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     store.file((0..2000).map(letter).collect()).await.unwrap();
     store.close().await.unwrap();
     let mut bytes = fs::read(&path).unwrap();
     bytes[4096..200_000].fill(0xff);
     fs::write(&path, bytes).unwrap();
 
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     assert!(matches!(store.file(vec![letter(5000)]).await, Err(StoreError::Corrupt { .. })));
     let view = View::open(&path).unwrap();
     let mut letters = view.letters(Filter::default(), Order::OldestFirst);
@@ -280,7 +285,7 @@ async fn reports_damage() {
 #[tokio::test]
 async fn names_a_word_that_it_does_not_know() {
     let (_dir, path) = place();
-    Store::open(&path).unwrap().file(vec![letter(1)]).await.unwrap();
+    Store::open(&path, Bounds::default()).unwrap().file(vec![letter(1)]).await.unwrap();
     Connection::open(&path).unwrap().execute("UPDATE letters SET reason = 'moon_phase'", []).unwrap();
     let error = View::open(&path).unwrap().get(LetterId(1)).unwrap_err();
     assert!(error.to_string().contains(r#"reason "moon_phase" is not known"#), "{error}");
@@ -298,7 +303,7 @@ fn a_view_creates_nothing() {
 #[tokio::test]
 async fn files_many_letters_fast() {
     let (_dir, path) = place();
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
     let body = Bytes::from(format!(r#"{{"text":"{}"}}"#, "x".repeat(600)));
     let letters = (0..50_000).map(|offset| {
         let mut letter = letter(offset);
@@ -312,4 +317,73 @@ async fn files_many_letters_fast() {
     println!("50,000 letters filed in {took:?}");
     assert!(took.as_secs() < 30, "{took:?}");
     assert_eq!(store.count().await.unwrap(), 50_000);
+}
+
+fn range(first: u64, end: u64, index: Option<&str>) -> Range {
+    Range {
+        log_id: LOG,
+        first: Position { partition: 0, offset: first },
+        end: Position { partition: 0, offset: end },
+        index: index.map(Into::into),
+        records: end - first,
+        cause: Cause::Rotten,
+        message: "00000000000000000000.seg: rotten at byte 4096".into(),
+        recorded_at: Timestamp(1_795_446_002_000_000 + first),
+    }
+}
+
+/// What an operator passed over in a stopped agent's log is in the store, once however often it is recorded, and counts
+/// for the newest position (G3).
+#[tokio::test]
+async fn records_a_range_once() {
+    let (_dir, path) = place();
+    let unknown = range(10, 20, None);
+    record_range(&path, &range(10, 15, None)).unwrap();
+    record_range(&path, &unknown).unwrap();
+    record_range(&path, &unknown).unwrap();
+    record_range(&path, &range(10, 12, Some("products"))).unwrap();
+    record_range(&path, &Range { cause: Cause::DeadLettersFull, ..range(10, 12, Some("other")) }).unwrap();
+
+    let store = Store::open(&path, Bounds::default()).unwrap();
+    store.file(vec![letter(15)]).await.unwrap();
+    assert_eq!(store.newest_position(LOG).await.unwrap(), Some(Position { partition: 0, offset: 19 }));
+    store.file(vec![letter(25)]).await.unwrap();
+    assert_eq!(store.newest_position(LOG).await.unwrap(), Some(Position { partition: 0, offset: 25 }));
+
+    let view = View::open(&path).unwrap();
+    let all = view.ranges(&Filter::default(), Order::OldestFirst).unwrap();
+    assert_eq!(all.len(), 3);
+    assert_eq!(all[0], unknown);
+    let of_products = Filter { index: Some("products".into()), ..Filter::default() };
+    let found = view.ranges(&of_products, Order::NewestFirst).unwrap();
+    assert_eq!(found, [range(10, 12, Some("products")), unknown]);
+    let of_reason = Filter { reason: Some(ReasonCode::Rejected), ..Filter::default() };
+    assert_eq!(view.ranges(&of_reason, Order::OldestFirst).unwrap(), []);
+    let newest = Filter { limit: Some(1), ..Filter::default() };
+    assert_eq!(view.ranges(&newest, Order::NewestFirst).unwrap()[0].index.as_deref(), Some("other"));
+}
+
+/// A file of format 1 is read as it is by a view, and brought up to date by a store: its letters are all there and are
+/// counted.
+#[tokio::test]
+async fn brings_an_older_store_up_to_date() {
+    let (_dir, path) = place();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("tests/format_1.sql")).unwrap();
+    drop(old);
+
+    let before = fs::read(&path).unwrap();
+    assert_eq!(offsets(&read(&path, Filter::default(), Order::OldestFirst)), [1, 2]);
+    let ranges = View::open(&path).unwrap().ranges(&Filter::default(), Order::OldestFirst);
+    assert_eq!(ranges.unwrap(), []);
+    assert!(fs::read(&path).unwrap() == before, "a reader changed the file");
+
+    let store = Store::open(&path, Bounds::default()).unwrap();
+    let letters = read(&path, Filter::default(), Order::OldestFirst);
+    assert_eq!(offsets(&letters), [1, 2]);
+    store.file(vec![letter(2), letter(3)]).await.unwrap();
+    assert_eq!(store.count().await.unwrap(), 3);
+    let found = read(&path, Filter::default(), Order::OldestFirst);
+    assert_eq!((offsets(&found), found[0].id, found[1].id), (vec![1, 2, 3], LetterId(1), LetterId(2)));
 }

@@ -9,7 +9,7 @@ use std::{
 use plugin_api::{identity::Timestamp, verdict::ReasonCode};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Filed, LetterId, StoreError, rows, schema};
+use super::{Filed, LetterId, Range, StoreError, range_rows, rows, schema};
 
 /// Letters read at once. A page is one short transaction, so that a slow reader does not keep the agent's
 /// write-ahead log from being emptied, and all that is held in memory.
@@ -61,6 +61,38 @@ impl View {
         let sql = format!("{} FROM letters WHERE id = ?1", rows::SELECT);
         let found = self.connection.query_row(&sql, [id.0], rows::read).optional();
         found.map_err(StoreError::sqlite(&self.path))
+    }
+
+    /// The ranges that the filter lets through; one whose index is not known may hold any index's records. None at all
+    /// where the filter asks for a reason: no record in a range has one.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn ranges(&self, filter: &Filter, order: Order) -> Result<Vec<Range>, StoreError> {
+        self.read_ranges(filter, order).map_err(StoreError::sqlite(&self.path))
+    }
+
+    fn read_ranges(&self, filter: &Filter, order: Order) -> rusqlite::Result<Vec<Range>> {
+        let Filter { index, reason, since, limit } = filter;
+        if reason.is_some() || !schema::has_ranges(&self.connection)? {
+            return Ok(Vec::new());
+        }
+        let direction = match order {
+            Order::NewestFirst => "DESC",
+            Order::OldestFirst => "ASC",
+        };
+        let sql = format!(
+            "{} FROM ranges
+             WHERE (?1 IS NULL OR record_index IS NULL OR record_index = ?1)
+               AND (?2 IS NULL OR recorded_at >= ?2)
+             ORDER BY id {direction} LIMIT ?3",
+            range_rows::SELECT
+        );
+        let limit = limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(i64::MAX);
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let ranges = statement
+            .query_map(params![index.as_deref(), since.map(|since| since.0), limit], range_rows::read)?;
+        ranges.collect()
     }
 
     /// The letters that the filter lets through, read as they are asked for.

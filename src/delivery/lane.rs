@@ -3,13 +3,15 @@
 //! One batch is in flight at a time. The lane itself never waits for anything but its own destination, its own dead
 //! letters and its own cursor. A cursor moves only after the destination's answer or the letter's commit.
 
+mod bury;
+
 use std::{collections::HashSet, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use plugin_api::{
     destination::Destination,
     identity::Position,
     operation::Batch,
-    verdict::{Confirmation, ReasonCode, Verdict, WriteError},
+    verdict::{Confirmation, Verdict, WriteError},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -54,6 +56,8 @@ struct Lane {
     unreadable: Option<String>,
     /// Indexes whose refusal was told and that have not been written since.
     refused_indexes: HashSet<Arc<str>>,
+    /// Records became a gap since the cursor was persisted.
+    has_gaps: bool,
     since: u64,
     in_flight: usize,
     status: watch::Sender<Snapshot>,
@@ -132,6 +136,7 @@ impl Lane {
             gap_before: None,
             unreadable: None,
             refused_indexes: HashSet::new(),
+            has_gaps: false,
             since,
             in_flight: 0,
             status,
@@ -292,52 +297,6 @@ impl Lane {
         self.moved();
     }
 
-    /// Puts rejected operations into the dead letters; they are settled only once that is committed. An agent that
-    /// stops meanwhile leaves them unsettled, and they are sent again after its restart.
-    async fn bury(&mut self, rejected: Vec<Rejected>, stage: Stage, stop: &Stop) {
-        if rejected.is_empty() {
-            return;
-        }
-        let positions: Vec<Position> = rejected.iter().map(|r| r.operation.source.position).collect();
-        self.tell(&rejected, stage);
-        let letters = self.letters.write(rejected, stage);
-        let mut failures = 0;
-        while let Err(error) = self.letters.file(letters.clone()).await {
-            failures += 1;
-            tracing::error!(destination = %self.settings.name, %error, "dead letters cannot be written, delivery waits");
-            self.publish_as(LaneState::Halted(format!("dead letters cannot be written: {error}")));
-            // What is settled need not be sent again if the agent ends while it waits here.
-            self.commit().await;
-            tokio::select! {
-                // A stop first: it must not wait for a disk that stays full.
-                biased;
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(self.settings.backoff.bound(failures)) => {}
-            }
-        }
-        self.moved();
-        positions.into_iter().for_each(|position| self.tracker.settle(position, Outcome::DeadLettered));
-    }
-
-    /// Tells the operator what is dead-lettered; of an index that is refused, once until it is written again.
-    fn tell(&mut self, rejected: &[Rejected], stage: Stage) {
-        let (name, letters, Some(Rejected { operation, reason, .. })) =
-            (&self.settings.name, rejected.len(), rejected.first())
-        else {
-            return;
-        };
-        let (index, request_id) = (&operation.key.index, operation.source.request_id);
-        if reason.code != ReasonCode::IndexRefused {
-            let stage = stage.as_str();
-            tracing::warn!(destination = %name, letters, stage, %index, %request_id, %reason, "operations dead-lettered");
-        } else if self.refused_indexes.insert(index.clone()) {
-            tracing::error!(
-                destination = %name, %index, %request_id, %reason,
-                "destination refuses an index: check its name and the key; its records are dead-lettered",
-            );
-        }
-    }
-
     /// When to ask for a confirmation next: not while the destination must not be asked for anything.
     fn confirm_at(&self) -> Option<Instant> {
         self.visibility.next().map(|(due, _)| due).filter(|_| self.pace.resume_at().is_none())
@@ -383,6 +342,8 @@ impl Lane {
         if let Err(error) = self.log.commit(&self.settings.name, &progress).await {
             tracing::error!(destination = %self.settings.name, %error, "cursor cannot be persisted");
             self.moved();
+        } else if std::mem::take(&mut self.has_gaps) {
+            self.letters.merge_ranges(self.log.id(), progress.next).await;
         }
     }
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use plugin_api::identity::{LogId, Position};
+
 use super::settle::Rejected;
 use crate::{
-    dead_letter::{Change, Letter, Stage, Store, StoreError},
+    dead_letter::{Change, Fate, Letter, Stage, Store, StoreError},
     runtime::Clock,
 };
 
@@ -38,8 +40,15 @@ impl Letters {
         rejected.into_iter().map(letter).collect()
     }
 
-    /// Returns once the letters are safe on disk.
-    pub(super) async fn file(&self, letters: Vec<Letter>) -> Result<(), StoreError> {
+    /// Returns once the letters are safe on disk, or their records counted there.
+    pub(super) async fn file(&self, letters: Vec<Letter>) -> Result<Vec<Fate>, StoreError> {
         self.store.file(letters).await
+    }
+
+    /// Tidies up what filing has left below a persisted cursor. If that fails it is done next time.
+    pub(super) async fn merge_ranges(&self, log_id: LogId, below: Position) {
+        if let Err(error) = self.store.merge_ranges(log_id, below).await {
+            tracing::debug!(%error, "ranges of the dead letters could not be merged");
+        }
     }
 }

@@ -16,6 +16,8 @@ pub(super) enum Outcome {
     Skipped,
     Superseded,
     Written,
+    /// Rejected, and not kept as a letter.
+    Gap,
     DeadLettered,
 }
 
@@ -190,6 +192,7 @@ impl Tracker {
             Outcome::Skipped => &mut self.totals.skipped,
             Outcome::Superseded => &mut self.totals.superseded,
             Outcome::Written => &mut self.totals.written,
+            Outcome::Gap => &mut self.totals.gap,
             Outcome::DeadLettered => &mut self.totals.dead_lettered,
         };
         *counter += 1;

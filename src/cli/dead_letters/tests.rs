@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::dead_letter::{Letter, Store, store_path};
+use crate::dead_letter::{Bounds, Letter, Store, store_path};
 
 #[derive(Debug, clap::Parser)]
 struct Program {
@@ -61,7 +61,7 @@ fn letter(offset: u64, body: &'static str) -> Letter {
 }
 
 async fn file(dir: &TempDir, destination: &str, letters: Vec<Letter>) {
-    let store = Store::open(&store_path(dir.path(), destination)).unwrap();
+    let store = Store::open(&store_path(dir.path(), destination), Bounds::default()).unwrap();
     store.file(letters).await.unwrap();
     store.close().await.unwrap();
 }

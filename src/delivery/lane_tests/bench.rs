@@ -16,7 +16,7 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::{
     config::{self, FixedEnvironment},
-    dead_letter::{Filter, Letter, Order, Store, View, store_path},
+    dead_letter::{Bounds, Filter, Letter, Order, Store, View, store_path},
     delivery::{Backoff, LaneSettings, Letters, Snapshot, Wiring, start},
     log::{
         EmbeddedLog,
@@ -111,7 +111,7 @@ impl Bench {
         };
         change(&mut settings);
         let log = Arc::new(log);
-        let store = Arc::new(Store::open(&self.store()).unwrap());
+        let store = Arc::new(Store::open(&self.store(), Bounds::default()).unwrap());
         let wiring = Wiring {
             destination: Arc::new(self.algolia()),
             log: log.clone(),
