@@ -13,13 +13,13 @@ use thiserror::Error;
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
 use crate::{
-    config::{self, AlgoliaSettings, Config, Kind, NonIdempotent},
+    config::{self, AlgoliaSettings, Config, Kind, NonIdempotent, OnBacklogFull},
     dead_letter::{Bounds, Store, StoreError, store_path},
     delivery::{self, Backoff, LaneSettings, Letters, Snapshot},
     ingress::{BindError, Indexes, Server},
     log::{
-        EmbeddedLog, OpenReport, Settings as LogSettings,
-        interface::{From as StartAt, Log, LogError, LogStatus, Progress, Subscription},
+        EmbeddedLog, OpenReport, Retention, Settings as LogSettings,
+        interface::{BacklogLimit, From as StartAt, Log, LogError, LogStatus, Subscription, WhenFull},
     },
     router::Router,
     runtime::{Shutdown, SystemClock, TaskKind, Tasks},
@@ -115,15 +115,16 @@ impl Agent {
             let store = Arc::new(open_store(config, &settings.name, &*log).await?);
             stores.push(store.clone());
             let (log, router, letters) = (log.clone(), router.clone(), Letters::new(store, clock.clone()));
-            let progress = subscribe(&settings.name, &*log).await?;
+            let subscription = subscribe(&settings.name, &*log).await?;
             let wiring = delivery::Wiring { destination, log, router, letters };
-            prepared.push((lane_settings(settings), wiring, progress));
+            prepared.push((lane_settings(settings), wiring, subscription));
         }
 
         // From here on nothing can fail: either everything runs or nothing does.
         let (intake, delivery, stop) = (Tasks::default(), Tasks::default(), shutdown.delivery());
-        let start =
-            |(settings, wiring, progress)| delivery::start(settings, wiring, &progress, &stop, &delivery);
+        let start = |(settings, wiring, subscription): (_, _, Subscription)| {
+            delivery::start(settings, wiring, subscription, &stop, &delivery)
+        };
         let lanes: Vec<_> = prepared.into_iter().map(start).collect();
         let address = server.local_address();
         intake.spawn(TaskKind::Ingress, "ingress", server.serve());
@@ -185,12 +186,21 @@ async fn open_log(config: &Config, clock: Arc<SystemClock>) -> Result<Arc<dyn Lo
         dir: config.data.dir.join("logs").join("default"),
         disk_bytes_max: config.data.disk_bytes_max,
         segment_bytes: config.data.segment_bytes,
-        destinations: config.destinations.iter().map(|destination| destination.name.to_string()).collect(),
+        retention: Retention { age: config.data.retention.age, bytes_max: config.data.retention.bytes_max },
+        destinations: config.destinations.iter().map(backlog_limit).collect(),
     };
     let opened = spawn_blocking(move || EmbeddedLog::open(settings, clock)).await;
     let (log, report) = opened.unwrap_or(Err(LogError::Closed))?;
     tell(&report);
     Ok(Arc::new(log))
+}
+
+fn backlog_limit(destination: &config::Destination) -> (String, BacklogLimit) {
+    let when_full = match destination.on_backlog_full {
+        OnBacklogFull::Refuse => WhenFull::Refuse,
+        OnBacklogFull::Detach => WhenFull::Detach,
+    };
+    (destination.name.to_string(), BacklogLimit { bytes_max: destination.backlog_bytes_max, when_full })
 }
 
 fn tell(report: &OpenReport) {
@@ -217,12 +227,12 @@ fn tell(report: &OpenReport) {
 }
 
 /// Where the destination goes on.
-async fn subscribe(name: &Arc<str>, log: &dyn Log) -> Result<Progress, LogError> {
-    let Subscription { progress, alert } = log.subscribe(name, StartAt::default()).await?;
-    if let Some(alert) = alert {
+async fn subscribe(name: &Arc<str>, log: &dyn Log) -> Result<Subscription, LogError> {
+    let subscription = log.subscribe(name, StartAt::default()).await?;
+    if let Some(alert) = &subscription.alert {
         tracing::error!(destination = %name, alert, "cursor needs attention");
     }
-    Ok(progress)
+    Ok(subscription)
 }
 
 async fn open_store(config: &Config, name: &Arc<str>, log: &dyn Log) -> Result<Store, StartError> {
@@ -273,6 +283,9 @@ fn algolia_settings(
     })
 }
 
+/// A cursor is persisted so many times at least while a destination passes as much as it may be behind.
+const COMMITS_WITHIN_BACKLOG: u64 = 8;
+
 fn lane_settings(destination: &config::Destination) -> LaneSettings {
     LaneSettings {
         name: destination.name.clone(),
@@ -281,6 +294,7 @@ fn lane_settings(destination: &config::Destination) -> LaneSettings {
         backoff: Backoff { min: destination.backoff.min, max: destination.backoff.max },
         attempts_max: destination.attempts_max,
         probe_interval: LaneSettings::PROBE_INTERVAL,
+        commit_bytes: destination.backlog_bytes_max / COMMITS_WITHIN_BACKLOG,
     }
 }
 

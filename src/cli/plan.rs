@@ -56,6 +56,8 @@ impl Plan {
             ("dir", Setting::text(config.data.dir.display())),
             ("disk_bytes_max", Setting::Size(config.data.disk_bytes_max)),
             ("segment_bytes", Setting::Size(config.data.segment_bytes)),
+            ("retention.age", Setting::duration(config.data.retention.age)),
+            ("retention.bytes_max", Setting::Size(config.data.retention.bytes_max)),
         ]);
         let rule = |rule: &crate::config::IndexRule| Rule {
             r#match: rule.pattern.clone(),
@@ -234,6 +236,7 @@ fn destination(destination: &Destination) -> Rows {
         ("backoff.min", Setting::duration(destination.backoff.min)),
         ("backoff.max", Setting::duration(destination.backoff.max)),
         ("attempts_max", Setting::Count(destination.attempts_max.into())),
+        ("backlog_bytes_max", Setting::Size(destination.backlog_bytes_max)),
         (
             "on_backlog_full",
             Setting::text(match destination.on_backlog_full {

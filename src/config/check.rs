@@ -13,11 +13,12 @@ use std::{
 use toml::de::DeTable;
 
 use super::{
-    checked::{Config, Data, IndexRule, Limits, Listen, NonIdempotent},
+    checked::{Config, Data, IndexRule, Limits, Listen, NonIdempotent, Retention},
     destinations::Destinations,
     environment::Environment,
     overrides::{self, Override},
     problem::ConfigErrors,
+    ranges,
     reader::{Findings, Table, Value, closest, one_of},
     units::{Count, GIB, KIB, MIB, Size},
 };
@@ -54,7 +55,7 @@ fn sections(
     let data = data(root.table("data"));
     let limits = limits(root.table("limits"), data.segment_bytes);
 
-    let destinations = Destinations::read(root.table("destinations"), environment);
+    let mut destinations = Destinations::read(root.table("destinations"), data.disk_bytes_max, environment);
     if destinations.names.is_empty() {
         root.missing("destinations", "at least one [destinations.NAME]");
     }
@@ -66,6 +67,7 @@ fn sections(
         None => destinations.names.clone(),
     };
     defaults.finish();
+    destinations.complete(&default_destinations);
     let indexes = index_rules(&mut root, &destinations.names);
     root.later(&["transforms"]);
     root.finish();
@@ -102,9 +104,17 @@ fn data(mut table: Table<'_>) -> Data {
     let default = Size((128 * MIB).min(disk_bytes_max / SEGMENTS_MIN));
     let range = Size(64 * KIB)..=Size((GIB).min(disk_bytes_max / SEGMENTS_MIN));
     let segment_bytes = table.quantity("segment_bytes", default, range).0;
-    table.later(&["retention"]);
+    let retention = retention(table.table("retention"), disk_bytes_max);
     table.finish();
-    Data { dir, disk_bytes_max, segment_bytes }
+    Data { dir, disk_bytes_max, segment_bytes, retention }
+}
+
+fn retention(mut table: Table<'_>, disk_bytes_max: u64) -> Retention {
+    let age = table.quantity("age", 86_400 * SECOND, Duration::ZERO..=ranges::RETENTION_LONGEST);
+    let range = Size(0)..=Size(disk_bytes_max);
+    let bytes_max = table.quantity("bytes_max", Size(disk_bytes_max / 4), range).0;
+    table.finish();
+    Retention { age, bytes_max }
 }
 
 fn limits(mut table: Table<'_>, segment_bytes: u64) -> Limits {

@@ -37,6 +37,18 @@ pub struct Data {
     /// Size of a segment of the log, the unit in which disk is given back; a request must fit into one. Default 128 MiB,
     /// or a quarter of `disk_bytes_max` if that is less; 64 KiB to 1 GiB.
     pub segment_bytes: u64,
+    /// `retention`
+    pub retention: Retention,
+}
+
+/// `retention`: how long what every destination has received is kept, so that a new one can be filled from it. It is
+/// given up first when the disk budget is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// From the last record of a segment on. Default 24 h, at most 10 years; 0 s keeps nothing.
+    pub age: Duration,
+    /// Bytes that are kept. Default a quarter of `disk_bytes_max`, at most all of it.
+    pub bytes_max: u64,
 }
 
 /// `[limits]`
@@ -90,7 +102,10 @@ pub struct Destination {
     pub backoff: Backoff,
     /// Attempts of a single record that alone fails, before it is dead-lettered. Default 5, 1 to 1,000.
     pub attempts_max: u32,
-    /// What happens when it holds back too much of the log. Default `refuse`, and nothing else yet.
+    /// Bytes of the log that it may be behind, as far as its cursor tells, which is up to a second old. Default half of
+    /// `data.disk_bytes_max`, 64 KiB to all of it.
+    pub backlog_bytes_max: u64,
+    /// What happens when it is. Default `refuse` for those in `defaults.destinations`, `detach` for others.
     pub on_backlog_full: OnBacklogFull,
     /// `dead_letters`
     pub dead_letters: DeadLetters,
@@ -165,9 +180,9 @@ pub struct DeadLetters {
 /// `on_backlog_full`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnBacklogFull {
-    /// Ingest is refused.
+    /// Ingest is refused until it has caught up.
     Refuse,
-    /// The destination is left behind.
+    /// The destination is left behind: what it misses becomes a recorded gap, and an operator lets it go on.
     Detach,
 }
 

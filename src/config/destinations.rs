@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Keys of every destination that come with later versions.
-const LATER: [&str; 2] = ["backlog_bytes_max", "rate_limit"];
+const LATER: [&str; 1] = ["rate_limit"];
 
 /// A destination's name: it becomes a directory's name and a metric's label.
 const NAME: &str = "1 to 64 of A-Z a-z 0-9 _ -";
@@ -30,12 +30,16 @@ pub(super) struct Destinations<'a> {
     pub(super) checked: Vec<Destination>,
     /// Where the directory of a file destination stands.
     pub(super) directories: Vec<(Value<'a>, PathBuf)>,
+    /// The log's disk budget in bytes, a part of which each may be behind.
+    disk_bytes_max: u64,
+    /// Those that do not say what happens then.
+    undecided: Vec<Arc<str>>,
 }
 
 impl<'a> Destinations<'a> {
     /// Reads `[destinations]`, by name ascending.
-    pub(super) fn read(mut table: Table<'a>, environment: &dyn Environment) -> Self {
-        let mut destinations = Self::default();
+    pub(super) fn read(mut table: Table<'a>, disk_bytes_max: u64, environment: &dyn Environment) -> Self {
+        let mut destinations = Self { disk_bytes_max, ..Self::default() };
         for (name, value) in table.take_all() {
             if !is_name(name) {
                 value.wrong_name(NAME);
@@ -51,6 +55,16 @@ impl<'a> Destinations<'a> {
         destinations.names.sort_unstable();
         destinations.checked.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         destinations
+    }
+
+    /// Gives `on_backlog_full` its default, which depends on who receives what no rule matches.
+    pub(super) fn complete(&mut self, defaults: &[Arc<str>]) {
+        let undecided = |destination: &&mut Destination| self.undecided.contains(&destination.name);
+        for destination in self.checked.iter_mut().filter(undecided) {
+            if !defaults.contains(&destination.name) {
+                destination.on_backlog_full = OnBacklogFull::Detach;
+            }
+        }
     }
 
     fn destination(
@@ -83,7 +97,13 @@ impl<'a> Destinations<'a> {
         let timeout = table.quantity("timeout", Duration::from_secs(30), ranges::TIMEOUT);
         let backoff = backoff(&mut table);
         let attempts_max = table.quantity("attempts_max", Count(5), ranges::ATTEMPTS_MAX).0;
-        let on_backlog_full = on_backlog_full(&mut table);
+        let range = Size(64 * KIB)..=Size(self.disk_bytes_max);
+        let backlog_bytes_max = table.quantity("backlog_bytes_max", Size(self.disk_bytes_max / 2), range).0;
+        let words = [("refuse", OnBacklogFull::Refuse), ("detach", OnBacklogFull::Detach)];
+        if !table.has("on_backlog_full") {
+            self.undecided.push(name.clone());
+        }
+        let on_backlog_full = table.choice("on_backlog_full", OnBacklogFull::Refuse, &words);
         let dead_letters = dead_letters(table.table("dead_letters"));
         table.later(&LATER);
         table.finish();
@@ -96,6 +116,7 @@ impl<'a> Destinations<'a> {
             timeout,
             backoff,
             attempts_max,
+            backlog_bytes_max,
             on_backlog_full,
             dead_letters,
         })
@@ -197,16 +218,6 @@ fn dead_letters(mut table: Table<'_>) -> DeadLetters {
     };
     table.finish();
     dead_letters
-}
-
-fn on_backlog_full(table: &mut Table<'_>) -> OnBacklogFull {
-    let Some(value) = table.take("on_backlog_full") else { return OnBacklogFull::Refuse };
-    match value.string("\"refuse\"") {
-        None | Some("refuse") => {}
-        Some("detach") => value.wrong("is not supported by this version", "\"refuse\""),
-        Some(_) => value.wrong("is unknown", "\"refuse\""),
-    }
-    OnBacklogFull::Refuse
 }
 
 fn is_name(name: &str) -> bool {

@@ -23,7 +23,7 @@ mod tests;
 
 pub use checked::{
     AlgoliaSettings, Backoff, BatchLimits, Config, Data, DeadLetters, Destination, FileSettings, IndexRule,
-    Kind, Limits, Listen, NonIdempotent, OnBacklogFull, Secret, SecretSource,
+    Kind, Limits, Listen, NonIdempotent, OnBacklogFull, Retention, Secret, SecretSource,
 };
 #[cfg(test)]
 pub(crate) use environment::FixedEnvironment;

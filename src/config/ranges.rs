@@ -23,6 +23,8 @@ pub(super) const DEAD_LETTERS_BYTES_MAX: RangeInclusive<Size> = Size(MIB)..=Size
 /// `dead_letters.age_max`.
 pub(super) const DEAD_LETTERS_AGE_MAX: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(87_600 * 3_600);
+/// The longest `retention.age`: ten years.
+pub(super) const RETENTION_LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// `rotate.bytes`.
 pub(super) const ROTATE_BYTES: RangeInclusive<Size> = Size(64 * KIB)..=Size(64 * GIB);
 /// `rotate.age`.

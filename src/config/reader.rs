@@ -221,6 +221,11 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Whether there is such a key, still to be taken.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// A quantity within its range.
     pub(super) fn quantity<Q: Quantity>(
         &mut self,

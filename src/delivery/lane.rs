@@ -32,7 +32,7 @@ use super::{
 use crate::{
     dead_letter::Stage,
     feed::{Feed, FeedBlock},
-    log::interface::{Log, Progress},
+    log::interface::{Log, Progress, Subscription},
     runtime::{Stop, TaskKind, Tasks},
 };
 
@@ -48,8 +48,12 @@ struct Lane {
     queue: Queue,
     pace: Pace,
     visibility: Visibility,
+    /// Whether the log keeps nothing for this destination any more.
+    detached: watch::Receiver<bool>,
     /// When the cursor is to be persisted, if it has moved.
     commit_at: Option<Instant>,
+    /// Bytes that were read since it was.
+    bytes_since_commit: u64,
     /// Where the log begins, once what was read before has been settled.
     gap_before: Option<Position>,
     /// Why the log cannot be read on.
@@ -67,6 +71,13 @@ struct Lane {
 type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 type Confirming = Pin<Box<dyn Future<Output = (Arc<str>, Result<bool, WriteError>)> + Send>>;
 
+/// Why a lane delivers no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Stopped,
+    Detached,
+}
+
 enum Answer {
     Write { group: Group, batch: Batch, answer: Result<(Vec<Verdict>, Vec<Confirmation>), WriteError> },
     Probe(Result<(), WriteError>),
@@ -77,18 +88,19 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 const AHEAD_RECORDS_MAX: usize = 100_000;
 const AHEAD_BYTES_MAX: usize = 64 << 20;
 
-/// Starts a lane that goes on where `progress` says, as a task; what it publishes tells how it is doing.
+/// Starts a lane that goes on where its subscription says, as a task; what it publishes tells how it is doing.
 pub fn start(
     settings: LaneSettings,
     wiring: Wiring,
-    progress: &Progress,
+    subscription: Subscription,
     stop: &Stop,
     tasks: &Tasks,
 ) -> watch::Receiver<Snapshot> {
     let name = settings.name.clone();
+    let Subscription { progress, detached, alert: _ } = subscription;
     let feed = Feed::new(wiring.log.clone(), progress.next, wiring.router.clone(), name.clone());
     let intake = intake::start(feed, &name, stop.clone(), tasks);
-    let (lane, watched) = Lane::new(settings, wiring, intake, progress);
+    let (lane, watched) = Lane::new(settings, wiring, intake, &progress, detached);
     tasks.spawn(TaskKind::Lane, &name, lane.run(stop.clone()));
     watched
 }
@@ -100,6 +112,7 @@ impl Lane {
         wiring: Wiring,
         intake: mpsc::Receiver<Intake>,
         progress: &Progress,
+        detached: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<Snapshot>) {
         let Wiring { destination, log, letters, router: _ } = wiring;
         let capabilities = destination.capabilities();
@@ -132,7 +145,9 @@ impl Lane {
             queue: Queue::default(),
             pace,
             visibility,
+            detached,
             commit_at: None,
+            bytes_since_commit: 0,
             gap_before: None,
             unreadable: None,
             refused_indexes: HashSet::new(),
@@ -145,8 +160,20 @@ impl Lane {
         (lane, watched)
     }
 
-    /// Delivers until told to stop, then lets the request in flight end and persists the cursor.
+    /// Delivers until told to stop, then lets the request in flight end and persists the cursor. Once the destination
+    /// is left behind, only the stop is awaited.
     async fn run(mut self, stop: Stop) {
+        if self.deliver(&stop).await == End::Detached {
+            self.publish_as(LaneState::Detached);
+            self.intake.close();
+            self.queue = Queue::default();
+            stop.cancelled().await;
+        }
+        self.commit().await;
+        self.publish_as(LaneState::Stopped);
+    }
+
+    async fn deliver(&mut self, stop: &Stop) -> End {
         let mut answering: Option<Answering> = None;
         let mut confirming: Option<Confirming> = None;
         let mut intake_open = true;
@@ -154,7 +181,7 @@ impl Lane {
             let stopping = stop.is_cancelled();
             if answering.is_none() {
                 if stopping {
-                    break;
+                    return End::Stopped;
                 }
                 answering = self.send();
             }
@@ -166,9 +193,11 @@ impl Lane {
                 // a feed that always has more cannot keep it waiting.
                 Some(answer) = maybe(answering.as_mut()) => {
                     answering = None;
-                    self.answered(answer, &stop).await;
+                    self.answered(answer, stop).await;
                 }
                 () = stop.cancelled(), if !stopping => {}
+                // The request in flight is given up: whatever became of it, its records are in the gap.
+                () = left_behind(&mut self.detached) => return End::Detached,
                 () = until(self.commit_at) => self.commit().await,
                 Some((index, visible)) = maybe(confirming.as_mut()) => {
                     confirming = None;
@@ -180,13 +209,11 @@ impl Lane {
                     self.publish();
                 }
                 intake = self.intake.recv(), if wants_more => match intake {
-                    Some(intake) => self.take_in(intake, &stop).await,
+                    Some(intake) => self.take_in(intake, stop).await,
                     None => intake_open = false,
                 },
             }
         }
-        self.commit().await;
-        self.publish_as(LaneState::Stopped);
     }
 
     /// The next request or probe, if one is due.
@@ -265,6 +292,10 @@ impl Lane {
     async fn enter(&mut self, block: FeedBlock, stop: &Stop) {
         self.moved();
         self.tracker.hold(block.end(), block.bytes);
+        self.bytes_since_commit += block.bytes as u64;
+        if self.bytes_since_commit >= self.settings.commit_bytes {
+            self.commit_at = Some(Instant::now());
+        }
         let mut refused = Vec::new();
         let mut operations = block.operations.into_iter();
         for (offset, count) in (block.first.offset..).zip(block.operations_by_record) {
@@ -338,6 +369,7 @@ impl Lane {
         if self.commit_at.take().is_none() {
             return;
         }
+        self.bytes_since_commit = 0;
         let progress = self.visibility.extend(self.tracker.progress());
         if let Err(error) = self.log.commit(&self.settings.name, &progress).await {
             tracing::error!(destination = %self.settings.name, %error, "cursor cannot be persisted");
@@ -382,6 +414,14 @@ async fn maybe<T>(future: Option<&mut Pin<Box<dyn Future<Output = T> + Send>>>) 
     match future {
         Some(future) => Some(future.await),
         None => std::future::pending().await,
+    }
+}
+
+/// Returns once the destination is left behind.
+async fn left_behind(detached: &mut watch::Receiver<bool>) {
+    if detached.wait_for(|detached| *detached).await.is_err() {
+        // The log is gone, and so is whoever could say it.
+        std::future::pending().await
     }
 }
 

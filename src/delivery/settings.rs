@@ -22,6 +22,9 @@ pub struct LaneSettings {
     pub attempts_max: u32,
     /// How often a destination that refuses everything is asked whether that has changed.
     pub probe_interval: Duration,
+    /// Bytes of the log after which the cursor is persisted before its second is over: how far the destination is
+    /// behind is judged by that.
+    pub commit_bytes: u64,
 }
 
 impl LaneSettings {

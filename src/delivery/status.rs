@@ -17,6 +17,8 @@ pub enum LaneState {
     BackingOff,
     /// It cannot go on without an operator; the text says why.
     Halted(String),
+    /// It fell too far behind and receives nothing more until an operator lets it go on.
+    Detached,
     /// Ended with the agent.
     Stopped,
 }

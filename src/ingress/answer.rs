@@ -122,7 +122,9 @@ pub(crate) fn too_slow(what: &str, limit: Duration) -> Status {
 /// The log did not take the request.
 pub(crate) fn not_appended(error: &AppendError) -> Status {
     match error {
-        AppendError::Full { retry_after, .. } | AppendError::NoSpace { retry_after } => {
+        AppendError::Full { retry_after, .. }
+        | AppendError::BacklogFull { retry_after, .. }
+        | AppendError::NoSpace { retry_after } => {
             retry(Code::ResourceExhausted, error.to_string(), *retry_after)
         }
         AppendError::TooLarge { bytes, limit } => over_limit(

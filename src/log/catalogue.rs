@@ -1,17 +1,23 @@
 //! Which segments there are, how many bytes they take, and which may go: those that lie whole below what every
-//! destination has persisted (rule 9).
+//! destination has persisted, once retention keeps them no longer (rule 9).
 //!
 //! The list is the truth while the log is open; the files are when it is opened. A segment leaves the list before its
 //! file goes, and its bytes count until the file is gone.
+//!
+//! A *log byte* numbers the bytes of frames from the oldest segment that was there when the log was opened: distances
+//! between two of them say how much a destination is behind.
 
 use std::{
     collections::VecDeque,
     io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use super::{files::FileSystem, segment::Segment};
+use plugin_api::identity::Timestamp;
+
+use super::{files::FileSystem, segment::Segment, segment_header::HEADER_BYTES};
 
 /// How far the log is safe on disk; published by the writer after each sync.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,22 +30,48 @@ pub(super) struct Durable {
     pub(super) at: u64,
 }
 
+/// How long delivered segments are kept; pressure on the disk overrules it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// From their last frame on.
+    pub age: Duration,
+    /// Bytes of delivered segments, the oldest of which go first.
+    pub bytes_max: u64,
+}
+
+/// What is asked to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reclaim {
+    /// What retention does not keep at this time.
+    Expired(Timestamp),
+    /// The oldest delivered segments, until so many bytes are free again.
+    Pressure(u64),
+}
+
 /// The segments of an open log.
 #[derive(Debug)]
 pub(super) struct Catalogue {
     files: Arc<dyn FileSystem>,
     directory: PathBuf,
+    retention: Retention,
     state: Mutex<State>,
-    /// One removes segments at a time, so that they go oldest first.
-    reclaiming: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    segments: VecDeque<(Arc<Segment>, u64)>,
+    segments: VecDeque<Listed>,
     bytes: u64,
     /// Every destination that counts has persisted a cursor at or after this offset.
     releasable: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Listed {
+    segment: Arc<Segment>,
+    /// Bytes on disk.
+    bytes: u64,
+    /// The log byte of its first frame.
+    begins_at: u64,
 }
 
 impl Catalogue {
@@ -47,11 +79,12 @@ impl Catalogue {
     pub(super) fn new(
         files: Arc<dyn FileSystem>,
         directory: PathBuf,
-        segments: Vec<(Arc<Segment>, u64)>,
+        retention: Retention,
+        segments: impl IntoIterator<Item = (Arc<Segment>, u64)>,
     ) -> Self {
-        let bytes = segments.iter().map(|(_, bytes)| bytes).sum();
-        let state = State { segments: segments.into(), bytes, releasable: 0 };
-        Self { files, directory, state: Mutex::new(state), reclaiming: Mutex::default() }
+        let mut state = State::default();
+        segments.into_iter().for_each(|(segment, bytes)| state.push(segment, bytes));
+        Self { files, directory, retention, state: Mutex::new(state) }
     }
 
     /// The oldest offset that is there.
@@ -64,29 +97,61 @@ impl Catalogue {
         self.state().bytes
     }
 
+    /// Bytes on disk that somebody still needs: the rest is kept for retention only.
+    pub(super) fn held_bytes(&self) -> u64 {
+        let state = self.state();
+        state.bytes - state.delivered().map(|listed| listed.bytes).sum::<u64>()
+    }
+
     /// The segment that holds `offset`, or will; the log's start if it lies before that.
     pub(super) fn find(&self, offset: u64) -> Result<Option<Arc<Segment>>, u64> {
         let state = self.state();
-        let after = state.segments.partition_point(|(segment, _)| segment.base <= offset);
-        match after.checked_sub(1) {
-            Some(index) => Ok(Some(state.segments[index].0.clone())),
+        match state.index_of(offset) {
+            Some(index) => Ok(Some(state.segments[index].segment.clone())),
             None if state.segments.is_empty() => Ok(None),
             None => Err(state.start()),
         }
     }
 
-    /// Adds the newest segment.
+    /// The segments that hold offsets from `from` up to `to`.
+    pub(super) fn range(&self, from: u64, to: u64) -> Vec<Arc<Segment>> {
+        let state = self.state();
+        let first = state.index_of(from).unwrap_or(0);
+        let within = state.segments.iter().skip(first).take_while(|listed| listed.segment.base < to);
+        within.map(|listed| listed.segment.clone()).collect()
+    }
+
+    /// About where a record lies: the log byte of an offset, in proportion within its segment.
+    pub(super) fn byte_of(&self, offset: u64, durable: &Durable) -> u64 {
+        let state = self.state();
+        let Some(Listed { segment, begins_at, .. }) =
+            state.index_of(offset).map(|index| &state.segments[index])
+        else {
+            return 0;
+        };
+        let (end, frames_bytes) = match segment.sealed() {
+            Some(sealed) => (sealed.end, sealed.frames_bytes),
+            None if segment.base == durable.segment => {
+                (durable.end, durable.at.saturating_sub(HEADER_BYTES as u64))
+            }
+            None => (segment.base, 0),
+        };
+        let records = u128::from(end.saturating_sub(segment.base).max(1));
+        let passed = u128::from(offset.min(end) - segment.base);
+        let within = u128::from(frames_bytes) * passed / records;
+        begins_at + u64::try_from(within).unwrap_or(frames_bytes)
+    }
+
+    /// Adds the newest segment; the one before it is sealed.
     pub(super) fn push(&self, segment: Arc<Segment>, bytes: u64) {
-        let mut state = self.state();
-        state.segments.push_back((segment, bytes));
-        state.bytes += bytes;
+        self.state().push(segment, bytes);
     }
 
     /// Corrects what the newest segment takes.
     pub(super) fn resize_newest(&self, bytes: u64) {
         let mut state = self.state();
-        if let Some((_, newest)) = state.segments.back_mut() {
-            let before = std::mem::replace(newest, bytes);
+        if let Some(newest) = state.segments.back_mut() {
+            let before = std::mem::replace(&mut newest.bytes, bytes);
             state.bytes = state.bytes - before + bytes;
         }
     }
@@ -98,20 +163,35 @@ impl Catalogue {
         state.start()
     }
 
-    /// What lies below `releasable` may go; [`Catalogue::reclaim`] lets it.
+    /// What lies below `releasable` may go when [`Catalogue::due`] finds it.
     pub(super) fn release(&self, releasable: u64) {
         self.state().releasable = releasable;
     }
 
-    /// Removes what may go, oldest first; the newest segment stays, since it carries offsets and versions on.
-    pub(super) fn reclaim(&self) -> io::Result<()> {
-        let _one_at_a_time = self.reclaiming.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone = self.state().take_releasable();
-        if gone.is_empty() {
-            return Ok(());
-        }
+    /// The segments that are to go now, oldest first. The newest stays, since it carries offsets and versions on.
+    pub(super) fn due(&self, reclaim: Reclaim) -> Vec<Arc<Segment>> {
+        let state = self.state();
+        let mut kept: u64 = state.delivered().map(|listed| listed.bytes).sum();
+        let mut freed = 0;
+        let goes = |listed: &&Listed| {
+            let goes = match reclaim {
+                Reclaim::Pressure(needed) => freed < needed,
+                Reclaim::Expired(now) => {
+                    kept > self.retention.bytes_max || listed.segment.is_older(now, self.retention.age)
+                }
+            };
+            kept -= listed.bytes;
+            freed += listed.bytes;
+            goes
+        };
+        state.delivered().take_while(goes).map(|listed| listed.segment.clone()).collect()
+    }
+
+    /// Removes segments that [`Catalogue::due`] has named; one removes at a time.
+    pub(super) fn remove(&self, segments: &[Arc<Segment>]) -> io::Result<()> {
+        let gone: Vec<Listed> = self.state().segments.drain(..segments.len()).collect();
         let mut bytes = 0;
-        for (segment, size) in &gone {
+        for Listed { segment, bytes: size, .. } in &gone {
             self.files.remove(&segment.path)?;
             bytes += size;
         }
@@ -127,17 +207,27 @@ impl Catalogue {
 
 impl State {
     fn start(&self) -> u64 {
-        self.segments.front().map_or(0, |(segment, _)| segment.base)
+        self.segments.front().map_or(0, |listed| listed.segment.base)
     }
 
-    fn take_releasable(&mut self) -> Vec<(Arc<Segment>, u64)> {
-        let sealed = self.segments.len().saturating_sub(1);
-        let count = self
+    fn index_of(&self, offset: u64) -> Option<usize> {
+        self.segments.partition_point(|listed| listed.segment.base <= offset).checked_sub(1)
+    }
+
+    fn push(&mut self, segment: Arc<Segment>, bytes: u64) {
+        let begins_at = self
             .segments
-            .iter()
-            .take(sealed)
-            .take_while(|(segment, _)| segment.end().is_some_and(|end| end <= self.releasable))
-            .count();
-        self.segments.drain(..count).collect()
+            .back()
+            .map_or(0, |last| last.begins_at + last.segment.sealed().map_or(0, |sealed| sealed.frames_bytes));
+        self.segments.push_back(Listed { segment, bytes, begins_at });
+        self.bytes += bytes;
+    }
+
+    /// The sealed segments that nobody needs any more, oldest first.
+    fn delivered(&self) -> impl Iterator<Item = &Listed> {
+        let sealed = self.segments.len().saturating_sub(1);
+        let delivered =
+            |listed: &&Listed| listed.segment.sealed().is_some_and(|sealed| sealed.end <= self.releasable);
+        self.segments.iter().take(sealed).take_while(delivered)
     }
 }

@@ -23,17 +23,26 @@ const TAG_VISIBLE: u16 = 6;
 const RANGE_BYTES: usize = 16;
 
 const EXTENSION: &str = ".cursor";
+const GAPS_EXTENSION: &str = ".gaps";
 
 /// The file name of a destination's cursor: everything but letters, digits, `_` and `-` percent-encoded.
 pub(super) fn file_name(destination: &str) -> String {
-    let mut name = String::with_capacity(destination.len() + 7);
+    encoded(destination) + EXTENSION
+}
+
+/// The file name of a destination's gaps, beside its cursor.
+pub(super) fn gaps_file_name(destination: &str) -> String {
+    encoded(destination) + GAPS_EXTENSION
+}
+
+fn encoded(destination: &str) -> String {
+    let mut name = String::with_capacity(destination.len() + EXTENSION.len());
     for byte in destination.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => name.push(char::from(byte)),
             _ => name.push_str(&format!("%{byte:02X}")),
         }
     }
-    name.push_str(EXTENSION);
     name
 }
 

@@ -1,11 +1,13 @@
 //! Who reads the log and how far each has come: cursors, the list of destinations that the log has served, and from
-//! both what may be given back to the disk (rules 8, 9 and 14).
+//! both what may be given back to the disk (rules 8, 9 and 14). `left_behind` has what becomes of those that nothing is
+//! kept for.
 //!
 //! A cursor never moves back, and counts only once it is durable. What is certain is kept; when in doubt a destination
 //! restarts at the oldest position, never at the newest.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
+    fmt,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -17,40 +19,59 @@ use plugin_api::identity::{LogId, Position};
 use tokio::sync::watch;
 
 use super::{
-    catalogue::{Catalogue, Durable},
-    cursor,
+    catalogue::{Catalogue, Durable, Reclaim},
+    census, cursor,
     directory::{Directory, at, halted},
-    interface::{From, LogError, Progress, Subscription, Totals},
+    gaps,
+    interface::{
+        Backlog, BacklogLimit, From, Gap, GapCause, LogError, Progress, Subscription, Totals, WhenFull,
+    },
     sections::{self, FormatError, MUST_UNDERSTAND},
     small_file::{self, Kind},
 };
+use crate::runtime::Clock;
 
 const TAG_DESTINATION: u16 = 1 | MUST_UNDERSTAND;
 
 /// The destinations of an open log.
-#[derive(Debug)]
 pub(super) struct Destinations {
-    directory: Arc<Directory>,
-    catalogue: Arc<Catalogue>,
-    durable: watch::Receiver<Durable>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) durable: watch::Receiver<Durable>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) reach: Reach,
     state: Mutex<State>,
+    /// One gives segments back at a time, so that they go oldest first and each after its gaps are recorded.
+    pub(super) reclaiming: Mutex<()>,
+}
+
+/// The log bytes at which a destination is behind by as much as it may be; `u64::MAX` if none can be.
+#[derive(Debug)]
+pub(super) struct Reach {
+    refuse_at: AtomicU64,
+    detach_at: AtomicU64,
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     /// Everyone whom this log has served.
     listed: BTreeSet<String>,
+    configured: BTreeMap<String, BacklogLimit>,
     /// Configured but not subscribed yet: as long as there are any, nothing goes.
-    expected: BTreeSet<String>,
-    subscribed: HashMap<String, Arc<Cursor>>,
+    pub(super) expected: BTreeSet<String>,
+    pub(super) subscribed: BTreeMap<String, Arc<Cursor>>,
+    /// Those of the listed that hold nothing back: detached, or not configured.
+    pub(super) left_behind: BTreeSet<String>,
 }
 
 /// Guards a cursor's file. Its lock is apart from the offset, so that nobody waits for a neighbour's sync.
-#[derive(Debug, Default)]
-struct Cursor {
-    writing: Mutex<()>,
+#[derive(Debug)]
+pub(super) struct Cursor {
+    pub(super) writing: Mutex<()>,
     /// The offset that is durable.
-    persisted: AtomicU64,
+    pub(super) persisted: AtomicU64,
+    pub(super) limit: BacklogLimit,
+    pub(super) detached: watch::Sender<bool>,
 }
 
 impl Destinations {
@@ -60,7 +81,8 @@ impl Destinations {
         directory: Arc<Directory>,
         catalogue: Arc<Catalogue>,
         durable: watch::Receiver<Durable>,
-        configured: Vec<String>,
+        clock: Arc<dyn Clock>,
+        configured: BTreeMap<String, BacklogLimit>,
     ) -> Result<(Self, Vec<String>), LogError> {
         let mut alerts = Vec::new();
         let listed = match read_list(&directory)? {
@@ -70,20 +92,27 @@ impl Destinations {
                 let counted = "every configured destination, and each that has a cursor, counts as served";
                 alerts.push(format!("{}: {what}; {counted}", path.display()));
                 let mut listed = with_cursor(&directory)?;
-                listed.extend(configured.iter().cloned());
+                listed.extend(configured.keys().cloned());
                 write_list(&directory, &listed)?;
                 listed
             }
         };
-        let state = State { listed, expected: configured.into_iter().collect(), subscribed: HashMap::new() };
-        let destinations = Self { directory, catalogue, durable, state: Mutex::new(state) };
-        let state = destinations.state();
-        for destination in &state.listed {
-            if let Ok(progress) = destinations.read_cursor(destination)? {
-                destinations.check_end(destination, &progress)?;
-                if !state.expected.contains(destination) {
-                    alerts.extend(destinations.left_behind(destination, &progress));
-                }
+        let expected = configured.keys().cloned().collect();
+        let (subscribed, left_behind) = (BTreeMap::new(), BTreeSet::new());
+        let state = Mutex::new(State { listed, configured, expected, subscribed, left_behind });
+        let (reach, reclaiming) = (Reach::unlimited(), Mutex::default());
+        let destinations = Self { directory, catalogue, durable, clock, reach, state, reclaiming };
+        let mut state = destinations.state();
+        for destination in state.listed.clone() {
+            let progress = destinations.read_cursor(&destination)?.ok();
+            if let Some(progress) = &progress {
+                destinations.check_end(&destination, progress)?;
+            }
+            if !state.configured.contains_key(&destination) {
+                alerts.extend(progress.and_then(|progress| destinations.missing(&destination, &progress)));
+                state.left_behind.insert(destination);
+            } else if gaps::is_detached(&destinations.read_gaps(&destination)?) {
+                state.left_behind.insert(destination);
             }
         }
         drop(state);
@@ -92,27 +121,42 @@ impl Destinations {
 
     /// See [`super::interface::Log::subscribe`].
     pub(super) fn subscribe(&self, destination: &str, from: From) -> Result<Subscription, LogError> {
+        // Nothing goes while the destination finds out where the log begins.
+        let nothing_goes = self.reclaiming.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
-        let cursor = state.subscribed.get(destination).cloned().unwrap_or_default();
+        let limit = state.configured.get(destination).copied().unwrap_or(BacklogLimit::UNLIMITED);
+        let known = state.subscribed.get(destination).cloned();
+        let cursor = known.unwrap_or_else(|| Arc::new(Cursor::new(limit)));
         let writing = cursor.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let start = Position { partition: 0, offset: self.catalogue.hold_all() };
-        let subscription = self.find(&state, destination, from, start)?;
-        self.write_cursor(destination, &subscription.progress)?;
+        let mut gaps = self.read_gaps(destination)?;
+        let (progress, alert) = if gaps::is_detached(&gaps) {
+            cursor.detached.send_replace(true);
+            self.find_detached(destination, &gaps)?
+        } else {
+            let (progress, alert) = self.find(&state, destination, from, start, &mut gaps)?;
+            self.write_cursor(destination, &progress)?;
+            state.left_behind.remove(destination);
+            (progress, alert)
+        };
         // The list comes last: a crash before it leaves a destination that was never served.
         if state.listed.insert(destination.to_owned()) {
             write_list(&self.directory, &state.listed)?;
         }
-        cursor.persisted.store(subscription.progress.next.offset, Ordering::Release);
+        cursor.persisted.store(progress.next.offset, Ordering::Release);
         drop(writing);
+        let detached = cursor.detached.subscribe();
         state.expected.remove(destination);
         state.subscribed.insert(destination.to_owned(), cursor);
         self.release(&state);
         drop(state);
-        self.reclaim()?;
-        Ok(subscription)
+        drop(nothing_goes);
+        self.give_back(Reclaim::Expired(self.clock.now()))?;
+        Ok(Subscription { progress, alert, detached })
     }
 
-    /// See [`super::interface::Log::commit`]. A cursor behind the persisted one is out of date and left alone.
+    /// See [`super::interface::Log::commit`]. A cursor behind the persisted one is out of date and left alone, and so
+    /// is that of a detached destination.
     pub(super) fn commit(&self, destination: &str, progress: &Progress) -> Result<(), LogError> {
         self.check_end(destination, progress)?;
         let path = self.cursor_path(destination);
@@ -121,49 +165,95 @@ impl Destinations {
             return Err(halted(&path, "this destination has not subscribed"));
         };
         let writing = cursor.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        if progress.next.offset < cursor.persisted.load(Ordering::Acquire) {
+        if cursor.is_detached() || progress.next.offset < cursor.persisted() {
             return Ok(());
         }
         self.write_cursor(destination, progress)?;
         cursor.persisted.store(progress.next.offset, Ordering::Release);
         drop(writing);
         self.release(&self.state());
-        self.reclaim()
+        self.give_back(Reclaim::Expired(self.clock.now()))
     }
 
+    /// How far each is behind.
+    pub(super) fn backlogs(&self) -> Vec<Backlog> {
+        let durable = *self.durable.borrow();
+        let end = self.catalogue.byte_of(durable.end, &durable);
+        let state = self.state();
+        let backlog = |(name, cursor): (&String, &Arc<Cursor>)| Backlog {
+            destination: name.clone(),
+            bytes: end.saturating_sub(self.catalogue.byte_of(cursor.persisted(), &durable)),
+            limit: cursor.limit,
+            detached: cursor.is_detached(),
+        };
+        state.subscribed.iter().map(backlog).collect()
+    }
+
+    /// Where a destination goes on, and what an operator must know.
     fn find(
         &self,
         state: &State,
         destination: &str,
         from: From,
         start: Position,
-    ) -> Result<Subscription, LogError> {
+        gaps: &mut Vec<Gap>,
+    ) -> Result<(Progress, Option<String>), LogError> {
         if !state.listed.contains(destination) {
             let next = match from {
                 From::Now => Position { partition: 0, offset: self.durable.borrow().end },
                 From::Oldest => start,
             };
-            return Ok(Subscription { progress: Progress { next, ..Progress::default() }, alert: None });
+            return Ok((Progress { next, ..Progress::default() }, None));
         }
         let progress = match self.read_cursor(destination)? {
             Ok(progress) => progress,
             Err(what) => {
                 let path = self.cursor_path(destination);
                 let alert = format!("{}: {what}; going on at the oldest position, {start}", path.display());
-                let progress = Progress { next: start, ..Progress::default() };
-                return Ok(Subscription { progress, alert: Some(alert) });
+                return Ok((Progress { next: start, ..Progress::default() }, Some(alert)));
             }
         };
         self.check_end(destination, &progress)?;
-        Ok(if progress.next < start {
-            skip_gap(progress, start)
-        } else {
-            Subscription { progress, alert: None }
-        })
+        // A gap that was closed just before a crash: its end counts, not the cursor that was to follow.
+        let passed = gaps.last().filter(|gap| gap.closed_at.is_some()).map_or(start, |gap| gap.to.max(start));
+        if progress.next >= passed {
+            return Ok((progress, None));
+        }
+        self.close_gap(destination, &progress, passed, gaps)?;
+        let before = (progress.next, progress.totals.gap);
+        let progress = skip_to(progress, passed);
+        let missed = progress.totals.gap - before.1;
+        let alert = format!("the log begins at {start}: records from {} on are a gap of {missed}", before.0);
+        Ok((progress, Some(alert)))
+    }
+
+    /// Records what a destination has missed that was not configured.
+    fn close_gap(
+        &self,
+        destination: &str,
+        progress: &Progress,
+        to: Position,
+        gaps: &mut Vec<Gap>,
+    ) -> Result<(), LogError> {
+        if gaps.last().is_some_and(|gap| gap.closed_at.is_some() && gap.to == to) {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        if gaps::open_gap(gaps).is_none() {
+            gaps.push(gaps::opened(progress.next.offset, GapCause::Removed, now));
+        }
+        if let Some(gap) = gaps::open_gap(gaps) {
+            // What went without being counted, such as below an older copy of the cursor.
+            let uncounted = census::missed(progress, progress.next.offset.max(gap.to.offset), to.offset);
+            let uncounted = (uncounted > 0).then(|| ("".into(), uncounted));
+            gaps::extend(gap, to.offset, uncounted.into_iter().collect());
+            gap.closed_at = Some(now);
+        }
+        self.write_gaps(destination, gaps)
     }
 
     /// Reads a cursor; the inner error says why it cannot be used.
-    fn read_cursor(&self, destination: &str) -> Result<Result<Progress, String>, LogError> {
+    pub(super) fn read_cursor(&self, destination: &str) -> Result<Result<Progress, String>, LogError> {
         let path = self.cursor_path(destination);
         let Some(bytes) = self.directory.files.read_small(&path).map_err(at(&path))? else {
             return Ok(Err("the cursor is missing".to_owned()));
@@ -175,17 +265,17 @@ impl Destinations {
         }
     }
 
-    fn write_cursor(&self, destination: &str, progress: &Progress) -> Result<(), LogError> {
+    pub(super) fn write_cursor(&self, destination: &str, progress: &Progress) -> Result<(), LogError> {
         let bytes = cursor::encode(self.directory.log_id, destination, progress);
         self.directory.replace(&self.cursor_path(destination), &bytes)
     }
 
-    fn cursor_path(&self, destination: &str) -> PathBuf {
+    pub(super) fn cursor_path(&self, destination: &str) -> PathBuf {
         self.directory.cursors().join(cursor::file_name(destination))
     }
 
     /// What an operator must know of a destination that is not configured any more: it holds nothing back (rule 9).
-    fn left_behind(&self, destination: &str, progress: &Progress) -> Option<String> {
+    fn missing(&self, destination: &str, progress: &Progress) -> Option<String> {
         let end = self.durable.borrow().end;
         let missing = end.saturating_sub(progress.next.offset);
         (missing > 0).then(|| {
@@ -212,41 +302,79 @@ impl Destinations {
         Err(halted(&self.cursor_path(destination), what))
     }
 
-    /// Lets go what lies below everyone who is subscribed, once all who are configured are.
-    fn release(&self, state: &State) {
-        let lowest = state.subscribed.values().map(|cursor| cursor.persisted.load(Ordering::Acquire)).min();
-        if let (Some(lowest), true) = (lowest, state.expected.is_empty()) {
-            self.catalogue.release(lowest);
+    /// Lets go what lies below everyone who is subscribed and not left behind, once all who are configured are, and
+    /// sets how far the log may grow.
+    pub(super) fn release(&self, state: &State) {
+        let attached = || state.subscribed.values().filter(|cursor| !cursor.is_detached());
+        if state.expected.is_empty() && !state.subscribed.is_empty() {
+            self.catalogue.release(attached().map(|cursor| cursor.persisted()).min().unwrap_or(u64::MAX));
         }
+        let durable = *self.durable.borrow();
+        let reach = |when_full| {
+            let limited = attached().filter(|cursor| cursor.limit.when_full == when_full);
+            let limit = |cursor: &Arc<Cursor>| {
+                let from = self.catalogue.byte_of(cursor.persisted(), &durable);
+                from.saturating_add(cursor.limit.bytes_max)
+            };
+            limited.map(limit).min().unwrap_or(u64::MAX)
+        };
+        self.reach.refuse_at.store(reach(WhenFull::Refuse), Ordering::Release);
+        self.reach.detach_at.store(reach(WhenFull::Detach), Ordering::Release);
     }
 
-    fn reclaim(&self) -> Result<(), LogError> {
-        self.catalogue.reclaim().map_err(|source| {
-            self.directory.poison(format!("{}: {source}", self.directory.path.display()));
-            at(&self.directory.path)(source)
-        })
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What was given back while nobody held it for this destination becomes a gap, and is counted as one.
-fn skip_gap(progress: Progress, start: Position) -> Subscription {
-    let Progress { next, mut completed, mut totals, .. } = progress;
-    let (from, to) = (next.offset, start.offset);
-    let settled: u64 = completed.iter().map(|(a, b)| to.min(*b).saturating_sub(*a)).sum();
-    totals = Totals { gap: totals.gap + (to - from - settled), ..totals };
-    completed.retain(|(_, end)| *end > to);
-    let mut next = start;
-    if let Some((_, end)) = completed.first().copied().filter(|(begin, _)| *begin <= to) {
+impl Reach {
+    fn unlimited() -> Self {
+        Self { refuse_at: AtomicU64::new(u64::MAX), detach_at: AtomicU64::new(u64::MAX) }
+    }
+
+    /// Whether appends are to be refused at this log byte.
+    pub(super) fn refuses(&self, byte: u64) -> bool {
+        byte >= self.refuse_at.load(Ordering::Acquire)
+    }
+
+    /// Whether a destination is to be left behind at this log byte.
+    pub(super) fn detaches(&self, byte: u64) -> bool {
+        byte >= self.detach_at.load(Ordering::Acquire)
+    }
+}
+
+impl Cursor {
+    fn new(limit: BacklogLimit) -> Self {
+        let detached = watch::Sender::new(false);
+        Self { writing: Mutex::default(), persisted: AtomicU64::default(), limit, detached }
+    }
+
+    pub(super) fn persisted(&self) -> u64 {
+        self.persisted.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_detached(&self) -> bool {
+        *self.detached.borrow()
+    }
+}
+
+impl fmt::Debug for Destinations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Destinations").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// Goes on at a later position: what lies before and is not settled becomes a gap, and is counted as one.
+pub(super) fn skip_to(progress: Progress, to: Position) -> Progress {
+    let missed = census::missed(&progress, progress.next.offset, to.offset);
+    let Progress { mut completed, totals, .. } = progress;
+    completed.retain(|(_, end)| *end > to.offset);
+    let mut next = to;
+    if let Some((_, end)) = completed.first().copied().filter(|(begin, _)| *begin <= to.offset) {
         next.offset = end;
         completed.remove(0);
     }
-    let alert =
-        format!("the log begins at {start}: records from 0:{from} on are a gap of {}", to - from - settled);
-    Subscription { progress: Progress { next, completed, totals, ..progress }, alert: Some(alert) }
+    Progress { next, completed, totals: Totals { gap: totals.gap + missed, ..totals }, ..progress }
 }
 
 /// Every destination that has a cursor's file, sound or not.

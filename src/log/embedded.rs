@@ -3,6 +3,7 @@
 //! Whatever touches the disk runs on the writer's thread or on tokio's blocking threads.
 
 use std::{
+    collections::BTreeMap,
     panic,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -16,14 +17,14 @@ use ring::rand::SystemRandom;
 use tokio::{sync::watch, task::spawn_blocking};
 
 use super::{
-    catalogue::{Catalogue, Durable},
+    catalogue::{Catalogue, Durable, Reclaim, Retention},
     destinations::Destinations,
     directory::{self, Directory, Opened, at, halted},
     files::{Disk, FileSystem},
     frame::{self, FRAME_BYTES_MAX},
     interface::{
-        Append, AppendError, Appended, From, Located, Log, LogError, LogStatus, Progress, ReadError, Reader,
-        Subscription,
+        Append, AppendError, Appended, BacklogLimit, From, Gap, Located, Log, LogError, LogStatus, Progress,
+        ReadError, Reader, Subscription,
     },
     queue::Queue,
     reader::{EmbeddedReader, Readable, below_start},
@@ -51,9 +52,11 @@ pub struct Settings {
     /// Size of a segment in bytes, made smaller where fewer than four would fit into the budget. A frame is at most
     /// as large as a segment's content.
     pub segment_bytes: u64,
-    /// The configured destinations: nothing is given back to the disk before each of them has subscribed, nor as
-    /// long as nobody has.
-    pub destinations: Vec<String>,
+    /// How long what was delivered is kept.
+    pub retention: Retention,
+    /// The configured destinations, and how far each may fall behind: nothing is given back to the disk before each of
+    /// them has subscribed, nor as long as nobody has.
+    pub destinations: BTreeMap<String, BacklogLimit>,
 }
 
 /// What opening a log found and did; for the agent's log and for status.
@@ -90,7 +93,7 @@ pub struct EmbeddedLog {
 struct Shared {
     directory: Arc<Directory>,
     catalogue: Arc<Catalogue>,
-    destinations: Destinations,
+    destinations: Arc<Destinations>,
     queue: Arc<Queue>,
     durable: watch::Receiver<Durable>,
     ids: RequestIds,
@@ -129,7 +132,7 @@ impl EmbeddedLog {
         settings: Settings,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Writer, OpenReport), LogError> {
-        let Settings { dir, disk_bytes_max, segment_bytes, destinations } = settings;
+        let Settings { dir, disk_bytes_max, segment_bytes, retention, destinations } = settings;
         let segment_bytes = fit_segments(&dir, segment_bytes, disk_bytes_max)?;
         let random = SystemRandom::new();
         let Opened { directory, created, removed, mut alerts } = directory::open(files, &dir, &random)?;
@@ -138,11 +141,18 @@ impl EmbeddedLog {
         let sizes =
             recovered.segments.iter().map(|(segment, bytes)| (segment.clone(), bytes_on_disk(*bytes)));
         let files = directory.files.clone();
-        let catalogue = Arc::new(Catalogue::new(files.clone(), dir, sizes.collect()));
-        let (durable_tx, durable) = watch::channel(recovered.durable);
+        let catalogue = Arc::new(Catalogue::new(files.clone(), dir, retention, sizes));
+        let recovered_durable = recovered.durable;
+        let (durable_tx, durable) = watch::channel(recovered_durable);
         // This compares the cursors with the log's end, before anything is cut.
-        let (destinations, found) =
-            Destinations::open(directory.clone(), catalogue.clone(), durable.clone(), destinations)?;
+        let (destinations, found) = Destinations::open(
+            directory.clone(),
+            catalogue.clone(),
+            durable.clone(),
+            clock.clone(),
+            destinations,
+        )?;
+        let destinations = Arc::new(destinations);
         alerts.extend(found);
         alerts.append(&mut recovered.alerts);
         let last = recovered.last;
@@ -167,6 +177,8 @@ impl EmbeddedLog {
             queue: queue.clone(),
             directory: directory.clone(),
             catalogue: catalogue.clone(),
+            destinations: destinations.clone(),
+            end_byte: catalogue.byte_of(last.end, &recovered_durable),
             durable: durable_tx,
             clock,
             random,
@@ -231,6 +243,24 @@ impl Log for EmbeddedLog {
         on_blocking_thread(move || shared.destinations.commit(&destination, &progress)).await
     }
 
+    async fn resume(&self, destination: &str, from: From) -> Result<Gap, LogError> {
+        let (shared, destination) = (self.shared.clone(), destination.to_owned());
+        on_blocking_thread(move || shared.destinations.resume(&destination, from)).await
+    }
+
+    async fn gaps(&self, destination: &str) -> Result<Vec<Gap>, LogError> {
+        let (shared, destination) = (self.shared.clone(), destination.to_owned());
+        on_blocking_thread(move || shared.destinations.read_gaps(&destination)).await
+    }
+
+    async fn give_back(&self) -> Result<(), LogError> {
+        let shared = self.shared.clone();
+        on_blocking_thread(move || {
+            shared.destinations.give_back(Reclaim::Expired(shared.destinations.clock.now()))
+        })
+        .await
+    }
+
     async fn locate(&self, request_id: RequestId) -> Result<Located, ReadError> {
         let Some(offset) = self.shared.ids.offset_of(request_id) else {
             return Ok(Located::NotFound);
@@ -253,12 +283,14 @@ impl Log for EmbeddedLog {
     }
 
     fn status(&self) -> LogStatus {
-        let Shared { catalogue, durable, disk_bytes_max, .. } = &*self.shared;
+        let Shared { catalogue, destinations, durable, disk_bytes_max, .. } = &*self.shared;
         LogStatus {
             start: position(catalogue.start()),
             end: position(durable.borrow().end),
             disk_bytes: catalogue.bytes(),
+            held_bytes: catalogue.held_bytes(),
             disk_bytes_max: *disk_bytes_max,
+            backlogs: destinations.backlogs(),
         }
     }
 
@@ -311,7 +343,7 @@ fn fit_segments(dir: &Path, segment_bytes: u64, disk_bytes_max: u64) -> Result<u
 
 /// What a frame may take so that it fits into an empty segment.
 fn frame_bytes_max(segment_bytes: u64) -> usize {
-    let around = HEADER_BYTES + segment_footer::size_with(1);
+    let around = HEADER_BYTES + segment_footer::size_with(1, segment_footer::count_bytes(256));
     usize::try_from(segment_bytes).map_or(FRAME_BYTES_MAX, |bytes| FRAME_BYTES_MAX.min(bytes - around))
 }
 

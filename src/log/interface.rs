@@ -3,7 +3,7 @@
 //! A log appends requests durably, hands their frames to readers in order, keeps a cursor for each destination, and
 //! gives space back once every cursor is past it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use plugin_api::{
     verdict::Confirmation,
 };
 use thiserror::Error;
+use tokio::sync::watch;
 
 /// One request to append: accepted whole or not at all.
 #[derive(Debug)]
@@ -66,6 +67,20 @@ pub enum AppendError {
         used: u64,
         /// The limit, from `data.disk_bytes_max`.
         budget: u64,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// A destination that may hold ingest back is behind by as much as it may be.
+    #[error(
+        "destination {destination:?} is behind by {backlog} bytes of the log, its backlog_bytes_max is {limit} bytes"
+    )]
+    BacklogFull {
+        /// The one that is furthest behind, for its limit.
+        destination: String,
+        /// Bytes that it has not received, as far as its persisted cursor tells.
+        backlog: u64,
+        /// The limit, from `backlog_bytes_max`.
+        limit: u64,
         /// When to try again.
         retry_after: Duration,
     },
@@ -215,6 +230,60 @@ pub struct Subscription {
     pub progress: Progress,
     /// What an operator must know: a cursor that was missing or bad (it restarts at the oldest), or a gap.
     pub alert: Option<String>,
+    /// Turns true for good when the log keeps nothing for this destination any more ([`WhenFull::Detach`]): it
+    /// receives nothing more until an operator lets it go on, and its cursor stays where it is.
+    pub detached: watch::Receiver<bool>,
+}
+
+/// How far a destination may fall behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BacklogLimit {
+    /// Bytes of frames that it has not received, as far as its persisted cursor tells.
+    pub bytes_max: u64,
+    /// What happens then.
+    pub when_full: WhenFull,
+}
+
+impl BacklogLimit {
+    /// As far as the disk budget allows.
+    pub const UNLIMITED: Self = Self { bytes_max: u64::MAX, when_full: WhenFull::Refuse };
+}
+
+/// What happens when a destination is behind by more than it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Appends are refused until it has caught up.
+    Refuse,
+    /// It is left behind: what it misses becomes a gap.
+    Detach,
+}
+
+/// Records that a destination will never receive, because they left the log before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The first one.
+    pub from: Position,
+    /// The position after the last one. It moves on as long as the gap is open.
+    pub to: Position,
+    /// How many of them it had not received.
+    pub records: u64,
+    /// The same by index, with `""` for what does not tell its index.
+    pub by_index: BTreeMap<Box<str>, u64>,
+    /// Why.
+    pub cause: GapCause,
+    /// When it began, by the clock.
+    pub opened_at: Timestamp,
+    /// When the destination went on; `None` while it does not.
+    pub closed_at: Option<Timestamp>,
+}
+
+/// Why a destination misses records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapCause {
+    /// It was behind by more than it may be ([`WhenFull::Detach`]).
+    BacklogFull,
+    /// It was not configured while they were given back.
+    Removed,
 }
 
 /// What went wrong with a cursor, or while opening a log.
@@ -237,13 +306,19 @@ pub enum LogError {
         /// What was found, and what to do about it.
         what: String,
     },
+    /// There is nothing to resume.
+    #[error("destination {destination:?} is not detached, there is nothing to resume")]
+    NotDetached {
+        /// Its name.
+        destination: String,
+    },
     /// The log is closed.
     #[error("log is closed")]
     Closed,
 }
 
 /// Sizes and ends of a log, for status and for the equation of accepted and settled records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogStatus {
     /// The oldest position that can be read.
     pub start: Position,
@@ -251,8 +326,25 @@ pub struct LogStatus {
     pub end: Position,
     /// Bytes on disk.
     pub disk_bytes: u64,
+    /// Those of them that a destination still needs; the others are kept for retention, and are given up first.
+    pub held_bytes: u64,
     /// The limit, from `data.disk_bytes_max`.
     pub disk_bytes_max: u64,
+    /// Every destination that has subscribed, by name ascending.
+    pub backlogs: Vec<Backlog>,
+}
+
+/// How far a destination is behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Its name.
+    pub destination: String,
+    /// Bytes of frames that it has not received, as far as its persisted cursor tells.
+    pub bytes: u64,
+    /// How many they may be, and what happens then.
+    pub limit: BacklogLimit,
+    /// It was left behind.
+    pub detached: bool,
 }
 
 /// What a request id leads to.
@@ -298,6 +390,25 @@ pub trait Log: Send + Sync + 'static {
     /// # Errors
     /// If the cursor could not be made durable; the earlier one is then still whole.
     async fn commit(&self, destination: &str, progress: &Progress) -> Result<(), LogError>;
+
+    /// Lets a detached destination go on: at the oldest position that is left, or at the log's end. What lies between
+    /// its cursor and there becomes a recorded gap.
+    ///
+    /// # Errors
+    /// If it is not detached, or the gap cannot be recorded.
+    async fn resume(&self, destination: &str, from: From) -> Result<Gap, LogError>;
+
+    /// Every gap of a destination, oldest first; an open one at the end.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    async fn gaps(&self, destination: &str) -> Result<Vec<Gap>, LogError>;
+
+    /// Gives back what retention does not keep any longer; to be called now and then.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    async fn give_back(&self) -> Result<(), LogError>;
 
     /// Which request an id names.
     ///

@@ -19,10 +19,11 @@ use super::{
     interface::LogError,
     rot,
     sections::FormatError,
-    segment::{self, Active, Entry, Segment},
-    segment_footer::{Footer, Summary},
+    segment::{self, Active, Entry, Sealed, Segment},
+    segment_footer::Summary,
     segment_header::{self, HEADER_BYTES, Header, Previous},
 };
+use crate::record::payload_index;
 
 /// The log as it was left.
 #[derive(Debug)]
@@ -59,10 +60,10 @@ pub(super) fn examine(directory: &Directory) -> Result<Recovered, LogError> {
     };
     for ((path, header), (next_path, next)) in headers.iter().zip(headers.iter().skip(1)) {
         check_chain(header, next_path, next)?;
-        let (bytes, alert) = check_sealed(directory, path, header, next)?;
+        let (bytes, sealed, alert) = check_sealed(directory, path, header, next)?;
         recovered.alerts.extend(alert);
         let segment = Segment::new(path.clone(), header);
-        segment.seal(next.base);
+        segment.seal(sealed);
         recovered.segments.push((Arc::new(segment), bytes));
     }
     if let Some((path, header)) = headers.into_iter().next_back() {
@@ -101,8 +102,9 @@ impl Recovered {
         let segment = Arc::new(Segment::new(path, header));
         self.segments.push((segment.clone(), size));
         let end_at = match footer {
-            Ok(Footer { summary, .. }) => {
-                segment.seal(summary.end);
+            Ok(footer) => {
+                segment.seal(footer.sealed());
+                let summary = footer.summary;
                 let (end, last_version) = (summary.end, summary.last_version);
                 self.last = Previous { end, last_version, nonce: header.nonce };
                 self.newest = Some(Newest::Sealed { segment, file, summary });
@@ -169,11 +171,16 @@ fn check_sealed(
     path: &Path,
     header: &Header,
     next: &Header,
-) -> Result<(u64, Option<String>), LogError> {
+) -> Result<(u64, Sealed, Option<String>), LogError> {
     let file = directory.files.open(path, Access::Read).map_err(at(path))?;
     let bytes = file.size().map_err(at(path))?;
+    let frames_bytes = bytes.saturating_sub(HEADER_BYTES as u64);
+    let mut sealed = Sealed { end: next.base, frames_bytes, last_time: next.created_at.0 };
     let alert = match segment::read_footer(&*file, header.nonce).map_err(at(path))? {
-        Ok(footer) if footer.summary.end == next.base => None,
+        Ok(footer) if footer.summary.end == next.base => {
+            sealed = footer.sealed();
+            None
+        }
         Ok(footer) => {
             let what = format!(
                 "it ends at {} and the next segment begins at {}: restore the log from a copy",
@@ -183,7 +190,7 @@ fn check_sealed(
         }
         Err(error) => Some(format!("{}: reading without an index: {error}", path.display())),
     };
-    Ok((bytes, alert))
+    Ok((bytes, sealed, alert))
 }
 
 /// Leaves `active` at the end of its last whole frame; returns how many bytes behind it are torn.
@@ -224,7 +231,8 @@ fn scan(directory: &Directory, active: &mut Active) -> io::Result<Option<FormatE
         for found in &block.found {
             let (frame, offset) = (&found.frame, found.frame.position.offset);
             let (version, time) = (frame.version.0, frame.accepted_at.0);
-            let entry = Entry { offset, version, time, records: frame.records };
+            let index = payload_index(&frame.payload).unwrap_or_default();
+            let entry = Entry { offset, version, time, records: frame.records, index };
             active.note(found.at, found.group_at, entry);
         }
         place = block.next;

@@ -5,18 +5,24 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
+
+use plugin_api::identity::Timestamp;
 
 use super::{
     block::Place,
     files::{self, File, FileSystem},
     sections::FormatError,
-    segment_footer::{self, Footer, IndexEntry, Summary, TRAILER_BYTES},
+    segment_footer::{self, Counts, Footer, IndexEntry, Summary, TRAILER_BYTES},
     segment_header::{self, HEADER_BYTES, Header, Previous},
 };
 
 /// Bytes between two entries of the index, at least.
 const INDEX_STEP: u64 = 1 << 20;
+
+/// Room that is kept in the footer for the count of an index that comes next; ingress allows no longer names.
+const INDEX_NAME_BYTES_MAX: usize = 256;
 
 /// A segment that readers may use.
 #[derive(Debug)]
@@ -25,10 +31,20 @@ pub(super) struct Segment {
     /// The offset of its first record.
     pub(super) base: u64,
     pub(super) nonce: u64,
-    /// The offset after its last record, once it is sealed.
-    end: OnceLock<u64>,
+    sealed: OnceLock<Sealed>,
     /// Where frames lie, while it is not sealed; then the footer has it.
     index: Mutex<Vec<IndexEntry>>,
+}
+
+/// What is known of a segment that nothing is appended to any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sealed {
+    /// The offset after its last record.
+    pub(super) end: u64,
+    /// Bytes of its frames.
+    pub(super) frames_bytes: u64,
+    /// When its last frame was accepted.
+    pub(super) last_time: u64,
 }
 
 /// The segment that the writer appends to.
@@ -42,6 +58,9 @@ pub(super) struct Active {
     pub(super) limit: u64,
     summary: Summary,
     indexed: usize,
+    counts: Counts,
+    /// Bytes that the counts take in the footer.
+    counts_bytes: usize,
 }
 
 /// A new segment's file, still without header and name; removed unless it is installed.
@@ -57,11 +76,13 @@ pub(super) struct Prepared {
 
 /// A frame, as much as counts and index need.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
+pub(super) struct Entry<'a> {
     pub(super) offset: u64,
     pub(super) version: u64,
     pub(super) time: u64,
     pub(super) records: u32,
+    /// The index that the records are for; empty if the payload does not tell.
+    pub(super) index: &'a str,
 }
 
 /// The name of the segment whose first record has the offset `base`.
@@ -117,24 +138,41 @@ impl Drop for Prepared {
 impl Segment {
     /// The segment with this header, not sealed.
     pub(super) fn new(path: PathBuf, header: &Header) -> Self {
-        Self { path, base: header.base, nonce: header.nonce, end: OnceLock::new(), index: Mutex::default() }
+        Self {
+            path,
+            base: header.base,
+            nonce: header.nonce,
+            sealed: OnceLock::new(),
+            index: Mutex::default(),
+        }
     }
 
     /// The offset after its last record; `None` while it is written to.
     pub(super) fn end(&self) -> Option<u64> {
-        self.end.get().copied()
+        self.sealed().map(|sealed| sealed.end)
     }
 
-    /// It ends at `end` for good.
-    pub(super) fn seal(&self, end: u64) {
-        self.end.get_or_init(|| end);
+    /// How it ended; `None` while it is written to.
+    pub(super) fn sealed(&self) -> Option<&Sealed> {
+        self.sealed.get()
+    }
+
+    /// It ends like this for good.
+    pub(super) fn seal(&self, sealed: Sealed) {
+        self.sealed.get_or_init(|| sealed);
+    }
+
+    /// Whether its last frame was accepted at least so long ago.
+    pub(super) fn is_older(&self, now: Timestamp, age: Duration) -> bool {
+        let age = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+        self.sealed().is_some_and(|sealed| now.0.saturating_sub(sealed.last_time) >= age)
     }
 
     /// The last indexed frame that begins at or before `offset`.
     pub(super) fn seek(&self, file: &dyn File, offset: u64) -> io::Result<Place> {
         let index = if self.end().is_some() {
             // A rotten footer costs time only: the frames say the same.
-            read_footer(file, self.nonce)?.map(|footer| footer.index).unwrap_or_default()
+            read_footer(file, self.nonce)?.map(|footer| footer.places).unwrap_or_default()
         } else {
             self.index.lock().unwrap_or_else(PoisonError::into_inner).clone()
         };
@@ -149,19 +187,29 @@ impl Active {
     /// A segment without frames yet; `last_version` is that of the segment before it.
     pub(super) fn new(segment: Arc<Segment>, file: Arc<dyn File>, limit: u64, last_version: u64) -> Self {
         let summary = Summary { end: segment.base, last_version, ..Summary::default() };
-        Self { segment, file, at: HEADER_BYTES as u64, limit, summary, indexed: 0 }
+        Self {
+            segment,
+            file,
+            at: HEADER_BYTES as u64,
+            limit,
+            summary,
+            indexed: 0,
+            counts: Counts::default(),
+            counts_bytes: 0,
+        }
     }
 
     /// Whether a frame of `size` bytes, after `pending` bytes that are not written yet, leaves room for the footer.
     pub(super) fn has_room(&self, pending: usize, size: usize) -> bool {
-        let footer = segment_footer::size_with(self.indexed + 1);
+        let counts_bytes = self.counts_bytes + segment_footer::count_bytes(INDEX_NAME_BYTES_MAX);
+        let footer = segment_footer::size_with(self.indexed + 1, counts_bytes);
         self.at + (pending + size + footer) as u64 <= self.limit
     }
 
     /// Counts and indexes a frame at byte `at`, whose write group begins at `group_at`. A frame that is not durable
     /// yet may be indexed: readers look for durable offsets only.
-    pub(super) fn note(&mut self, at: u64, group_at: u64, entry: Entry) {
-        let Entry { offset, version, time, records } = entry;
+    pub(super) fn note(&mut self, at: u64, group_at: u64, entry: Entry<'_>) {
+        let Entry { offset, version, time, records, index: name } = entry;
         let summary = &mut self.summary;
         if summary.frames == 0 {
             (summary.first_version, summary.first_time) = (version, time);
@@ -171,6 +219,13 @@ impl Active {
         summary.last_version = version + u64::from(records) - 1;
         summary.last_time = time;
         summary.last_group_at = group_at;
+        match self.counts.get_mut(name) {
+            Some(count) => *count += u64::from(records),
+            None => {
+                self.counts_bytes += segment_footer::count_bytes(name.len());
+                self.counts.insert(name.into(), records.into());
+            }
+        }
         let mut index = self.segment.index.lock().unwrap_or_else(PoisonError::into_inner);
         if index.last().is_none_or(|last| at >= last.at + INDEX_STEP) {
             index.push(IndexEntry { offset, version, time, at });
@@ -197,14 +252,24 @@ impl Active {
     /// Ends the segment for good: footer, cut to its size, fsync. Returns the file's size.
     pub(super) fn seal(self) -> io::Result<u64> {
         let mut index = self.segment.index.lock().unwrap_or_else(PoisonError::into_inner);
-        let footer = segment_footer::encode(self.segment.nonce, self.at, &self.summary, &index);
+        let places = std::mem::take(&mut *index);
+        let footer = Footer { at: self.at, summary: self.summary, places, counts: self.counts };
+        let sealed = footer.sealed();
+        let footer = segment_footer::encode(self.segment.nonce, &footer);
         let size = self.at + footer.len() as u64;
         self.file.write_at(&footer, self.at)?;
         self.file.truncate(size)?;
         self.file.sync_all()?;
-        self.segment.seal(self.summary.end);
-        *index = Vec::new();
+        self.segment.seal(sealed);
         Ok(size)
+    }
+}
+
+impl Footer {
+    /// What it says of its segment.
+    pub(super) fn sealed(&self) -> Sealed {
+        let Summary { end, last_time, .. } = self.summary;
+        Sealed { end, frames_bytes: self.at.saturating_sub(HEADER_BYTES as u64), last_time }
     }
 }
 

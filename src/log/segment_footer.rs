@@ -3,6 +3,8 @@
 //! The footer only makes reading faster: the frames and the next segment's header say the same. Later versions may add
 //! sections.
 
+use std::collections::BTreeMap;
+
 use bytes::{Buf, BufMut};
 
 use super::sections::{self, FormatError, SECTION_BYTES};
@@ -17,6 +19,7 @@ const MAGIC: &[u8; 8] = b"SYNCEND\n";
 
 const TAG_SUMMARY: u16 = 1;
 const TAG_INDEX: u16 = 2;
+const TAG_COUNTS: u16 = 4;
 
 const SUMMARY_BYTES: usize = 56;
 const INDEX_ENTRY_BYTES: usize = 32;
@@ -49,9 +52,15 @@ pub(super) struct Summary {
 /// A footer, read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Footer {
+    /// Its first byte in the file, which is the byte after the last frame.
+    pub(super) at: u64,
     pub(super) summary: Summary,
-    pub(super) index: Vec<IndexEntry>,
+    pub(super) places: Vec<IndexEntry>,
+    pub(super) counts: Counts,
 }
+
+/// Records by the index that they are for.
+pub(super) type Counts = BTreeMap<Box<str>, u64>;
 
 /// Where a footer lies, as the trailer says; checked against the file's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,14 +71,21 @@ pub(super) struct Trailer {
     pub(super) length: usize,
 }
 
-/// Bytes that a footer with so many index entries takes, trailer included.
-pub(super) fn size_with(index_entries: usize) -> usize {
-    2 * SECTION_BYTES + SUMMARY_BYTES + index_entries * INDEX_ENTRY_BYTES + TRAILER_BYTES
+/// Bytes that a footer with so many places of frames and bytes of counts takes, trailer included.
+pub(super) fn size_with(places: usize, counts_bytes: usize) -> usize {
+    3 * SECTION_BYTES + SUMMARY_BYTES + places * INDEX_ENTRY_BYTES + counts_bytes + TRAILER_BYTES
 }
 
-/// The footer with its trailer, to be written at byte `at` of the segment.
-pub(super) fn encode(nonce: u64, at: u64, summary: &Summary, index: &[IndexEntry]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(size_with(index.len()));
+/// Bytes that the count of an index takes whose name has so many.
+pub(super) fn count_bytes(name_bytes: usize) -> usize {
+    SECTION_BYTES + 8 + name_bytes
+}
+
+/// The footer with its trailer, to be written where it says.
+pub(super) fn encode(nonce: u64, footer: &Footer) -> Vec<u8> {
+    let Footer { at, summary, places, counts } = footer;
+    let counts_bytes = counts.keys().map(|name| count_bytes(name.len())).sum();
+    let mut out = Vec::with_capacity(size_with(places.len(), counts_bytes));
     sections::put_with(&mut out, TAG_SUMMARY, |out| {
         out.put_u64_le(summary.frames);
         out.put_u64_le(summary.end);
@@ -80,15 +96,16 @@ pub(super) fn encode(nonce: u64, at: u64, summary: &Summary, index: &[IndexEntry
         out.put_u64_le(summary.last_group_at);
     });
     sections::put_with(&mut out, TAG_INDEX, |out| {
-        for entry in index {
+        for entry in places {
             out.put_u64_le(entry.offset);
             out.put_u64_le(entry.version);
             out.put_u64_le(entry.time);
             out.put_u64_le(entry.at);
         }
     });
+    sections::put_with(&mut out, TAG_COUNTS, |out| put_counts(out, counts));
     let length = u32::try_from(out.len()).expect("an entry a MiB stays far below 4 GiB");
-    out.put_u64_le(at);
+    out.put_u64_le(*at);
     out.put_u32_le(length);
     let checksum = checksum(nonce, &out);
     out.put_u32_le(checksum);
@@ -122,17 +139,40 @@ pub(super) fn decode(nonce: u64, bytes: &[u8]) -> Result<Footer, FormatError> {
             "footer checksum {computed:#010x}, stored is {stored:#010x}"
         )));
     }
-    let (mut summary, mut index) = (None, Vec::new());
+    let at = (&bytes[checksum_at - 12..]).get_u64_le();
+    let (mut summary, mut places, mut counts) = (None, Vec::new(), Counts::new());
     sections::for_each(&bytes[..bytes.len() - TRAILER_BYTES], |tag, value| {
         match tag {
             TAG_SUMMARY => summary = Some(decode_summary(value)?),
-            TAG_INDEX => index = value.chunks_exact(INDEX_ENTRY_BYTES).map(decode_entry).collect(),
+            TAG_INDEX => places = value.chunks_exact(INDEX_ENTRY_BYTES).map(decode_entry).collect(),
+            TAG_COUNTS => counts = decode_counts(value)?,
             _ => return Ok(false),
         }
         Ok(true)
     })?;
     let summary = summary.ok_or_else(|| FormatError::broken("a footer without a summary"))?;
-    Ok(Footer { summary, index })
+    Ok(Footer { at, summary, places, counts })
+}
+
+/// Appends counts: a section with tag 0 for each index, with the count (8 bytes) and the name.
+pub(super) fn put_counts(out: &mut Vec<u8>, counts: &Counts) {
+    for (name, count) in counts {
+        sections::put_with(out, 0, |out| {
+            out.put_u64_le(*count);
+            out.put_slice(name.as_bytes());
+        });
+    }
+}
+
+/// Reads what [`put_counts`] has written.
+pub(super) fn decode_counts(bytes: &[u8]) -> Result<Counts, FormatError> {
+    let mut counts = Counts::new();
+    sections::for_each(bytes, |tag, mut value| {
+        let count = value.try_get_u64_le().map_err(|_| FormatError::broken("a count is cut off"))?;
+        *counts.entry(sections::text(value)?.into()).or_default() += count;
+        Ok(tag == 0)
+    })?;
+    Ok(counts)
 }
 
 fn decode_summary(mut value: &[u8]) -> Result<Summary, FormatError> {
@@ -178,7 +218,8 @@ mod tests {
             last_group_at: 70,
         };
         let entry = IndexEntry { offset: 1, version: 2, time: 3, at: 4 };
-        Footer { summary, index: vec![entry, IndexEntry { offset: 9, ..entry }] }
+        let counts = [("products".into(), 19), ("".into(), 1)].into();
+        Footer { at: 5000, summary, places: vec![entry, IndexEntry { offset: 9, ..entry }], counts }
     }
 
     fn read(bytes: &[u8]) -> Result<Footer, FormatError> {
@@ -190,9 +231,8 @@ mod tests {
     /// What goes in comes out; every flipped bit and every cut is found, and another segment's footer is none.
     #[test]
     fn round_trip_and_damage() {
-        let Footer { summary, index } = sample();
-        let bytes = encode(42, 5000, &summary, &index);
-        assert_eq!(bytes.len(), size_with(index.len()));
+        let bytes = encode(42, &sample());
+        assert_eq!(bytes.len(), size_with(2, count_bytes(8) + count_bytes(0)));
         assert_eq!(read(&bytes).unwrap(), sample());
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();

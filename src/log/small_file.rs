@@ -1,5 +1,6 @@
-//! The container of the log's small files: identity, list of destinations, cursors, skipped ranges. Each is written
-//! whole under a temporary name and renamed, and has its own magic, a format number, a checksum and the log's id inside.
+//! The container of the log's small files: identity, list of destinations, cursors, gaps, skipped ranges. Each is
+//! written whole under a temporary name and renamed, and has its own magic, a format number, a checksum and the log's id
+//! inside.
 
 use bytes::{Buf, BufMut};
 use plugin_api::identity::LogId;
@@ -16,6 +17,7 @@ pub(super) enum Kind {
     Identity,
     Destinations,
     Cursor,
+    Gaps,
     Skipped,
 }
 
@@ -25,6 +27,7 @@ impl Kind {
             Self::Identity => b"SYNCLOG\n",
             Self::Destinations => b"SYNCDST\n",
             Self::Cursor => b"SYNCCUR\n",
+            Self::Gaps => b"SYNCGAP\n",
             Self::Skipped => b"SYNCSKP\n",
         }
     }

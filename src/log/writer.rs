@@ -16,17 +16,18 @@ use ring::rand::SystemRandom;
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    catalogue::{Catalogue, Durable},
+    catalogue::{Catalogue, Durable, Reclaim},
+    destinations::Destinations,
     directory::{self, Directory},
     files,
     frame::{self, Stamp},
-    interface::{AppendError, Appended},
+    interface::{AppendError, Appended, LogError},
     queue::{Pending, Queue},
     request_id::RequestIds,
     segment::{self, Active, Entry},
     segment_header::{Header, Previous},
 };
-use crate::runtime::Clock;
+use crate::{record::payload_index, runtime::Clock};
 
 /// When a refused producer should come back.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -40,6 +41,7 @@ pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     pub(super) directory: Arc<Directory>,
     pub(super) catalogue: Arc<Catalogue>,
+    pub(super) destinations: Arc<Destinations>,
     pub(super) durable: watch::Sender<Durable>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: RequestIds,
@@ -50,6 +52,8 @@ pub(super) struct Writer {
     pub(super) active: Option<Active>,
     /// The end of what was written: offset, version, and the nonce of the newest segment.
     pub(super) last: Previous,
+    /// The log byte after the last frame, written or in the group.
+    pub(super) end_byte: u64,
     pub(super) taken: Vec<Pending>,
     pub(super) group: Vec<u8>,
     pub(super) waiting: Vec<(Answer, Appended)>,
@@ -101,16 +105,14 @@ impl Writer {
             return reply(answer, Err(AppendError::Poisoned { cause: cause.to_owned() }));
         }
         let size = frame::size_of(&request);
+        if let Err(refusal) = self.within_backlogs() {
+            return reply(answer, Err(self.refused(refusal)));
+        }
         let has_room = |active: &Active| active.has_room(self.group.len(), size);
         if !self.active.as_ref().is_some_and(has_room) {
             self.flush();
-            match self.roll(now) {
-                Ok(()) => {}
-                Err(Refusal::Later(refused)) => return reply(answer, Err(refused)),
-                Err(Refusal::Poison(cause)) => {
-                    let cause = self.directory.poison(cause).to_owned();
-                    return reply(answer, Err(AppendError::Poisoned { cause }));
-                }
+            if let Err(refusal) = self.roll(now) {
+                return reply(answer, Err(self.refused(refusal)));
             }
         }
         let Some(active) = &mut self.active else { return };
@@ -121,7 +123,9 @@ impl Writer {
         let stamp = Stamp { offset, version, time: now, group_delta, request_id };
         let at = active.at + self.group.len() as u64;
         frame::encode(&mut self.group, active.segment.nonce, &stamp, &request);
-        active.note(at, active.at, Entry { offset, version, time: now.0, records: request.records });
+        self.end_byte += size as u64;
+        let index = payload_index(&request.payload).unwrap_or_default();
+        active.note(at, active.at, Entry { offset, version, time: now.0, records: request.records, index });
         self.last = active.as_previous();
         let position = Position { partition: 0, offset };
         self.waiting.push((answer, Appended { request_id, position, version: Version(version) }));
@@ -153,6 +157,40 @@ impl Writer {
         self.group.clear();
     }
 
+    /// What a refused request is answered.
+    fn refused(&self, refusal: Refusal) -> AppendError {
+        match refusal {
+            Refusal::Later(refused) => refused,
+            Refusal::Poison(cause) => {
+                AppendError::Poisoned { cause: self.directory.poison(cause).to_owned() }
+            }
+        }
+    }
+
+    /// Leaves destinations behind that are too far behind, and refuses where one must not be.
+    fn within_backlogs(&mut self) -> Result<(), Refusal> {
+        if self.destinations.reach.detaches(self.end_byte) {
+            // The records that fill the backlog must be durable before anybody is left behind for them.
+            self.flush();
+            self.destinations.detach_beyond(self.end_byte).map_err(|error| self.not_recorded(&error))?;
+        }
+        if self.destinations.reach.refuses(self.end_byte) {
+            return Err(Refusal::Later(self.destinations.backlog_full(self.end_byte)));
+        }
+        Ok(())
+    }
+
+    /// What follows when a gap could not be recorded: nobody is left behind without that.
+    fn not_recorded(&mut self, error: &LogError) -> Refusal {
+        match self.directory.poisoned() {
+            Some(cause) => Refusal::Poison(cause.to_owned()),
+            None => {
+                tracing::error!(%error, "what destinations miss cannot be recorded");
+                self.no_space()
+            }
+        }
+    }
+
     /// Begins the next segment, after sealing the one before it. Whatever may be refused is refused before anything
     /// is changed.
     fn roll(&mut self, now: Timestamp) -> Result<(), Refusal> {
@@ -164,8 +202,15 @@ impl Writer {
         }
         self.reserve()?;
         let path = self.directory.path.clone();
-        let prepared = match segment::prepare(&self.directory.files, &path, self.last.end, self.segment_bytes)
-        {
+        let prepare = |of: &Self| segment::prepare(&of.directory.files, &path, of.last.end, of.segment_bytes);
+        let prepared = match prepare(self) {
+            Err(error) if files::is_no_space(&error) => {
+                self.give_back(self.segment_bytes)?;
+                prepare(self)
+            }
+            prepared => prepared,
+        };
+        let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(error) if files::is_no_space(&error) => return Err(self.no_space()),
             Err(error) => return Err(Refusal::Poison(cause_of(&path, &error))),
@@ -210,22 +255,34 @@ impl Writer {
         Refusal::Later(AppendError::NoSpace { retry_after: RETRY_AFTER })
     }
 
-    /// Refuses early when the next segment would exceed the budget (rule 11).
+    /// Refuses early when the next segment would exceed the budget (rule 11). Before that, what is kept for retention
+    /// goes, and whoever may be left behind is.
     fn reserve(&mut self) -> Result<(), Refusal> {
         if self.no_space_until.is_some_and(|until| Instant::now() < until) {
             return Err(Refusal::Later(AppendError::NoSpace { retry_after: RETRY_AFTER }));
         }
         let next = bytes_on_disk(self.segment_bytes);
-        if self.catalogue.bytes() + next <= self.disk_bytes_max {
-            return Ok(());
+        loop {
+            let needed = (self.catalogue.bytes() + next).saturating_sub(self.disk_bytes_max);
+            if needed == 0 {
+                return Ok(());
+            }
+            self.give_back(needed)?;
+            let used = self.catalogue.bytes();
+            if used + next <= self.disk_bytes_max {
+                return Ok(());
+            }
+            if !self.destinations.detach_oldest().map_err(|error| self.not_recorded(&error))? {
+                let budget = self.disk_bytes_max;
+                return Err(Refusal::Later(AppendError::Full { used, budget, retry_after: RETRY_AFTER }));
+            }
         }
-        self.catalogue.reclaim().map_err(|error| Refusal::Poison(cause_of(&self.directory.path, &error)))?;
-        let used = self.catalogue.bytes();
-        if used + next <= self.disk_bytes_max {
-            return Ok(());
-        }
-        let budget = self.disk_bytes_max;
-        Err(Refusal::Later(AppendError::Full { used, budget, retry_after: RETRY_AFTER }))
+    }
+
+    /// Gives so many bytes of what was delivered back to the disk, if there are so many.
+    fn give_back(&mut self, bytes: u64) -> Result<(), Refusal> {
+        let gone = self.destinations.give_back(Reclaim::Pressure(bytes));
+        gone.map_err(|error| self.not_recorded(&error))
     }
 }
 

@@ -17,8 +17,8 @@ use crate::{
         text,
     },
     log::{
-        inspect::{self, Counts, Cursor, Source},
-        interface::Totals,
+        inspect::{self, Counts, Cursor, Requests, Source},
+        interface::{Gap, GapCause, Totals},
     },
 };
 
@@ -28,14 +28,14 @@ const AHEAD_MAX: Duration = Duration::from_secs(60);
 /// Show what the log holds, and how far each destination is.
 ///
 /// Sealed segments are counted by their footers, which takes no time; `--scan` reads every frame instead and counts
-/// by index and by caller, too.
+/// requests and callers, too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   sync-agent log stats --config agent.toml
   sync-agent log stats --scan --json | jq .by_index")]
 pub(super) struct Stats {
-    /// Read every frame, and count by index and caller
+    /// Read every frame, and count requests by index and caller
     #[arg(long)]
     scan: bool,
     /// Print JSON instead of text
@@ -64,8 +64,7 @@ struct Report {
     last_version: u64,
     versions_ahead_seconds: f64,
     destinations: BTreeMap<String, Destination>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by_index: Option<BTreeMap<String, Numbers>>,
+    by_index: BTreeMap<String, Numbers>,
     #[serde(skip_serializing_if = "Option::is_none")]
     by_caller: Option<BTreeMap<String, Numbers>>,
 }
@@ -81,13 +80,27 @@ struct Destination {
     lag_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     totals: Option<BTreeMap<&'static str, u64>>,
+    detached: bool,
+    gaps: Vec<Missed>,
 }
 
 #[derive(Serialize)]
 struct Numbers {
-    requests: u64,
     records: u64,
-    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Missed {
+    from: String,
+    to: String,
+    records: u64,
+    cause: &'static str,
+    opened_at: String,
+    closed_at: Option<String>,
 }
 
 impl Stats {
@@ -110,19 +123,24 @@ impl Stats {
 fn report(session: &Session<'_>, stats: inspect::Stats) -> Report {
     let age = |at: Timestamp| session.now.0.saturating_sub(at.0) / 1_000_000;
     let counted = |counts: BTreeMap<String, Counts>| {
-        let numbers = |Counts { requests, records, bytes }| Numbers { requests, records, bytes };
-        let counts = counts.into_iter().map(|(name, counts)| (name, numbers(counts)));
-        (stats.source == Source::Frames).then(|| counts.collect())
+        let numbers = |Counts { records, requests }| Numbers {
+            records,
+            requests: requests.map(|requests| requests.count),
+            bytes: requests.map(|requests| requests.bytes),
+        };
+        counts.into_iter().map(|(name, counts)| (name, numbers(counts))).collect()
     };
     let destination = |cursor: Cursor| {
-        let Cursor { destination, progress, lag_records, lag_bytes } = cursor;
+        let Cursor { destination, progress, lag_records, lag_bytes, gaps } = cursor;
+        let detached = is_detached(&gaps);
+        let gaps = gaps.into_iter().map(missed).collect();
         let (next, totals, problem) = match progress {
             Ok(progress) => {
                 (Some(progress.next.to_string()), Some(named(&progress.totals).into_iter().collect()), None)
             }
             Err(problem) => (None, None, Some(problem)),
         };
-        (destination, Destination { next, problem, lag_records, lag_bytes, totals })
+        (destination, Destination { next, problem, lag_records, lag_bytes, totals, detached, gaps })
     };
     Report {
         log_id: stats.log_id.to_string(),
@@ -148,7 +166,7 @@ fn report(session: &Session<'_>, stats: inspect::Stats) -> Report {
         versions_ahead_seconds: ahead(session, &stats).as_secs_f64(),
         destinations: stats.cursors.into_iter().map(destination).collect(),
         by_index: counted(stats.by_index),
-        by_caller: counted(stats.by_caller),
+        by_caller: (stats.source == Source::Frames).then(|| counted(stats.by_caller)),
     }
 }
 
@@ -163,7 +181,7 @@ fn write_text(session: &mut Session<'_>, stats: &inspect::Stats) -> io::Result<(
             "counted",
             match stats.source {
                 Source::Footers => {
-                    "by footers, and the newest segment's frames; --scan counts by index and caller"
+                    "by footers, and the newest segment's frames; --scan counts requests and callers, too"
                         .to_owned()
                 }
                 Source::Frames => "by every frame".to_owned(),
@@ -220,7 +238,7 @@ fn write_cursors(out: &mut dyn Write, cursors: &[Cursor]) -> io::Result<()> {
         "GAP",
     ];
     let row = |cursor: &Cursor| {
-        let Cursor { destination, progress, lag_records, lag_bytes } = cursor;
+        let Cursor { destination, progress, lag_records, lag_bytes, gaps: _ } = cursor;
         let (next, totals) = match progress {
             Ok(progress) => (progress.next.to_string(), progress.totals),
             Err(_) => ("unusable".to_owned(), Totals::default()),
@@ -235,7 +253,14 @@ fn write_cursors(out: &mut dyn Write, cursors: &[Cursor]) -> io::Result<()> {
         cells
     };
     write_table(out, &titles, &cursors.iter().map(row).collect::<Vec<_>>())?;
-    for Cursor { destination, progress, .. } in cursors {
+    for Cursor { destination, progress, gaps, .. } in cursors {
+        if let Some(gap) = gaps.last().filter(|_| is_detached(gaps)) {
+            let since = text::time_to_the_second(gap.opened_at);
+            let text = format!(
+                "{destination} is detached since {since}, the log keeps nothing for it: `sync-agent destination resume`"
+            );
+            writeln!(out, "{}", styled(WARNING, text::printable(&text)))?;
+        }
         if let Err(problem) = progress {
             let text = format!(
                 "the cursor of {destination} cannot be used: {problem}; it restarts at the oldest position"
@@ -249,15 +274,15 @@ fn write_cursors(out: &mut dyn Write, cursors: &[Cursor]) -> io::Result<()> {
 fn write_counts(out: &mut dyn Write, title: &str, counts: &BTreeMap<String, Counts>) -> io::Result<()> {
     let row = |(name, counts): (&String, &Counts)| {
         let name = if name.is_empty() { "(not known)".into() } else { text::printable(name) };
-        let Counts { requests, records, bytes } = *counts;
-        let numbers = [
-            HumanCount(requests).to_string(),
-            HumanCount(records).to_string(),
-            HumanBytes(bytes).to_string(),
-        ];
-        [name.into_owned()].into_iter().chain(numbers).collect()
+        let mut cells = vec![name.into_owned(), HumanCount(counts.records).to_string()];
+        if let Some(Requests { count, bytes }) = counts.requests {
+            cells.extend([HumanCount(count).to_string(), HumanBytes(bytes).to_string()]);
+        }
+        cells
     };
-    write_table(out, &[title, "REQUESTS", "RECORDS", "BYTES"], &counts.iter().map(row).collect::<Vec<_>>())
+    let rows: Vec<_> = counts.iter().map(row).collect();
+    let titles = [title, "RECORDS", "REQUESTS", "BYTES"];
+    write_table(out, &titles[..rows.first().map_or(0, Vec::len)], &rows)
 }
 
 /// An aligned table, the first column to the left and numbers to the right; nothing without rows.
@@ -286,6 +311,26 @@ fn write_table(out: &mut dyn Write, titles: &[&str], rows: &[Vec<String>]) -> io
         writeln!(out, "{}", line(&mut row.iter().map(String::as_str)))?;
     }
     Ok(())
+}
+
+/// Whether the destination receives nothing until an operator lets it go on.
+fn is_detached(gaps: &[Gap]) -> bool {
+    gaps.last().is_some_and(|gap| gap.closed_at.is_none() && gap.cause == GapCause::BacklogFull)
+}
+
+fn missed(gap: Gap) -> Missed {
+    let Gap { from, to, records, by_index: _, cause, opened_at, closed_at } = gap;
+    Missed {
+        from: from.to_string(),
+        to: to.to_string(),
+        records,
+        cause: match cause {
+            GapCause::BacklogFull => "backlog_full",
+            GapCause::Removed => "removed",
+        },
+        opened_at: text::time(opened_at),
+        closed_at: closed_at.map(text::time),
+    }
 }
 
 fn ahead(session: &Session<'_>, stats: &inspect::Stats) -> Duration {

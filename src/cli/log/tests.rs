@@ -4,6 +4,7 @@ use std::{
     fs::{self, OpenOptions},
     os::unix::fs::FileExt,
     sync::Arc,
+    time::Duration,
 };
 
 use clap::Parser as _;
@@ -16,7 +17,9 @@ use crate::{
     cli::text,
     log::{
         EmbeddedLog, Settings,
-        interface::{Append, Appended, Attributes, From, Idempotency, Log as _, Progress, Totals},
+        interface::{
+            Append, Appended, Attributes, BacklogLimit, From, Idempotency, Log as _, Progress, Totals,
+        },
     },
     record::PayloadWriter,
 };
@@ -85,7 +88,8 @@ impl Bench {
             dir: self.log_dir(),
             disk_bytes_max: 1 << 30,
             segment_bytes: 64 << 10,
-            destinations: vec!["search".to_owned()],
+            retention: crate::log::Retention { age: Duration::ZERO, bytes_max: 0 },
+            destinations: [("search".to_owned(), BacklogLimit::UNLIMITED)].into(),
         };
         EmbeddedLog::open(settings, self.clock.clone()).unwrap().0
     }
@@ -190,7 +194,7 @@ async fn stats_as_a_table() {
     assert_eq!(
         rest,
         format!(
-            "  counted    by footers, and the newest segment's frames; --scan counts by index and caller
+            "  counted    by footers, and the newest segment's frames; --scan counts requests and callers, too
   segments   1, 64.00 KiB on disk, {} B of frames
   requests   4
   records    8, from 0:0 to before 0:8
@@ -199,6 +203,10 @@ async fn stats_as_a_table() {
 
 DESTINATION  NEXT  LAG  LAG BYTES  WRITTEN  SUPERSEDED  SKIPPED  DEAD-LETTERED  GAP
 search        0:2    6      {} B        1           0        1              0    0
+
+INDEX     RECORDS
+offers          2
+products        6
 ",
             frame_bytes(0) * 3 + frame_bytes(1),
             frame_bytes(0) * 2 + frame_bytes(1)
@@ -206,8 +214,8 @@ search        0:2    6      {} B        1           0        1              0   
     );
     let text = bench.run("stats --scan").out;
     assert!(text.contains("counted    by every frame"), "{text}");
-    assert!(text.contains("INDEX     REQUESTS  RECORDS  BYTES\noffers           1        2"), "{text}");
-    assert!(text.contains("CALLER       REQUESTS  RECORDS  BYTES\n(not known)         3        6"), "{text}");
+    assert!(text.contains("INDEX     RECORDS  REQUESTS  BYTES\noffers          2         1"), "{text}");
+    assert!(text.contains("CALLER       RECORDS  REQUESTS  BYTES\n(not known)        6         3"), "{text}");
 }
 
 /// What a request of the bench takes in its segment.
@@ -223,7 +231,7 @@ async fn stats_as_json() {
     let (bench, appended) = Bench::filled().await;
     let report: Value = serde_json::from_str(&bench.run("stats --json").out).unwrap();
     assert_eq!(
-        (&report["records"], &report["by_index"], &report["source"]),
+        (&report["records"], &report["by_caller"], &report["source"]),
         (&8.into(), &Value::Null, &"footers".into())
     );
     let search = &report["destinations"]["search"];

@@ -20,7 +20,7 @@ use crate::{
     delivery::{Backoff, LaneSettings, Letters, Snapshot, Wiring, start},
     log::{
         EmbeddedLog,
-        interface::{Append, Attributes, From, Log, Progress, Totals},
+        interface::{Append, Attributes, BacklogLimit, From, Log, Progress, Subscription, Totals},
     },
     record::PayloadWriter,
     router::Router,
@@ -58,12 +58,15 @@ pub(super) fn at(offset: u64) -> Position {
 pub(super) struct Bench {
     root: TempDir,
     pub(super) fake: Arc<FakeAlgolia>,
+    /// How far the destination may be behind.
+    pub(super) limit: BacklogLimit,
 }
 
 impl Bench {
     pub(super) async fn new() -> Self {
         let options = Options { detail: Detail::Attribute("sequence".to_owned()), ..Options::default() };
-        Self { root: TempDir::new().unwrap(), fake: Arc::new(FakeAlgolia::start(options).await.unwrap()) }
+        let fake = Arc::new(FakeAlgolia::start(options).await.unwrap());
+        Self { root: TempDir::new().unwrap(), fake, limit: BacklogLimit::UNLIMITED }
     }
 
     pub(super) fn api_key(&self) -> &'static str {
@@ -74,7 +77,7 @@ impl Bench {
     pub(super) fn crash(&self) -> Self {
         let root = TempDir::new().unwrap();
         copy_directory(self.root.path(), root.path());
-        Self { root, fake: self.fake.clone() }
+        Self { root, fake: self.fake.clone(), limit: self.limit }
     }
 
     pub(super) async fn start(&self) -> Lane {
@@ -85,20 +88,21 @@ impl Bench {
         let log = self.open_log().await;
         let subscription = log.subscribe(NAME, From::Oldest).await.unwrap();
         assert_eq!(subscription.alert, None);
-        self.start_on(log, &subscription.progress, change)
+        self.start_on(log, subscription, change)
     }
 
     /// Starts a lane at another position than its cursor's.
     pub(super) async fn start_at(&self, next: Position) -> Lane {
         let log = self.open_log().await;
-        log.subscribe(NAME, From::Oldest).await.unwrap();
-        self.start_on(log, &Progress { next, ..Progress::default() }, |_| {})
+        let subscription = log.subscribe(NAME, From::Oldest).await.unwrap();
+        let progress = Progress { next, ..Progress::default() };
+        self.start_on(log, Subscription { progress, ..subscription }, |_| {})
     }
 
     fn start_on(
         &self,
         log: EmbeddedLog,
-        progress: &Progress,
+        subscription: Subscription,
         change: impl FnOnce(&mut LaneSettings),
     ) -> Lane {
         let mut settings = LaneSettings {
@@ -108,6 +112,7 @@ impl Bench {
             backoff: Backoff { min: Duration::from_millis(1), max: Duration::from_millis(20) },
             attempts_max: 1_000,
             probe_interval: LaneSettings::PROBE_INTERVAL,
+            commit_bytes: 1 << 20,
         };
         change(&mut settings);
         let log = Arc::new(log);
@@ -119,7 +124,7 @@ impl Bench {
             letters: Letters::new(store, Arc::new(SystemClock)),
         };
         let (stop, tasks) = (Stop::new(), Tasks::default());
-        let watched = start(settings, wiring, progress, &stop, &tasks);
+        let watched = start(settings, wiring, subscription, &stop, &tasks);
         Lane { log, watched, seen: Totals::default(), stop, tasks }
     }
 
@@ -142,7 +147,8 @@ impl Bench {
             dir: self.root.path().join("log"),
             disk_bytes_max: 64 << 20,
             segment_bytes: SEGMENT_BYTES,
-            destinations: vec![NAME.to_owned()],
+            retention: crate::log::Retention { age: Duration::ZERO, bytes_max: 0 },
+            destinations: [(NAME.to_owned(), self.limit)].into(),
         };
         let start = Instant::now();
         loop {

@@ -27,8 +27,8 @@ use crate::{
         ActionType, SyncPayload, UpsertObjectsRequest, sync_service_client::SyncServiceClient,
     },
     log::interface::{
-        Append, AppendError, Appended, From, Located, Log, LogError, LogStatus, Progress, ReadError, Reader,
-        Subscription,
+        Append, AppendError, Appended, From, Gap, Located, Log, LogError, LogStatus, Progress, ReadError,
+        Reader, Subscription,
     },
     record::{Record, read_payload},
     runtime::Shutdown,
@@ -148,6 +148,18 @@ impl Log for MemoryLog {
     }
 
     async fn commit(&self, _: &str, _: &Progress) -> Result<(), LogError> {
+        unimplemented!()
+    }
+
+    async fn resume(&self, _: &str, _: From) -> Result<Gap, LogError> {
+        unimplemented!()
+    }
+
+    async fn gaps(&self, _: &str) -> Result<Vec<Gap>, LogError> {
+        unimplemented!()
+    }
+
+    async fn give_back(&self) -> Result<(), LogError> {
         unimplemented!()
     }
 

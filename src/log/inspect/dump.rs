@@ -92,7 +92,7 @@ impl Frames<'_> {
     fn begin_at_time(&mut self) {
         let Some(segment) = self.log.segments.get(self.segment) else { return };
         let Ok(footer) = &segment.footer else { return };
-        let entries = footer.index.iter().take_while(|entry| entry.time < self.since.0);
+        let entries = footer.places.iter().take_while(|entry| entry.time < self.since.0);
         if let Some(entry) = entries.last() {
             self.from = self.from.max(entry.offset);
         }

@@ -14,6 +14,6 @@ mod dump;
 mod stats;
 
 pub use dump::{Dumped, Frames, Missing, Start};
-pub use stats::{Counts, Cursor, Segments, Source, Stats};
+pub use stats::{Counts, Cursor, Requests, Segments, Source, Stats};
 pub use stopped::StoppedLog;
 pub use verify::{Finding, Severity, Verified};

@@ -12,7 +12,8 @@ use crate::{
     log::{
         block::Found,
         directory::at,
-        interface::{LogError, Progress},
+        interface::{Gap, LogError, Progress},
+        segment_footer::Footer,
         segment_header::HEADER_BYTES,
     },
     record::payload_index,
@@ -21,7 +22,7 @@ use crate::{
 /// Where the numbers come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Footers, and the frames of segments without one: quick, and silent about indexes and callers.
+    /// Footers, and the frames of segments without one: quick, and silent about callers.
     Footers,
     /// Every frame.
     Frames,
@@ -54,7 +55,7 @@ pub struct Stats {
     pub first_time: Option<Timestamp>,
     /// When the newest request was accepted.
     pub last_time: Option<Timestamp>,
-    /// By index, if every frame was read.
+    /// By index.
     pub by_index: BTreeMap<String, Counts>,
     /// By caller, if every frame was read; under no name those that are not known.
     pub by_caller: BTreeMap<String, Counts>,
@@ -73,14 +74,21 @@ pub struct Segments {
     pub frame_bytes: u64,
 }
 
-/// Requests, records and the bytes of their payloads.
+/// Records, and what only their frames tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Requests.
-    pub requests: u64,
     /// Records.
     pub records: u64,
-    /// Bytes.
+    /// Requests and the bytes of their payloads, if every frame was read.
+    pub requests: Option<Requests>,
+}
+
+/// Requests and the bytes of their payloads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// How many.
+    pub count: u64,
+    /// Bytes of their payloads.
     pub bytes: u64,
 }
 
@@ -95,6 +103,8 @@ pub struct Cursor {
     pub lag_records: u64,
     /// Bytes of the frames from the cursor on.
     pub lag_bytes: u64,
+    /// What it has missed; an open gap comes last.
+    pub gaps: Vec<Gap>,
 }
 
 /// What was counted on the way through the segments.
@@ -120,12 +130,15 @@ impl StoppedLog {
         let mut counted = Counted::new(source);
         for segment in &self.segments {
             match &segment.footer {
-                Ok(footer) if source == Source::Footers => {
+                Ok(footer) if source == Source::Footers && footer.counts_all(segment.base) => {
                     let summary = footer.summary;
                     counted.frames += summary.frames;
                     counted.last_version = summary.last_version;
                     counted.span(summary.first_time, summary.last_time);
                     counted.ends.push((segment.limit, summary.end));
+                    for (index, records) in &footer.counts {
+                        add(&mut counted.by_index, index, Counts { records: *records, requests: None });
+                    }
                     read(segment.size);
                 }
                 _ => counted.walk(self, segment, read).map_err(at(&segment.path))?,
@@ -142,7 +155,8 @@ impl StoppedLog {
             let beyond: u64 = beyond.map(|(from, to)| to - from).sum();
             let lag_records = end.saturating_sub(next).saturating_sub(beyond);
             let lag_bytes = self.bytes_from(next, &counted.ends)?;
-            cursors.push(Cursor { destination: destination.clone(), progress, lag_records, lag_bytes });
+            let gaps = self.gaps.get(destination).and_then(|gaps| gaps.clone().ok()).unwrap_or_default();
+            cursors.push(Cursor { destination: destination.clone(), progress, lag_records, lag_bytes, gaps });
         }
         let time = |pick: fn((u64, u64)) -> u64| counted.times.map(pick).map(Timestamp);
         let position = |offset| Position { partition: 0, offset };
@@ -236,14 +250,16 @@ impl Counted {
         self.frames += 1;
         self.last_version = frame.version.0 + records - 1;
         self.span(frame.accepted_at.0, frame.accepted_at.0);
+        let bytes = frame.payload.len() as u64;
+        let requests = (self.source == Source::Frames).then_some(Requests { count: 1, bytes });
+        let counts = Counts { records, requests };
+        // What is no payload halts its readers; it is `verify`'s to tell.
+        let index = payload_index(&frame.payload).unwrap_or_default();
+        add(&mut self.by_index, index, counts);
         if self.source == Source::Footers {
             // A part of the frames would pass for all of them.
             return;
         }
-        let counts = Counts { requests: 1, records, bytes: frame.payload.len() as u64 };
-        // What is no payload halts its readers; it is `verify`'s to tell.
-        let index = payload_index(&frame.payload).unwrap_or_default();
-        add(&mut self.by_index, index, counts);
         add(&mut self.by_caller, frame.attributes.caller.as_deref().unwrap_or_default(), counts);
     }
 
@@ -255,9 +271,18 @@ impl Counted {
 
 impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
-        self.requests += other.requests;
         self.records += other.records;
-        self.bytes += other.bytes;
+        if let (Some(requests), Some(more)) = (&mut self.requests, other.requests) {
+            requests.count += more.count;
+            requests.bytes += more.bytes;
+        }
+    }
+}
+
+impl Footer {
+    /// Whether it counts every record of its segment by index: one that an agent of before wrote does not.
+    fn counts_all(&self, base: u64) -> bool {
+        self.counts.values().sum::<u64>() == self.summary.end.saturating_sub(base)
     }
 }
 

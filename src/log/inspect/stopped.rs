@@ -15,11 +15,12 @@ use crate::log::{
     cursor, destinations,
     directory::{self, at, halted},
     files::{Access, Disk, File, FileSystem},
-    interface::{LogError, Progress},
+    gaps,
+    interface::{Gap, LogError, Progress},
     request_id::{KEY_BYTES, RequestIds},
     sections::FormatError,
     segment,
-    segment_footer::{self, Footer, TRAILER_BYTES},
+    segment_footer::Footer,
     segment_header::{self, HEADER_BYTES, Header, Previous},
     skipped::{self, SkippedRange, Skips},
     small_file::{self, Kind},
@@ -40,6 +41,8 @@ pub struct StoppedLog {
     pub(super) listed: Result<BTreeSet<String>, FormatError>,
     /// Every destination that is listed or has a cursor's file.
     pub(super) cursors: BTreeMap<String, Result<Progress, FormatError>>,
+    /// What each of them has missed.
+    pub(super) gaps: BTreeMap<String, Result<Vec<Gap>, FormatError>>,
     /// Files under temporary names.
     pub(super) temporary: Vec<PathBuf>,
     /// None where the directory has no lock's file, or cannot be written to: then no agent can use it either.
@@ -100,7 +103,7 @@ impl StoppedLog {
         let skipped_path = path.join(directory::SKIPPED);
         let skipped = skipped::read(&*files, &skipped_path, log_id).map_err(at(&skipped_path))?;
         link(&mut segments, log_id, skipped.as_deref().unwrap_or_default());
-        let (listed, cursors) = read_destinations(&*files, path, log_id)?;
+        let Served { listed, cursors, gaps } = read_destinations(&*files, path, log_id)?;
         let mut temporary = temporary_in(path, names);
         let cursors_path = path.join(directory::CURSORS);
         temporary.extend(temporary_in(&cursors_path, list(&*files, &cursors_path)?));
@@ -116,6 +119,7 @@ impl StoppedLog {
             skipped,
             listed,
             cursors,
+            gaps,
             temporary,
             _lock: lock,
         })
@@ -177,12 +181,7 @@ impl Sighted {
         let unreadable = |error: io::Error| FormatError::broken(format!("it cannot be read: {error}"));
         let footer = segment::read_footer(&*self.file, nonce).map_err(unreadable);
         self.footer = footer.and_then(|footer| footer);
-        if self.footer.is_ok() {
-            let trailer_at = self.size.saturating_sub(TRAILER_BYTES as u64);
-            let trailer = self.file.read_at(trailer_at, TRAILER_BYTES).map_err(unreadable);
-            let trailer = trailer.and_then(|bytes| segment_footer::decode_trailer(&bytes, self.size));
-            self.limit = trailer.map_or(self.size, |trailer| trailer.at);
-        }
+        self.limit = self.footer.as_ref().map_or(self.size, |footer| footer.at);
     }
 }
 
@@ -221,9 +220,13 @@ fn lock(files: &dyn FileSystem, path: &Path) -> Result<Option<Arc<dyn File>>, Lo
     }
 }
 
-type Destinations = (Result<BTreeSet<String>, FormatError>, BTreeMap<String, Result<Progress, FormatError>>);
+struct Served {
+    listed: Result<BTreeSet<String>, FormatError>,
+    cursors: BTreeMap<String, Result<Progress, FormatError>>,
+    gaps: BTreeMap<String, Result<Vec<Gap>, FormatError>>,
+}
 
-fn read_destinations(files: &dyn FileSystem, path: &Path, log_id: LogId) -> Result<Destinations, LogError> {
+fn read_destinations(files: &dyn FileSystem, path: &Path, log_id: LogId) -> Result<Served, LogError> {
     let list_path = path.join(directory::DESTINATIONS);
     let listed = match files.read_small(&list_path).map_err(at(&list_path))? {
         Some(bytes) => destinations::decode_list(log_id, &bytes),
@@ -234,16 +237,20 @@ fn read_destinations(files: &dyn FileSystem, path: &Path, log_id: LogId) -> Resu
     let mut known: BTreeSet<String> =
         names.iter().filter_map(|name| cursor::destination_of(name.to_str()?)).collect();
     known.extend(listed.iter().flatten().cloned());
-    let mut cursors = BTreeMap::new();
+    let (mut cursors, mut gaps) = (BTreeMap::new(), BTreeMap::new());
     for name in known {
         let path = cursors_path.join(cursor::file_name(&name));
         let progress = match files.read_small(&path).map_err(at(&path))? {
             Some(bytes) => cursor::decode(log_id, &name, &bytes),
             None => Err(FormatError::broken("it is missing")),
         };
+        let path = cursors_path.join(cursor::gaps_file_name(&name));
+        if let Some(bytes) = files.read_small(&path).map_err(at(&path))? {
+            gaps.insert(name.clone(), gaps::decode(log_id, &name, &bytes));
+        }
         cursors.insert(name, progress);
     }
-    Ok((listed, cursors))
+    Ok(Served { listed, cursors, gaps })
 }
 
 fn read_key(files: &dyn FileSystem, path: &Path) -> Result<Option<[u8; KEY_BYTES]>, LogError> {

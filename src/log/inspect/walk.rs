@@ -52,8 +52,8 @@ impl<'a> Walk<'a> {
     pub(super) fn from(segment: &'a Sighted, log_id: LogId, offset: u64) -> Option<Self> {
         let mut place = Place { at: HEADER_BYTES as u64, offset: segment.base };
         if let Ok(footer) = &segment.footer {
-            let before = footer.index.partition_point(|entry| entry.offset <= offset);
-            let entry = before.checked_sub(1).map(|last| footer.index[last]);
+            let before = footer.places.partition_point(|entry| entry.offset <= offset);
+            let entry = before.checked_sub(1).map(|last| footer.places[last]);
             place = entry.map_or(place, |entry| Place { at: entry.at, offset: entry.offset });
         }
         Some(Self { segment, log_id, nonce: segment.nonce?, place, ended: false })

@@ -3,6 +3,7 @@
 //! A crash is a copy of the directory: what kill -9 leaves at that moment. What a power cut may leave is made by
 //! damaging such a copy.
 
+mod backlog;
 mod concurrency;
 mod crash;
 mod destinations;
@@ -16,6 +17,7 @@ mod reading;
 mod recovery;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -30,9 +32,10 @@ use tempfile::TempDir;
 
 use self::faulty::Faulty;
 use super::{
-    EmbeddedLog, OpenReport, Settings,
+    EmbeddedLog, OpenReport, Retention, Settings,
     interface::{
-        Append, AppendError, Appended, Attributes, Frame, Log, LogError, Progress, ReadError, Totals,
+        Append, AppendError, Appended, Attributes, BacklogLimit, Frame, Log, LogError, Progress, ReadError,
+        Totals,
     },
 };
 use crate::runtime::Clock;
@@ -57,7 +60,10 @@ struct Bench {
     clock: Arc<SetClock>,
     segment_bytes: u64,
     disk_bytes_max: u64,
+    retention: Retention,
     destinations: Vec<String>,
+    /// How far each may be behind; the others as far as the budget allows.
+    limits: BTreeMap<String, BacklogLimit>,
 }
 
 impl Bench {
@@ -68,7 +74,9 @@ impl Bench {
             clock: Arc::new(SetClock(AtomicU64::new(1_000_000))),
             segment_bytes: 16 << 10,
             disk_bytes_max: 64 << 20,
+            retention: Retention { age: Duration::ZERO, bytes_max: 0 },
             destinations: vec!["search".to_owned()],
+            limits: BTreeMap::new(),
         }
     }
 
@@ -81,8 +89,13 @@ impl Bench {
             dir,
             disk_bytes_max: self.disk_bytes_max,
             segment_bytes: self.segment_bytes,
-            destinations: self.destinations.clone(),
+            retention: self.retention,
+            destinations: self.destinations.iter().map(|name| (name.clone(), self.limit(name))).collect(),
         }
+    }
+
+    fn limit(&self, destination: &str) -> BacklogLimit {
+        self.limits.get(destination).copied().unwrap_or(BacklogLimit::UNLIMITED)
     }
 
     fn open(&self) -> (EmbeddedLog, OpenReport) {

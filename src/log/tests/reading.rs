@@ -111,8 +111,12 @@ async fn reader_stops_at_the_watermark() {
     let recovered = recovery::examine(&opened.directory).unwrap();
     let all = recovered.durable;
     let frame_bytes = (all.at - HEADER as u64) / 4;
-    let catalogue =
-        Arc::new(Catalogue::new(files.clone(), opened.directory.path.clone(), recovered.segments));
+    let catalogue = Arc::new(Catalogue::new(
+        files.clone(),
+        opened.directory.path.clone(),
+        bench.retention,
+        recovered.segments,
+    ));
     let readable = Arc::new(Readable { log_id: opened.directory.log_id, files, catalogue });
     // The second frame's bytes are there, its offset is not durable.
     for durable in

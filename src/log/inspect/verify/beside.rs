@@ -47,6 +47,19 @@ impl StoppedLog {
         for (destination, progress) in &self.cursors {
             self.verify_cursor(destination, progress, end, verified);
         }
+        for (destination, gaps) in &self.gaps {
+            let path = self.path.join(directory::CURSORS).join(cursor::gaps_file_name(destination));
+            if let Err(error) = gaps {
+                verified.unusable(&path, error, |verified, what| {
+                    let what = format!(
+                        "the record of what destination {destination:?} has missed is broken: {what}; the agent does \
+                         not start with it"
+                    );
+                    let advice = "restore it from a copy, or accept that this record is lost by removing the file";
+                    verified.grave(&path, None, what, advice);
+                });
+            }
+        }
         for path in &self.temporary {
             verified.harmless(
                 path,
