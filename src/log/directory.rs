@@ -98,6 +98,11 @@ impl Directory {
         self.path.join(DESTINATIONS)
     }
 
+    /// What an operator has given up.
+    pub(super) fn skipped(&self) -> PathBuf {
+        self.path.join(SKIPPED)
+    }
+
     /// Where cursors lie.
     pub(super) fn cursors(&self) -> PathBuf {
         self.path.join(CURSORS)

@@ -277,7 +277,7 @@ impl Log for EmbeddedLog {
                 Ok(Located::Found(position(offset)))
             }
             Ok(_) => Ok(Located::NotFound),
-            Err(ReadError::BelowStart { .. }) => Ok(Located::Expired),
+            Err(ReadError::BelowStart { .. } | ReadError::GivenUp { .. }) => Ok(Located::Expired),
             Err(error @ (ReadError::Rotten { .. } | ReadError::Io { .. } | ReadError::Closed)) => Err(error),
         }
     }

@@ -11,6 +11,8 @@ use std::{
     sync::Arc,
 };
 
+use plugin_api::identity::Timestamp;
+
 use super::{
     block::{self, BLOCK_BYTES, Place, Source},
     catalogue::Durable,
@@ -22,6 +24,7 @@ use super::{
     segment::{self, Active, Entry, Sealed, Segment},
     segment_footer::Summary,
     segment_header::{self, HEADER_BYTES, Header, Previous},
+    skipped::{self, SkippedRange, Skips},
 };
 use crate::record::payload_index;
 
@@ -49,25 +52,28 @@ enum Newest {
 
 /// Looks at the log and changes nothing.
 pub(super) fn examine(directory: &Directory) -> Result<Recovered, LogError> {
-    let headers = read_headers(directory)?;
+    let mut alerts = Vec::new();
+    let skipped = read_skipped(directory, &mut alerts)?;
+    let headers = read_headers(directory, &skipped)?;
     let mut recovered = Recovered {
         segments: Vec::with_capacity(headers.len()),
         last: Previous::default(),
         durable: Durable::default(),
         torn_bytes: 0,
-        alerts: Vec::new(),
+        alerts,
         newest: None,
     };
     for ((path, header), (next_path, next)) in headers.iter().zip(headers.iter().skip(1)) {
         check_chain(header, next_path, next)?;
         let (bytes, sealed, alert) = check_sealed(directory, path, header, next)?;
         recovered.alerts.extend(alert);
-        let segment = Segment::new(path.clone(), header);
+        let skips = Skips::of(&skipped, header.base, header.nonce);
+        let segment = Segment::new(path.clone(), header).with_skips(skips);
         segment.seal(sealed);
         recovered.segments.push((Arc::new(segment), bytes));
     }
     if let Some((path, header)) = headers.into_iter().next_back() {
-        recovered.examine_newest(directory, path, &header)?;
+        recovered.examine_newest(directory, path, &header, &skipped)?;
     }
     Ok(recovered)
 }
@@ -95,11 +101,13 @@ impl Recovered {
         directory: &Directory,
         path: PathBuf,
         header: &Header,
+        skipped: &[SkippedRange],
     ) -> Result<(), LogError> {
         let file = directory.files.open(&path, Access::Write).map_err(at(&path))?;
         let size = file.size().map_err(at(&path))?;
         let footer = segment::read_footer(&*file, header.nonce).map_err(at(&path))?;
-        let segment = Arc::new(Segment::new(path, header));
+        let skips = Skips::of(skipped, header.base, header.nonce);
+        let segment = Arc::new(Segment::new(path, header).with_skips(skips));
         self.segments.push((segment.clone(), size));
         let end_at = match footer {
             Ok(footer) => {
@@ -125,20 +133,43 @@ impl Recovered {
     }
 }
 
-/// Reads the header of every segment, in order.
-fn read_headers(directory: &Directory) -> Result<Vec<(PathBuf, Header)>, LogError> {
+/// What an operator has given up. Without the list, readers halt at the rot again.
+fn read_skipped(directory: &Directory, alerts: &mut Vec<String>) -> Result<Vec<SkippedRange>, LogError> {
+    let path = directory.skipped();
+    match skipped::read(&*directory.files, &path, directory.log_id).map_err(at(&path))? {
+        Ok(ranges) => Ok(ranges),
+        Err(FormatError::Unusable(what)) => Err(halted(&path, what)),
+        Err(FormatError::Broken(what)) => {
+            alerts.push(format!("{}: {what}; what was given up with `log skip` halts again", path.display()));
+            Ok(Vec::new())
+        }
+    }
+}
+
+/// Reads the header of every segment, in order. One that is rotten may have been passed over: then its name and the
+/// next header say what it held.
+fn read_headers(directory: &Directory, skipped: &[SkippedRange]) -> Result<Vec<(PathBuf, Header)>, LogError> {
     let names = directory.files.list_sorted(&directory.path).map_err(at(&directory.path))?;
     let mut headers = Vec::new();
     for base in names.iter().filter_map(|name| segment::base_of(name.as_ref())) {
         let path = segment::path_of(&directory.path, base);
         let file = directory.files.open(&path, Access::Read).map_err(at(&path))?;
         let bytes = file.read_at(0, HEADER_BYTES).map_err(at(&path))?;
-        let header = segment_header::decode(&bytes).map_err(|error| match error {
-            FormatError::Broken(what) => {
-                halted(&path, format!("rotten: {what}. Restore this segment from a copy of the log"))
+        let header = match segment_header::decode(&bytes) {
+            Ok(header) => header,
+            Err(FormatError::Unusable(what)) => return Err(halted(&path, what)),
+            Err(FormatError::Broken(what)) => {
+                let range = skipped.iter().find(|range| range.base == base && range.from.at == 0);
+                let Some(range) = range else {
+                    let what = format!("rotten: {what}. {}", or_skip(base));
+                    return Err(halted(&path, what));
+                };
+                let before = headers.last().map_or(0, |(_, header): &(_, Header)| header.nonce);
+                let previous = Previous { end: base, nonce: before, ..Previous::default() };
+                let (log_id, created_at) = (directory.log_id, Timestamp::default());
+                Header { log_id, base, nonce: range.nonce, previous, created_at }
             }
-            FormatError::Unusable(what) => halted(&path, what),
-        })?;
+        };
         if header.log_id != directory.log_id || header.base != base {
             let what = format!(
                 "this is the segment of log {} that begins at {}, and has no place in log {}: take it away",
@@ -206,9 +237,9 @@ fn find_end(directory: &Directory, active: &mut Active) -> Result<u64, LogError>
                 return Ok(tail.end - active.at);
             };
             let what = format!(
-                "rotten at byte {}: {what}; but the frame at byte {later} was written after it was durable. Restore \
-                 this segment from a copy of the log",
-                active.at
+                "rotten at byte {}: {what}; but the frame at byte {later} was written after it was durable. {}",
+                active.at,
+                or_skip(active.as_previous().end)
             );
             Err(halted(&path, what))
         }
@@ -220,11 +251,15 @@ fn find_end(directory: &Directory, active: &mut Active) -> Result<u64, LogError>
 fn scan(directory: &Directory, active: &mut Active) -> io::Result<Option<FormatError>> {
     let mut place = Place { at: active.at, offset: active.segment.base };
     loop {
+        if let Some(range) = active.segment.skips.covering(place.at) {
+            place = range.to;
+            active.at = place.at;
+        }
         let source = Source {
             file: &*active.file,
             nonce: active.segment.nonce,
             log_id: directory.log_id,
-            limit: active.limit,
+            limit: active.segment.skips.limit(place.at, active.limit),
             until: u64::MAX,
         };
         let block = block::read(source, place)?;
@@ -241,6 +276,14 @@ fn scan(directory: &Directory, active: &mut Active) -> io::Result<Option<FormatE
             return Ok(block.fault);
         }
     }
+}
+
+/// What to do about rot.
+pub(super) fn or_skip(offset: u64) -> String {
+    format!(
+        "Restore this segment from a copy of the log, or give up what cannot be read: stop the agent and see \
+         `sync-agent log skip 0:{offset}`"
+    )
 }
 
 /// Cuts what is torn, reserves the segment's space, and makes the last write group durable again (rules 5 and 13).

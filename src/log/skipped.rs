@@ -50,6 +50,14 @@ impl Skips {
         self.0.iter().find(|range| range.from.at <= at && at < range.to.at)
     }
 
+    /// Whether a record, or the header at this offset, was given up.
+    pub(super) fn names(&self, offset: u64) -> bool {
+        let holds = |SkippedRange { from, to, .. }: &SkippedRange| {
+            (from.offset..to.offset.max(from.offset + 1)).contains(&offset)
+        };
+        self.0.iter().any(holds)
+    }
+
     /// The byte at which the next range begins, or `limit`: no frame reaches beyond it.
     pub(super) fn limit(&self, at: u64, limit: u64) -> u64 {
         let next = self.0.iter().map(|range| range.from.at).find(|from| *from > at);

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     cli::text,
+    dead_letter::{Cause, Filter, Order, Range, View, store_path},
     log::{
         EmbeddedLog, Settings,
         interface::{
@@ -46,8 +47,7 @@ struct Seconds(std::sync::atomic::AtomicU64);
 
 impl crate::runtime::Clock for Seconds {
     fn now(&self) -> Timestamp {
-        let second = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        Timestamp(BEGIN + second * 1_000_000)
+        Timestamp(BEGIN + self.0.load(std::sync::atomic::Ordering::SeqCst) * 1_000_000)
     }
 }
 
@@ -69,6 +69,7 @@ impl Bench {
         log.subscribe("search", From::Oldest).await.unwrap();
         let mut appended = Vec::new();
         for (number, index) in ["products", "offers", "products", "products"].into_iter().enumerate() {
+            bench.clock.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             appended.push(log.append(request(number, index)).await.unwrap());
         }
         let totals = Totals { written: 1, skipped: 1, ..Totals::default() };
@@ -110,11 +111,17 @@ impl Bench {
     }
 
     fn try_run(&self, arguments: &str) -> anyhow::Result<Ran> {
+        self.answer(arguments, None)
+    }
+
+    /// Runs a command at a terminal at which somebody types this.
+    fn answer(&self, arguments: &str, typed: Option<&str>) -> anyhow::Result<Ran> {
+        let terminal = typed.map(|typed| Box::new(io::Cursor::new(typed.to_owned())) as Box<dyn io::BufRead>);
         let words = ["log"].into_iter().chain(arguments.split_whitespace());
         let arguments = Program::try_parse_from(words)?.arguments;
         let (mut out, mut errors) = (Vec::new(), Vec::new());
         let now = Timestamp(BEGIN + 3_600_000_000);
-        let outcome = execute(&arguments, self.dir.path(), now, &mut out, &mut errors)?;
+        let outcome = execute(&arguments, self.dir.path(), now, &mut out, &mut errors, terminal)?;
         let text = |bytes| anstream::adapter::strip_str(&String::from_utf8(bytes).unwrap()).to_string();
         Ok(Ran { out: text(out), errors: text(errors), outcome })
     }
@@ -363,16 +370,113 @@ async fn says_why_it_cannot() {
     fs::create_dir(gone.dir.path()).unwrap();
 }
 
+/// The ranges in a destination's dead letters.
+fn ranges(bench: &Bench, destination: &str) -> Vec<Range> {
+    let view = View::open(&store_path(bench.dir.path(), destination)).unwrap();
+    view.ranges(&Filter::default(), Order::OldestFirst).unwrap()
+}
+
+/// Rot is shown with what giving it up means; it takes a position and a confirmation, and is recorded in the dead
+/// letters of whoever still needed it. Once more, it does nothing.
+#[tokio::test]
+async fn skip_gives_up_what_is_named_and_confirmed() {
+    let (bench, _) = Bench::filled().await;
+    assert_eq!(bench.run("skip").out, "nothing is rotten that could be given up\n");
+    let (from, to) = (4096 + frame_bytes(0), 4096 + frame_bytes(0) + frame_bytes(1));
+    bench.flip(from as u64 + 90);
+    let shown = format!(
+        "rotten: 00000000000000000000.seg, byte {from} to before {to} ({} B): checksum",
+        frame_bytes(1)
+    );
+    let ran = bench.run("skip");
+    assert!(ran.outcome == Outcome::Grave && ran.out.starts_with(&shown), "{ran:?}");
+    assert!(
+        ran.out.contains("search has not received 2 of them") && ran.out.ends_with("skip 0:2`\n"),
+        "{ran:?}"
+    );
+
+    for (arguments, typed) in [("skip 0:3", None), ("skip 0:3", Some("no\n")), ("skip 0:3", Some(""))] {
+        let ran = bench.answer(arguments, typed).unwrap();
+        assert!(ran.outcome == Outcome::Unconfirmed && ran.errors.contains("nothing is given up"), "{ran:?}");
+        assert!(ran.out.starts_with(&shown) && ran.out.contains("0:2 to before 0:4: 2 records"), "{ran:?}");
+        assert!(!bench.log_dir().join("skipped").exists() && !bench.dir.path().join("dead-letters").exists());
+    }
+    let ran = bench.answer("skip 0:3", Some("yes\n")).unwrap();
+    assert!(ran.outcome == Outcome::Done && ran.out.ends_with("given up; start the agent\n"), "{ran:?}");
+    let range = ranges(&bench, "search").remove(0);
+    assert_eq!((range.first.offset, range.end.offset, range.records, range.cause), (2, 4, 2, Cause::Rotten));
+    assert!(range.message.contains("an operator has given up 0:2 to before 0:4"), "{}", range.message);
+
+    let ran = bench.run("skip 2 --yes");
+    assert_eq!((ran.outcome, ran.out.as_str()), (Outcome::Done, "0:2 was given up before; nothing to do\n"));
+    assert_eq!((ranges(&bench, "search").len(), bench.run("verify").outcome), (1, Outcome::Harmless));
+    let ran = bench.run("dump");
+    assert_eq!((offsets(&ran), ran.outcome), (vec![0, 1, 4, 5, 6, 7], Outcome::Done));
+    assert!(ran.errors.contains("0:2 to before 0:4 cannot be read"), "{}", ran.errors);
+    assert!(bench.run("stats").out.contains("2 records were given up with `log skip`"));
+}
+
+/// A crash after the dead letters and before the log's own record: doing it again ends in the same state.
+#[tokio::test]
+async fn skip_again_after_a_crash() {
+    let (bench, _) = Bench::filled().await;
+    bench.flip(4096 + frame_bytes(0) as u64 + 90);
+    let in_the_way = bench.log_dir().join("skipped.tmp");
+    fs::create_dir(&in_the_way).unwrap();
+    bench.try_run("skip 0:2 --yes").unwrap_err();
+    assert_eq!(ranges(&bench, "search").len(), 1);
+    assert_eq!(bench.run("verify").outcome, Outcome::Grave, "nothing is passed over yet");
+    fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(bench.run("skip 0:2 --yes").outcome, Outcome::Done);
+    assert_eq!((ranges(&bench, "search").len(), bench.run("verify").outcome), (1, Outcome::Harmless));
+}
+
+/// Who has received the records already is not told of them; a destination whose cursor is lost needs them all.
+#[tokio::test]
+async fn skip_asks_who_needs_it() {
+    let (bench, _) = Bench::filled().await;
+    bench.flip(4096 + 90);
+    let ran = bench.run("skip 0 --yes");
+    assert!(ran.out.contains("every destination has them"), "{ran:?}");
+    assert!(!bench.dir.path().join("dead-letters").exists());
+
+    let (bench, _) = Bench::filled().await;
+    bench.flip(4096 + 90);
+    fs::remove_file(bench.log_dir().join("cursors/search.cursor")).unwrap();
+    assert_eq!(bench.run("skip 0 --yes").outcome, Outcome::Done);
+    assert_eq!(ranges(&bench, "search")[0].records, 2);
+}
+
+/// What is sound, torn or not there is not given up, and it says which.
+#[tokio::test]
+async fn skip_refuses_what_is_not_rotten() {
+    let (bench, _) = Bench::filled().await;
+    let refused = |arguments: &str| {
+        let ran = bench.run(arguments);
+        assert_eq!(ran.outcome, Outcome::CannotSkip, "{arguments}: {ran:?}");
+        ran.errors
+    };
+    assert!(refused("skip 0:2 --yes").contains("0:2 is sound"));
+    assert!(refused("skip 0:8 --yes").contains("the log ends at 0:8"));
+    let last = 4096 + frame_bytes(0) * 2 + frame_bytes(1);
+    bench.flip(last as u64 + 90);
+    assert!(refused("skip 0:6 --yes").contains("torn by a crash"));
+    assert!(!bench.log_dir().join("skipped").exists());
+    let error = bench.try_run("skip --yes").unwrap_err();
+    assert_eq!(error.downcast::<clap::Error>().unwrap().exit_code(), 2);
+}
+
 /// `sync-agent log dump | head -1`: the reader's going away is recognised, whatever it interrupts.
 #[tokio::test]
 async fn a_broken_pipe_is_recognised() {
     let (bench, _) = Bench::filled().await;
-    for words in ["verify", "verify --json", "stats", "stats --json", "dump"] {
+    for words in ["verify", "verify --json", "stats", "stats --json", "dump", "skip"] {
         let (reader, mut writer) = io::pipe().unwrap();
         drop(reader);
         let arguments =
             Program::try_parse_from(["log"].into_iter().chain(words.split(' '))).unwrap().arguments;
-        let error = execute(&arguments, bench.dir.path(), Timestamp(BEGIN), &mut writer, &mut Vec::new());
+        let error =
+            execute(&arguments, bench.dir.path(), Timestamp(BEGIN), &mut writer, &mut Vec::new(), None);
         assert!(is_broken_pipe(&error.unwrap_err()), "{words}");
     }
 }

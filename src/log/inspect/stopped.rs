@@ -46,8 +46,10 @@ pub struct StoppedLog {
     /// Files under temporary names.
     pub(super) temporary: Vec<PathBuf>,
     /// None where the directory has no lock's file, or cannot be written to: then no agent can use it either.
-    _lock: Option<Arc<dyn File>>,
+    pub(super) lock: Option<Arc<dyn File>>,
 }
+
+const IN_USE: &str = "an agent uses this log: stop it, or look at a copy of its data directory";
 
 /// A segment as it was found.
 #[derive(Debug)]
@@ -121,7 +123,7 @@ impl StoppedLog {
             cursors,
             gaps,
             temporary,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -135,6 +137,13 @@ impl StoppedLog {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.size).sum()
+    }
+
+    /// Locks a directory that had no lock's file, before something in it is changed.
+    pub(super) fn lock_to_change(&self) -> Result<Arc<dyn File>, LogError> {
+        let path = self.path.join(directory::LOCK);
+        let lock = self.files.lock(&path).map_err(at(&path))?;
+        lock.ok_or_else(|| halted(&path, IN_USE))
     }
 
     /// The oldest offset that is there.
@@ -211,10 +220,7 @@ fn lock(files: &dyn FileSystem, path: &Path) -> Result<Option<Arc<dyn File>>, Lo
     }
     match files.lock(&lock_path) {
         Ok(Some(lock)) => Ok(Some(lock)),
-        Ok(None) => {
-            let what = "an agent uses this log: stop it, or look at a copy of its data directory";
-            Err(halted(&lock_path, what))
-        }
+        Ok(None) => Err(halted(&lock_path, IN_USE)),
         Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(None),
         Err(error) => Err(at(&lock_path)(error)),
     }

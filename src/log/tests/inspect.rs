@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// A request that a feed could read, with two records.
-fn save(number: u64, bytes: usize) -> Append {
+pub(super) fn save(number: u64, bytes: usize) -> Append {
     let mut payload =
         PayloadWriter::new(Action::Save, if number.is_multiple_of(3) { "offers" } else { "products" }, 64);
     for id in ["a", "b"] {
@@ -46,7 +46,7 @@ fn save(number: u64, bytes: usize) -> Append {
 }
 
 /// Three segments, the newest one unsealed, with the cursor of `search` at 0:2. The clock runs a second a request.
-async fn stopped() -> Bench {
+pub(super) async fn stopped() -> Bench {
     let bench = Bench::new();
     let (log, _) = bench.open();
     log.subscribe("search", From::Oldest).await.unwrap();
@@ -74,11 +74,11 @@ fn read_only() -> Arc<Faulty> {
     Arc::new(disk)
 }
 
-fn look(dir: &Path) -> StoppedLog {
+pub(super) fn look(dir: &Path) -> StoppedLog {
     StoppedLog::open_on(read_only(), dir).unwrap()
 }
 
-fn findings(dir: &Path) -> Vec<Finding> {
+pub(super) fn findings(dir: &Path) -> Vec<Finding> {
     let log = look(dir);
     let mut read = 0;
     let verified = log.verify(&mut |bytes| read += bytes);
@@ -86,7 +86,7 @@ fn findings(dir: &Path) -> Vec<Finding> {
     verified.findings
 }
 
-fn only(dir: &Path) -> Finding {
+pub(super) fn only(dir: &Path) -> Finding {
     let mut found = findings(dir);
     assert_eq!(found.len(), 1, "{found:#?}");
     found.remove(0)
@@ -99,12 +99,12 @@ fn change(path: &Path, at: u64, change: impl FnOnce(u8) -> u8) {
     file.write_all_at(&[change(byte[0])], at).unwrap();
 }
 
-fn flip(path: &Path, at: u64) {
+pub(super) fn flip(path: &Path, at: u64) {
     change(path, at, |byte| byte ^ 0x10);
 }
 
 /// The bytes at which the frames of a segment begin, and where they end.
-fn places(path: &Path) -> Vec<u64> {
+pub(super) fn places(path: &Path) -> Vec<u64> {
     let bytes = fs::read(path).unwrap();
     let mut places = vec![HEADER as u64];
     while let Ok(length) = frame::claimed_length(&bytes[*places.last().unwrap() as usize..]) {
@@ -429,7 +429,7 @@ async fn newer_formats_are_told_as_such() {
 }
 
 /// The offsets that a dump yields, and the ranges that it misses.
-fn dumped(dir: &Path, start: Start) -> (Vec<u64>, Vec<(u64, u64)>) {
+pub(super) fn dumped(dir: &Path, start: Start) -> (Vec<u64>, Vec<(u64, u64)>) {
     let (mut frames, mut missing) = (Vec::new(), Vec::new());
     for dumped in look(dir).frames(start) {
         match dumped.unwrap() {

@@ -15,6 +15,7 @@ mod model;
 mod poison;
 mod reading;
 mod recovery;
+mod skip;
 
 use std::{
     collections::BTreeMap,
