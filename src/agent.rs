@@ -3,6 +3,8 @@
 //!
 //! A stop goes the data's way: intake first, then delivery, then the log.
 
+mod keeper;
+
 use std::{fs, io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, time::Duration};
 
 use plugin_algolia::Algolia;
@@ -12,17 +14,19 @@ use plugin_http::{endpoint::Endpoint, secret::Secret};
 use thiserror::Error;
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
+use self::keeper::Keeper;
 use crate::{
     config::{self, AlgoliaSettings, Config, Kind, NonIdempotent, OnBacklogFull},
-    dead_letter::{Bounds, Store, StoreError, store_path},
+    dead_letter::{Bounds, IndexFull, Store, StoreError, store_path},
     delivery::{self, Backoff, LaneSettings, Letters, Snapshot},
-    ingress::{BindError, Indexes, Server},
+    ingress::{BindError, Indexes, Refusals, Server},
     log::{
         EmbeddedLog, OpenReport, Retention, Settings as LogSettings,
         interface::{BacklogLimit, From as StartAt, Log, LogError, LogStatus, Subscription, WhenFull},
     },
     router::Router,
     runtime::{Shutdown, SystemClock, TaskKind, Tasks},
+    telemetry::watch_disk,
 };
 
 /// A running agent.
@@ -106,14 +110,30 @@ impl Agent {
         let log = open_log(config, clock.clone()).await?;
         let shutdown = Shutdown::default();
         let indexes = Indexes::new([], config.limits.indexes_max);
-        let server =
-            Server::bind(config.listen.grpc, config.limits.clone(), indexes, log.clone(), shutdown.intake())?;
+        let refusals = Arc::new(Refusals::default());
+        let server = Server::bind(
+            config.listen.grpc,
+            config.limits.clone(),
+            indexes,
+            refusals.clone(),
+            log.clone(),
+            shutdown.intake(),
+        )?;
 
         let router = Arc::new(Router::new(config));
-        let (mut stores, mut prepared) = (Vec::new(), Vec::new());
+        let (mut stores, mut keepers, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
         for (settings, destination) in destinations {
-            let store = Arc::new(open_store(config, &settings.name, &*log).await?);
+            let store = Arc::new(open_store(config, settings, &*log).await?);
             stores.push(store.clone());
+            keepers.push(Keeper {
+                destination: settings.name.clone(),
+                store: store.clone(),
+                index_full: bounds(settings).index_full,
+                router: router.clone(),
+                refusals: refusals.clone(),
+                clock: clock.clone(),
+                interval: Keeper::INTERVAL,
+            });
             let (log, router, letters) = (log.clone(), router.clone(), Letters::new(store, clock.clone()));
             let subscription = subscribe(&settings.name, &*log).await?;
             let wiring = delivery::Wiring { destination, log, router, letters };
@@ -125,8 +145,10 @@ impl Agent {
         let start = |(settings, wiring, subscription): (_, _, Subscription)| {
             delivery::start(settings, wiring, subscription, &stop, &delivery)
         };
+        keepers.into_iter().for_each(|keeper| keeper.start(stop.clone(), &delivery));
         let lanes: Vec<_> = prepared.into_iter().map(start).collect();
         let address = server.local_address();
+        delivery.spawn(TaskKind::Upkeep, "disk", watch_disk(log.clone(), stop.clone()));
         intake.spawn(TaskKind::Ingress, "ingress", server.serve());
         tracing::info!(%address, destinations = lanes.len(), "listening");
         Ok(Self { address, log, stores, lanes, shutdown, intake, delivery })
@@ -235,9 +257,14 @@ async fn subscribe(name: &Arc<str>, log: &dyn Log) -> Result<Subscription, LogEr
     Ok(subscription)
 }
 
-async fn open_store(config: &Config, name: &Arc<str>, log: &dyn Log) -> Result<Store, StartError> {
+async fn open_store(
+    config: &Config,
+    destination: &config::Destination,
+    log: &dyn Log,
+) -> Result<Store, StartError> {
+    let name = &destination.name;
     let path = store_path(&config.data.dir, name);
-    let bounds = Bounds::default();
+    let bounds = bounds(destination);
     let closed = StoreError::Closed { path: path.clone() };
     let store = spawn_blocking(move || Store::open(&path, bounds)).await.unwrap_or(Err(closed))?;
     let end = log.status().end;
@@ -246,6 +273,18 @@ async fn open_store(config: &Config, name: &Arc<str>, log: &dyn Log) -> Result<S
             Err(StartError::LogBehindLetters { destination: name.clone(), letter, end })
         }
         _ => Ok(store),
+    }
+}
+
+/// What a destination's dead letters may take.
+fn bounds(destination: &config::Destination) -> Bounds {
+    Bounds {
+        bytes_max: destination.dead_letters.bytes_max,
+        age_max: destination.dead_letters.age_max,
+        index_full: match destination.on_backlog_full {
+            OnBacklogFull::Refuse => IndexFull::Refuse,
+            OnBacklogFull::Detach => IndexFull::Gap,
+        },
     }
 }
 
@@ -308,6 +347,9 @@ mod tests {
     use super::*;
     use crate::{
         config::FixedEnvironment,
+        contract::client::{
+            ActionType, SyncPayload, UpsertObjectsRequest, sync_service_client::SyncServiceClient,
+        },
         log::interface::{Append, Attributes},
         record::PayloadWriter,
     };
@@ -392,5 +434,56 @@ mod tests {
         config.destinations.pop();
         let agent = start_again(&config).await;
         assert_eq!(agent.stop(Duration::from_secs(20)).await, Stopped::Whole);
+    }
+
+    /// G2 and G5: once letters of one index fill half of their budget, producers are refused that index, are told which
+    /// destination and why, and go on with the others. It is so after a restart, too.
+    #[tokio::test]
+    async fn an_index_whose_letters_fill_half_is_refused() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let fake = FakeAlgolia::start(Options::default()).await.unwrap();
+        let mut config = config(dir.path(), &fake);
+        config.destinations[0].dead_letters.bytes_max = 1 << 20;
+        let agent = Agent::start(&config).await.unwrap();
+        assert_eq!(upsert(&agent, "products").await.map_err(|status| status.code()), Ok(()));
+        // The destination's rules exclude a record with another object's id.
+        let mut payload = PayloadWriter::new(Action::Save, "products", 2);
+        let write = |out: &mut Vec<u8>| {
+            out.extend_from_slice(
+                format!(r#"{{"objectID":"2","text":"{}"}}"#, "x".repeat(600 << 10)).as_bytes(),
+            );
+            Ok::<_, io::Error>(())
+        };
+        payload.record("1", write).unwrap();
+        let request = Append { records: 1, payload: payload.into_bytes(), attributes: Attributes::default() };
+        agent.log.append(request).await.unwrap();
+        let start = Instant::now();
+        let refused = loop {
+            match upsert(&agent, "products").await {
+                Err(status) => break status,
+                Ok(()) => assert!(start.elapsed() < Duration::from_secs(20), "it is still accepted"),
+            }
+        };
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+        let told = refused.message();
+        assert!(told.starts_with("destination \"search\" takes no more of index \"products\": "), "{told}");
+        upsert(&agent, "good").await.unwrap();
+        assert_eq!(agent.stop(Duration::from_secs(20)).await, Stopped::Whole);
+
+        let agent = start_again(&config).await;
+        assert_eq!(upsert(&agent, "products").await.unwrap_err().code(), tonic::Code::ResourceExhausted);
+        assert_eq!(agent.stop(Duration::from_secs(20)).await, Stopped::Whole);
+    }
+
+    /// Deletes an object, as a producer would.
+    async fn upsert(agent: &Agent, index: &str) -> Result<(), tonic::Status> {
+        let mut client = SyncServiceClient::connect(format!("http://{}", agent.address())).await.unwrap();
+        let request = UpsertObjectsRequest {
+            index_name: index.to_owned(),
+            action_type: ActionType::DeleteObject as i32,
+            payloads: vec![SyncPayload { object_id: "1".to_owned(), data: None }],
+            idempotency_key: String::new(),
+        };
+        client.upsert_objects(request).await.map(|_| ())
     }
 }

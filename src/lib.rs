@@ -15,7 +15,7 @@
 //! | [`feed`] | reads the log for one destination | record, log, router |
 //! | [`delivery`] | lanes: order, batches, retries, breaker, cursors | feed, log, router, dead_letter, runtime |
 //! | [`dead_letter`] | what a destination did not take | record, runtime |
-//! | [`telemetry`] | how the agent tells what it does | nothing of the agent |
+//! | [`telemetry`] | how the agent tells what it does | log, runtime |
 //! | [`agent`] | builds, wires and spawns all of them; names the plugins | everything |
 //! | [`cli`] | the commands | everything |
 

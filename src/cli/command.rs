@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 #[cfg(feature = "demo")]
 use super::demo;
-use super::{check, dead_letters, log, output, run, send};
+use super::{check, dead_letters, destination, log, output, run, send};
 use crate::config::{self, ProcessEnvironment};
 
 /// A durable fan-out agent for search indexes.
@@ -33,6 +33,7 @@ enum Command {
     Send(send::Arguments),
     DeadLetters(DeadLetters),
     Log(Log),
+    Destination(Destination),
 }
 
 /// Look at records that a destination would not take.
@@ -62,6 +63,18 @@ struct Log {
     arguments: log::Arguments,
 }
 
+/// Let a destination go on that was left behind.
+///
+/// A destination with `on_backlog_full = "detach"` that falls behind by more than its `backlog_bytes_max` is detached:
+/// it receives nothing more, and holds nothing back.
+#[derive(Debug, clap::Args)]
+struct Destination {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    arguments: destination::Arguments,
+}
+
 /// Where the agent's data is.
 #[derive(Debug, clap::Args)]
 struct Place {
@@ -89,6 +102,9 @@ pub fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Log(command) => {
             in_data_dir(&command.place, |data_dir| log::run(&command.arguments, data_dir))
+        }
+        Command::Destination(command) => {
+            in_data_dir(&command.place, |data_dir| block_on(destination::run(&command.arguments, data_dir)))
         }
     }
 }

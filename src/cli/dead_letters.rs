@@ -18,7 +18,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use plugin_api::{identity::Timestamp, verdict::ReasonCode};
 
 use super::text;
-use crate::dead_letter::{Change, Filed, Filter, LetterId, Order, Stage, View};
+use crate::dead_letter::{Change, Filed, Filter, LetterId, Order, Range, Stage, View};
 
 const HEADING: Style = Style::new().bold();
 const LABEL: Style = Style::new().dimmed();
@@ -38,7 +38,7 @@ enum Command {
     Export(Export),
 }
 
-/// The newest dead letters, one a line.
+/// The newest dead letters, one a line, and below them the ranges of records that no letter keeps.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   sync-agent dead-letters list --destination search --reason rejected
@@ -50,7 +50,7 @@ struct List {
     /// Show at most so many
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: u64,
-    /// Print JSON, one letter a line, without the records' data
+    /// Print JSON, one letter or range a line, without the records' data
     #[arg(long)]
     json: bool,
 }
@@ -72,7 +72,8 @@ struct Show {
 /// All dead letters with their data as NDJSON, oldest first, to standard output.
 ///
 /// Each line has the record as it was accepted (`record`) and, where a transform made something else of it, what
-/// was sent (`operation`).
+/// was sent (`operation`). After the letters come lines with a `range` instead: records that the destination missed
+/// and that no letter keeps.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   sync-agent dead-letters export --destination search > letters.ndjson")]
@@ -199,21 +200,40 @@ fn execute_list(list: &List, views: &[(String, View)], out: &mut dyn Write) -> a
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.filed.letter.dead_lettered_at));
     rows.truncate(usize::try_from(list.limit).unwrap_or(usize::MAX));
+    let ranges = newest_ranges(list, views)?;
     if list.json {
         for row in &rows {
             json::write(out, row.destination, &row.filed, json::Data::Absent)?;
         }
+        for (destination, range) in &ranges {
+            json::write_range(out, destination, range)?;
+        }
         return Ok(Outcome::Done);
     }
-    if rows.is_empty() {
-        writeln!(out, "no dead letters")?;
-        return Ok(Outcome::Done);
+    let width = text::terminal_width();
+    match rows.len() {
+        0 => writeln!(out, "no dead letters")?,
+        _ => table::write(out, &rows, width)?,
     }
-    table::write(out, &rows, text::terminal_width())?;
-    if rows.len() as u64 == list.limit {
+    if !rows.is_empty() && rows.len() as u64 == list.limit {
         writeln!(out, "{LABEL}the newest {}; --limit shows more{LABEL:#}", list.limit)?;
     }
+    if !ranges.is_empty() {
+        writeln!(out, "\nrecords that are neither delivered nor kept as letters:")?;
+        table::write_ranges(out, &ranges, width)?;
+    }
     Ok(Outcome::Done)
+}
+
+fn newest_ranges<'a>(list: &List, views: &'a [(String, View)]) -> anyhow::Result<Vec<(&'a str, Range)>> {
+    let mut ranges = Vec::new();
+    for (destination, view) in views {
+        let found = view.ranges(&list.selection.filter(Some(list.limit)), Order::NewestFirst)?;
+        ranges.extend(found.into_iter().map(|range| (destination.as_str(), range)));
+    }
+    ranges.sort_by_key(|(_, range)| std::cmp::Reverse(range.recorded_at));
+    ranges.truncate(usize::try_from(list.limit).unwrap_or(usize::MAX));
+    Ok(ranges)
 }
 
 /// A list shows no data, and must not hold it: a record has up to a megabyte.
@@ -317,6 +337,11 @@ fn execute_export(export: &Export, views: &[(String, View)], out: &mut dyn Write
         for filed in view.letters(export.selection.filter(left), Order::OldestFirst) {
             json::write(out, destination, &filed?, json::Data::Present)?;
             left = left.map(|left| left - 1);
+        }
+    }
+    for (destination, view) in views {
+        for range in view.ranges(&export.selection.filter(export.limit), Order::OldestFirst)? {
+            json::write_range(out, destination, &range)?;
         }
     }
     Ok(Outcome::Done)

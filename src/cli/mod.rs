@@ -13,6 +13,8 @@ pub mod dead_letters;
 
 pub mod log;
 
+pub mod destination;
+
 #[cfg(feature = "demo")]
 pub mod demo;
 

@@ -313,6 +313,8 @@ data
   dir                        ./sync-agent-data
   disk_bytes_max             20GiB
   segment_bytes              128MiB
+  retention.age              24h
+  retention.bytes_max        5GiB
 
 limits
   record_bytes_max           1MiB
@@ -338,7 +340,8 @@ destinations.archive
   backoff.min                200ms
   backoff.max                30s
   attempts_max               5
-  on_backlog_full            refuse
+  backlog_bytes_max          10GiB
+  on_backlog_full            detach
   dead_letters.bytes_max     1GiB
   dead_letters.age_max       none
 
@@ -357,6 +360,7 @@ destinations.search
   backoff.min                200ms
   backoff.max                30s
   attempts_max               5
+  backlog_bytes_max          10GiB
   on_backlog_full            refuse
   dead_letters.bytes_max     1GiB
   dead_letters.age_max       none

@@ -18,13 +18,13 @@ pub(super) const BACKOFF_MIN: RangeInclusive<Duration> = Duration::from_millis(1
 pub(super) const BACKOFF_LONGEST: Duration = Duration::from_secs(3_600);
 /// `timeout`.
 pub(super) const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
+/// The longest `retention.age`: ten years.
+pub(super) const RETENTION_LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// `dead_letters.bytes_max`.
 pub(super) const DEAD_LETTERS_BYTES_MAX: RangeInclusive<Size> = Size(MIB)..=Size(1024 * GIB);
 /// `dead_letters.age_max`.
 pub(super) const DEAD_LETTERS_AGE_MAX: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(87_600 * 3_600);
-/// The longest `retention.age`: ten years.
-pub(super) const RETENTION_LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// `rotate.bytes`.
 pub(super) const ROTATE_BYTES: RangeInclusive<Size> = Size(64 * KIB)..=Size(64 * GIB);
 /// `rotate.age`.

@@ -44,6 +44,7 @@ fn the_example_is_accepted_and_the_rest_has_defaults() {
         [data]
         dir = "./sync-agent-data"
         disk_bytes_max = "20GiB"
+        retention = { age = "12h" }
         [limits]
         record_bytes_max = "1MiB"
         request_bytes_max = "4MiB"
@@ -67,6 +68,8 @@ fn the_example_is_accepted_and_the_rest_has_defaults() {
     assert!(overrides.is_empty());
     assert_eq!(config.listen.grpc.to_string(), "127.0.0.1:50051");
     assert_eq!((config.data.dir.to_str(), config.data.disk_bytes_max), (Some("./sync-agent-data"), 20 << 30));
+    let retention = Retention { age: Duration::from_secs(12 * 3_600), bytes_max: 5 << 30 };
+    assert_eq!(config.data.retention, retention);
     let limits = &config.limits;
     assert_eq!((limits.record_bytes_max, limits.request_bytes_max), (1 << 20, 4 << 20));
     assert_eq!((limits.request_records_max, limits.indexes_max), (10_000, 1_000));
@@ -85,9 +88,11 @@ fn the_example_is_accepted_and_the_rest_has_defaults() {
         assert_eq!(destination.timeout, Duration::from_secs(30));
         let backoff = Backoff { min: Duration::from_millis(200), max: Duration::from_secs(30) };
         assert_eq!(destination.backoff, backoff);
-        assert_eq!(destination.on_backlog_full, OnBacklogFull::Refuse);
+        assert_eq!(destination.backlog_bytes_max, 10 << 30);
         assert_eq!(destination.dead_letters, DeadLetters { bytes_max: 1 << 30, age_max: None });
     }
+    assert_eq!(search.on_backlog_full, OnBacklogFull::Refuse);
+    assert_eq!(archive.on_backlog_full, OnBacklogFull::Detach, "not among the default destinations");
     let Kind::Algolia(settings) = &search.kind else { panic!("algolia") };
     assert_eq!((settings.app_id.expose(), settings.api_key.expose()), ("SECRET-APP", "SECRET-IN-FILE"));
     assert!(settings.hosts.is_empty() && settings.gzip && !settings.insecure);
@@ -113,7 +118,8 @@ fn every_setting_of_a_destination_is_read() {
         timeout = "5s"
         backoff = { min = "1s", max = "2m" }
         attempts_max = 7
-        on_backlog_full = "refuse"
+        backlog_bytes_max = "1GiB"
+        on_backlog_full = "detach"
         dead_letters = { bytes_max = "64MiB", age_max = "720h" }
         [destinations.out]
         type = "file"
@@ -126,6 +132,8 @@ fn every_setting_of_a_destination_is_read() {
     assert_eq!(search.batch, BatchLimits { operations_max: 10, bytes_max: 1 << 20, linger });
     assert_eq!(search.backoff, Backoff { min: Duration::from_secs(1), max: Duration::from_secs(120) });
     assert_eq!((search.requests_max, search.attempts_max), (3, 7));
+    assert_eq!((search.backlog_bytes_max, search.on_backlog_full), (1 << 30, OnBacklogFull::Detach));
+    assert_eq!((out.backlog_bytes_max, out.on_backlog_full), (10 << 30, OnBacklogFull::Refuse));
     assert_eq!(search.timeout, Duration::from_secs(5));
     let age_max = Some(Duration::from_secs(30 * 86_400));
     assert_eq!(search.dead_letters, DeadLetters { bytes_max: 64 << 20, age_max });
@@ -163,7 +171,8 @@ api_key = { file = "/nowhere" }
 hosts = ["http://example.com", "ftp://x", "https://h/path"]
 batch = { operations_max = 20000, lingr = "1s" }
 backoff = { min = "1m", max = "1s" }
-on_backlog_full = "detach"
+on_backlog_full = "drop"
+backlog_bytes_max = "1TiB"
 rate_limit = { operations_per_second = 5 }
 [destinations."a b"]
 type = "file"
@@ -202,17 +211,18 @@ path = "x.wasm"
         "22:28 destinations.search.batch.operations_max: 20000 is out of range (an integer from 1 to 10000)",
         "22:35 destinations.search.batch.lingr: unknown key (did you mean `linger`?)",
         r#"23:31 destinations.search.backoff.max: "1s" is out of range (a duration from 1m to 1h, such as "200ms", "1.5s", "1m30s" or "24h")"#,
-        r#"24:19 destinations.search.on_backlog_full: "detach" is not supported by this version ("refuse")"#,
-        "25:1 destinations.search.rate_limit: not supported by this version (leave it out for now)",
-        "26:15 destinations.a b: not a valid name (1 to 64 of A-Z a-z 0-9 _ -)",
-        r#"28:7 destinations.a b.dir: "sync-agent-data/logs/default" lies inside the log's directory (a directory outside /srv/sync-agent-data/logs)"#,
-        r#"30:8 destinations.mirror.type: "elasticsearch" is not supported by this version (one of: algolia, file)"#,
-        "31:15 destinations.nothing.type: missing (one of: algolia, file)",
-        "34:16 indexes[0].destinations: an array without a destination (an array of destinations, one of: a b, mirror, nothing, search)",
-        "35:1 indexes[1].destinations: missing (an array of destinations, one of: a b, mirror, nothing, search)",
-        r#"36:9 indexes[1].match: "products*" already has a rule, and the first match wins (each pattern once)"#,
-        "37:1 indexes[1].transform: not supported by this version (leave it out for now)",
-        "38:2 transforms: not supported by this version (leave it out for now)",
+        r#"24:19 destinations.search.on_backlog_full: "drop" is unknown (one of: detach, refuse)"#,
+        r#"25:21 destinations.search.backlog_bytes_max: "1TiB" is out of range (a size from 64KiB to 20GiB, such as "512KiB", "1MiB", "20GiB" or a number of bytes)"#,
+        "26:1 destinations.search.rate_limit: not supported by this version (leave it out for now)",
+        "27:15 destinations.a b: not a valid name (1 to 64 of A-Z a-z 0-9 _ -)",
+        r#"29:7 destinations.a b.dir: "sync-agent-data/logs/default" lies inside the log's directory (a directory outside /srv/sync-agent-data/logs)"#,
+        r#"31:8 destinations.mirror.type: "elasticsearch" is not supported by this version (one of: algolia, file)"#,
+        "32:15 destinations.nothing.type: missing (one of: algolia, file)",
+        "35:16 indexes[0].destinations: an array without a destination (an array of destinations, one of: a b, mirror, nothing, search)",
+        "36:1 indexes[1].destinations: missing (an array of destinations, one of: a b, mirror, nothing, search)",
+        r#"37:9 indexes[1].match: "products*" already has a rule, and the first match wins (each pattern once)"#,
+        "38:1 indexes[1].transform: not supported by this version (leave it out for now)",
+        "39:2 transforms: not supported by this version (leave it out for now)",
     ];
     let told = told(text, &algolia());
     for (told, expected) in told.iter().zip(expected) {

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 
 use super::{BreakerState, LaneState, Snapshot};
 use crate::{
-    dead_letter::{Cause, Stage},
-    log::interface::{Log, Totals},
+    dead_letter::{Bounds, Cause, IndexFull, Range, Stage},
+    log::interface::{BacklogLimit, From, Log, Totals, WhenFull},
 };
 use bench::{Bench, DEADLINE, at};
 
@@ -205,6 +205,83 @@ async fn letters_that_cannot_be_written_hold_the_cursor() {
     assert_eq!(bench.letters().len(), 1);
 }
 
+/// G3 and G9: once the letters take all of their budget, the destination pauses and says what to do; it goes on by itself
+/// once an operator has deleted some, and nothing is lost.
+#[tokio::test]
+async fn full_letters_pause_the_destination() {
+    let mut bench = Bench::new().await;
+    bench.bounds = Bounds { bytes_max: 4_000, ..Bounds::default() };
+    let mut lane = bench.start().await;
+    let refused = [("1", r#"{"objectID":"2"}"#)];
+    for index in ["a", "b"].repeat(10) {
+        lane.append(index, &refused).await;
+    }
+    lane.save("products", [1]).await;
+    let is_halted = |state: &LaneState| matches!(state, LaneState::Halted(_));
+    let halted = lane.until("it pauses", |snapshot| is_halted(&snapshot.state)).await;
+    let LaneState::Halted(reason) = &halted.state else { panic!("{halted:?}") };
+    assert!(reason.contains("of their budget of 4000 bytes") && reason.contains("bytes_max"), "{reason}");
+    let letters = bench.letters().len() as u64;
+    assert!(letters > 8 && halted.totals.dead_lettered == letters, "{halted:?}, {letters} letters");
+
+    bench.delete_letters("record_index = 'a'");
+    let on = lane.until("it goes on", |snapshot| snapshot.totals.dead_lettered > letters).await;
+    assert!(on.totals.dead_lettered < 20, "{on:?}");
+    let pauses_again = |now: &Snapshot| is_halted(&now.state) && now.totals.dead_lettered > letters;
+    lane.until("it pauses again", pauses_again).await;
+    bench.delete_letters("true");
+    let done = lane.until("all is settled", |snapshot| snapshot.delivered == at(21)).await;
+    assert_eq!(done.totals, Totals { written: 1, dead_lettered: 20, ..Totals::default() });
+}
+
+/// G3 and G5: where an index that fills half of the letters' budget is left behind, its further rejected records are a
+/// gap on disk and in the totals, whatever crashes; its good ones are delivered, and other indexes' letters are kept.
+#[tokio::test]
+async fn an_index_that_fills_half_is_left_behind_alone() {
+    let mut bench = Bench::new().await;
+    bench.bounds = Bounds { bytes_max: 4_000, index_full: IndexFull::Gap, ..Bounds::default() };
+    let mut lane = bench.start().await;
+    bench.fake.poison("13", Poison::Named);
+    let refused = [("13", "{}")];
+    for _ in 0..20 {
+        lane.append("bad", &refused).await;
+        lane.save("bad", [7]).await;
+    }
+    for _ in 0..3 {
+        lane.append("good", &refused).await;
+    }
+    let done = lane.until("all is settled", |snapshot| snapshot.delivered == at(43)).await;
+    let Totals { written, dead_lettered, gap, .. } = done.totals;
+    assert_eq!((written, dead_lettered + gap, done.state), (20, 23, LaneState::Running));
+    let letters = bench.letters();
+    let of = |index: &str| letters.iter().filter(|letter| *letter.record.key.index == *index).count() as u64;
+    assert_eq!((of("good"), of("bad") + 3), (3, dead_lettered));
+    assert!(of("bad") < 10, "{} letters in 4,000 bytes", of("bad"));
+    let told = |bench: &Bench| {
+        let ranges = bench.ranges();
+        let whose =
+            |range: &Range| range.index.as_deref() == Some("bad") && range.cause == Cause::DeadLettersFull;
+        assert!(ranges.iter().all(whose), "{ranges:?}");
+        ranges.iter().map(|range| range.records).sum::<u64>()
+    };
+    assert_eq!(told(&bench), gap);
+
+    // What has not reached the cursor is settled once more, and still counted once.
+    let crashed = bench.crash();
+    lane.stop().await;
+    let mut lane = crashed.start().await;
+    let again = lane.until("all is settled again", |snapshot| snapshot.delivered == at(43)).await;
+    assert_eq!((again.totals, told(&crashed)), (done.totals, gap));
+    // Records of two indexes alternate, so that no two of a range are neighbours: below the cursor they become one.
+    lane.append("bad", &refused).await;
+    let start = Instant::now();
+    while crashed.ranges().len() > 1 {
+        assert!(start.elapsed() < DEADLINE, "{:?}", crashed.ranges());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(told(&crashed), gap + 1);
+}
+
 /// G3: an agent that is told to stop while letters cannot be written ends, and files them after its restart.
 #[tokio::test]
 async fn stopping_without_letters_loses_nothing() {
@@ -392,4 +469,40 @@ async fn stop_keeps_what_hangs() {
     bench.fake.set_hosts(HostState::Refusing).await.unwrap();
     timeout(DEADLINE, lane.tasks.join()).await.expect("it ends with its request");
     bench.until_cursor(|progress| progress.next == at(0)).await;
+}
+
+/// G3, G5: a destination that the log leaves behind gets nothing more, not even the answer that it still owes; nothing
+/// of what it received counts as missed, nor the other way round.
+#[tokio::test]
+async fn a_detached_destination_is_left_alone() {
+    let mut bench = Bench::new().await;
+    bench.limit = BacklogLimit { bytes_max: 16 << 10, when_full: WhenFull::Detach };
+    let mut lane = bench.start().await;
+    lane.save("products", [1]).await;
+    lane.until("the first is delivered", |snapshot| snapshot.delivered == at(1)).await;
+    bench.until_cursor(|progress| progress.next == at(1)).await;
+    bench.fake.fail_all(Fault::Hang);
+    while lane.log.status().end < at(1_000) {
+        lane.save("products", 0..10).await;
+    }
+    let detached = lane.until("it is detached", |snapshot| snapshot.state == LaneState::Detached).await;
+    assert_eq!((detached.totals.written, detached.in_flight > 0), (1, true));
+    let requests = bench.fake.request_count();
+    bench.fake.recover();
+    lane.save("products", 0..10).await;
+    lane.stop().await;
+    assert_eq!((bench.fake.operation_count(), bench.fake.request_count()), (1, requests));
+
+    let log = bench.open_log().await;
+    let gap = log.resume("search", From::Oldest).await.unwrap();
+    assert_eq!(gap.from, at(1));
+    log.close().await;
+    drop(log);
+    let mut lane = bench.start().await;
+    let end = lane.log.status().end;
+    let done = lane.until("it has caught up", |snapshot| snapshot.delivered == end).await;
+    assert_eq!(
+        done.totals,
+        Totals { written: end.offset - gap.records, gap: gap.records, ..Totals::default() }
+    );
 }

@@ -265,6 +265,18 @@ mod tests {
         assert_eq!(tracker.totals().settled(), 0);
         tracker.settle(at(0), Outcome::Superseded);
         assert_eq!((tracker.totals().dead_lettered, tracker.totals().settled()), (1, 1));
+        for (offset, outcomes) in
+            [(1, [Outcome::Gap, Outcome::Written]), (2, [Outcome::DeadLettered, Outcome::Gap])]
+        {
+            tracker.enter(at(offset), 2);
+            outcomes.into_iter().for_each(|outcome| tracker.settle(at(offset), outcome));
+        }
+        let totals = tracker.totals();
+        assert_eq!(
+            (totals.gap, totals.dead_lettered, totals.written),
+            (1, 2, 0),
+            "no loss hides behind a success"
+        );
     }
 
     /// G3: what cannot be read is counted as what it is, apart from what had been settled before.

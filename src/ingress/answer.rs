@@ -8,7 +8,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, QuotaViolation, StatusExt};
 
-use super::indexes::TooManyIndexes;
+use super::{indexes::TooManyIndexes, refusals::Refusal};
 use crate::log::interface::AppendError;
 
 /// The fields of a request that break a rule.
@@ -33,6 +33,8 @@ const MESSAGE_MAX: usize = 200;
 const SOON: Duration = Duration::from_secs(1);
 /// When to try again after something that takes a restart.
 const AFTER_RESTART: Duration = Duration::from_secs(5);
+/// When to try again after something that takes an operator.
+const AFTER_OPERATOR: Duration = Duration::from_secs(30);
 
 impl Violations {
     pub(crate) fn push(&mut self, field: impl Into<String>, description: impl Into<String>) {
@@ -117,6 +119,13 @@ pub(crate) fn draining() -> Status {
 /// The sender was too slow.
 pub(crate) fn too_slow(what: &str, limit: Duration) -> Status {
     Status::deadline_exceeded(format!("{what} did not arrive within {limit:?} (limits.receive_timeout)"))
+}
+
+/// A destination cannot take more of this index until an operator has acted or letters have expired.
+pub(crate) fn index_refused(index: &str, refusal: &Refusal) -> Status {
+    let Refusal { destination, reason } = refusal;
+    let message = format!("destination \"{destination}\" takes no more of index \"{index}\": {reason}");
+    retry(Code::ResourceExhausted, message, AFTER_OPERATOR)
 }
 
 /// The log did not take the request.

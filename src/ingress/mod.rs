@@ -16,6 +16,7 @@ mod service;
 
 mod fault;
 mod indexes;
+mod refusals;
 mod request;
 mod text;
 mod transcode;
@@ -26,6 +27,7 @@ mod answer;
 
 pub(crate) use codec::RawCodec;
 pub use indexes::Indexes;
+pub use refusals::Refusals;
 pub use server::{BindError, Gauge, Server};
 
 #[cfg(test)]

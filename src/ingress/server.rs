@@ -23,7 +23,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     budget::Budget, connections::Connections, dispatch::Services, indexes::Indexes, intake::Gate,
-    service::Upserts,
+    refusals::Refusals, service::Upserts,
 };
 use crate::{config::Limits, contract::SERVICE_NAME, log::interface::Log, runtime::Stop};
 
@@ -81,6 +81,7 @@ impl Server {
         address: SocketAddr,
         limits: Limits,
         indexes: Indexes,
+        refusals: Arc<Refusals>,
         log: Arc<dyn Log>,
         stop: Stop,
     ) -> Result<Self, BindError> {
@@ -95,6 +96,7 @@ impl Server {
         let upserts = Upserts {
             limits: limits.clone(),
             indexes,
+            refusals,
             log,
             health: health.clone(),
             stop: stop.clone(),

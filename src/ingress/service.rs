@@ -13,6 +13,7 @@ use super::{
     answer,
     budget::Lease,
     indexes::Indexes,
+    refusals::Refusals,
     validate::{Valid, validate},
 };
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
 pub(crate) struct Upserts {
     pub(crate) limits: Limits,
     pub(crate) indexes: Indexes,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) health: HealthReporter,
     pub(crate) stop: Stop,
@@ -85,6 +87,10 @@ impl Upserts {
     }
 
     async fn append(&self, valid: Valid) -> Result<Response<UpsertObjectsResponse>, Status> {
+        if let Some(refusal) = self.refusals.of(&valid.index) {
+            tracing::debug!(?refusal, "not accepted");
+            return Err(answer::index_refused(&valid.index, &refusal));
+        }
         let records = valid.append.records;
         match self.log.append(valid.append).await {
             Ok(appended) => {

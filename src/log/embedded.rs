@@ -59,6 +59,20 @@ pub struct Settings {
     pub destinations: BTreeMap<String, BacklogLimit>,
 }
 
+impl Settings {
+    /// For whoever repairs a stopped agent's log: nothing grows beyond what is there, and nothing is given back.
+    #[must_use]
+    pub fn repair(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            disk_bytes_max: u64::MAX,
+            segment_bytes: SEGMENT_BYTES_MIN,
+            retention: Retention { age: Duration::MAX, bytes_max: u64::MAX },
+            destinations: BTreeMap::new(),
+        }
+    }
+}
+
 /// What opening a log found and did; for the agent's log and for status.
 #[derive(Clone, Debug)]
 pub struct OpenReport {

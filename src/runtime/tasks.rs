@@ -15,6 +15,10 @@ pub enum TaskKind {
     Feed,
     /// Delivers to a destination.
     Lane,
+    /// Watches what the agent uses.
+    Upkeep,
+    /// Keeps a destination's dead letters within their bounds.
+    DeadLetters,
 }
 
 /// Spawns tasks and waits for them.

@@ -7,6 +7,8 @@
 
 mod support;
 
+mod backlog;
+
 mod kill;
 
 mod outage;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use fakes::algolia::{Fault, HostState};
 use harness::{
-    algolia,
+    algolia::{self, Marks},
     history::check,
     load::{
         options::{Options, Until},
@@ -34,7 +34,7 @@ async fn an_outage_stays_with_its_destination() {
     let mut journal = Journal::new(agent.output("archive"));
 
     let (mut report, healthy) = phase(&agent, &mut journal, 0, 1).await;
-    settled(&report.history, || algolia::destination(&fake.journal(), &[], true)).await;
+    settled(&report.history, || algolia::destination(&fake.journal(), &Marks::default())).await;
     let mut requests = std::mem::take(&mut report.history);
     let delivered = fake.operation_count();
 
@@ -55,7 +55,7 @@ async fn an_outage_stays_with_its_destination() {
     }
     fake.recover();
     // A request that hangs is never applied, so none of its operations may appear twice either.
-    let findings = settled(&requests, || algolia::destination(&fake.journal(), &[], true)).await;
+    let findings = settled(&requests, || algolia::destination(&fake.journal(), &Marks::default())).await;
     assert_eq!(findings.duplicated, 0, "{findings}");
     check(&requests, &file(&mut journal)).assert_hold();
     assert_eq!(agent.dead_letters(), []);

@@ -2,7 +2,7 @@
 
 use fakes::algolia::Poison;
 use harness::{
-    algolia,
+    algolia::{self, Marks},
     history::check,
     load::options::{Options, Until},
     ndjson::Journal,
@@ -55,7 +55,7 @@ async fn alone_is_dead_lettered(poison: Poison, reason: &str) {
     let report = accepted(&agent, options).await;
 
     let findings = settled(&report.history, || {
-        let mut destination = algolia::destination(&fake.journal(), &[], true);
+        let mut destination = algolia::destination(&fake.journal(), &Marks::default());
         let letters = agent.dead_letters();
         destination.dead_letters = letters.into_iter().map(|letter| letter.operation).collect();
         destination

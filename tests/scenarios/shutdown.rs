@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fakes::algolia::Fault;
 use harness::{
-    algolia,
+    algolia::{self, Marks},
     history::check,
     load::{
         options::{Options, Until},
@@ -62,11 +62,11 @@ async fn a_second_signal_ends_at_once_and_loses_nothing() {
     agent.ended(AT_ONCE).await.unwrap();
 
     journal.restarted().unwrap();
-    let restarts = [fake.journal().len()];
+    let marks = Marks { restarts: vec![fake.journal().len()], ..Marks::default() };
     fake.recover();
     agent.restart().await.unwrap();
     settled(&report.history, || file(&mut journal)).await;
-    settled(&report.history, || algolia::destination(&fake.journal(), &restarts, true)).await;
+    settled(&report.history, || algolia::destination(&fake.journal(), &marks)).await;
     assert_eq!(agent.dead_letters(), []);
     assert_eq!(fake.violations(), Vec::<String>::new());
     check(&report.history, &file(&mut journal)).assert_hold();
@@ -87,8 +87,9 @@ async fn a_shutdown_during_an_outage_keeps_the_backlog() {
     assert!(status.success(), "{status}\n{}", agent.stderr());
     assert_eq!(fake.operation_count(), 0);
 
+    let marks = Marks { restarts: vec![0], ..Marks::default() };
     fake.set_hosts(fakes::algolia::HostState::Serving).await.unwrap();
     agent.restart().await.unwrap();
-    settled(&report.history, || algolia::destination(&fake.journal(), &[0], true)).await;
+    settled(&report.history, || algolia::destination(&fake.journal(), &marks)).await;
     assert_eq!(agent.dead_letters(), []);
 }

@@ -1,12 +1,13 @@
-//! A letter as one line of JSON: for scripts, and for what becomes of an export.
+//! A letter or a range as one line of JSON: for scripts, and for what becomes of an export.
 
 use std::io::{self, Write};
 
+use plugin_api::identity::Position;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::text;
-use crate::dead_letter::{Change, Filed};
+use crate::dead_letter::{Change, Filed, Range};
 
 /// Whether a line holds the records' data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,48 @@ pub(super) fn write(out: &mut dyn Write, destination: &str, filed: &Filed, data:
     };
     let line = serde_json::to_string(&line)?;
     writeln!(out, "{}", text::one_line(&line))
+}
+
+/// Writes the range and a line feed; what tells it from a letter is that all of it lies in `range`.
+pub(super) fn write_range(out: &mut dyn Write, destination: &str, range: &Range) -> io::Result<()> {
+    let position =
+        |position: Position| PositionFields { partition: position.partition, offset: position.offset };
+    let line = RangeLine {
+        destination,
+        range: RangeFields {
+            cause: range.cause.as_str(),
+            message: &range.message,
+            log_id: range.log_id.to_string(),
+            first: position(range.first),
+            end: position(range.end),
+            records: range.records,
+            index: range.index.as_deref(),
+            recorded_at: text::time(range.recorded_at),
+        },
+    };
+    let line = serde_json::to_string(&line)?;
+    writeln!(out, "{}", text::one_line(&line))
+}
+
+#[derive(Serialize)]
+struct RangeLine<'a> {
+    destination: &'a str,
+    range: RangeFields<'a>,
+}
+
+#[derive(Serialize)]
+struct RangeFields<'a> {
+    cause: &'static str,
+    message: &'a str,
+    log_id: String,
+    first: PositionFields,
+    /// Exclusive.
+    end: PositionFields,
+    records: u64,
+    /// Absent where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<&'a str>,
+    recorded_at: String,
 }
 
 #[derive(Serialize)]

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::dead_letter::{Bounds, Letter, Store, store_path};
+use crate::dead_letter::{Bounds, Cause, Letter, Store, record_range, store_path};
 
 #[derive(Debug, clap::Parser)]
 struct Program {
@@ -89,6 +89,66 @@ async fn lists_the_newest_first() {
     assert_eq!(lines(&ran.out).len(), 1);
     assert_eq!(lines(&ran.out)[0]["destination"], "archive");
     assert_eq!(run(&dir, "list --index other").out, "no dead letters\n");
+}
+
+/// Ranges stand below the letters, in a table of their own, and in JSON as lines of their own after the letters' lines,
+/// which are as they were.
+#[tokio::test]
+async fn ranges_are_told_apart_from_letters() {
+    let dir = TempDir::new().unwrap();
+    file(&dir, "search", vec![letter(1, "{}")]).await;
+    let range = |destination: &str, first, index: Option<&str>, cause| {
+        let range = Range {
+            log_id: LogId(Uuid::from_u128(7)),
+            first: Position { partition: 0, offset: first },
+            end: Position { partition: 0, offset: first + 10 },
+            index: index.map(Into::into),
+            records: 7,
+            cause,
+            message: "why \u{1b}[2J".into(),
+            recorded_at: Timestamp(1_577_836_801_000_000 + first * 1_000_000),
+        };
+        record_range(&store_path(dir.path(), destination), &range).unwrap();
+    };
+    range("search", 20, Some("products"), Cause::DeadLettersFull);
+    range("archive", 30, None, Cause::Rotten);
+    assert_eq!(
+        anstream::adapter::strip_str(&run(&dir, "list").out).to_string(),
+        "ID  DESTINATION  DEAD-LETTERED         INDEX     OBJECT    STAGE     REASON\n\
+         1   search       2020-01-01T00:00:02Z  products  object-1  delivery  rejected (400): record is too odd\n\
+         \n\
+         records that are neither delivered nor kept as letters:\n\
+         DESTINATION  RECORDED              INDEX     RECORDS  FROM  UP TO  CAUSE\n\
+         archive      2020-01-01T00:00:31Z  unknown   7        0:30  0:40   rotten: why \\u{1b}[2J\n\
+         search       2020-01-01T00:00:21Z  products  7        0:20  0:30   dead_letters_full: why \\u{1b}[2J\n"
+    );
+    let alone = run(&dir, "list --destination archive").out;
+    assert!(alone.starts_with("no dead letters\n\n"), "{alone}");
+    assert_eq!(run(&dir, "list --reason rejected").out.lines().count(), 2, "no range has a reason");
+
+    for (arguments, offsets) in [("list --json", [30, 20]), ("export", [30, 20])] {
+        let out = run(&dir, arguments).out;
+        assert!(!out.contains('\u{1b}'), "{out}");
+        let lines = lines(&out);
+        assert_eq!((lines.len(), &lines[0]["id"], lines[0].get("range")), (3, &Value::from(1), None));
+        let found: Vec<_> = lines[1..].iter().map(|line| line["range"]["first"]["offset"].as_u64()).collect();
+        assert_eq!(found, offsets.map(Some), "{arguments}");
+    }
+    let of_search = &lines(&run(&dir, "export --destination search").out)[1];
+    let expected = serde_json::json!({
+        "destination": "search",
+        "range": {
+            "cause": "dead_letters_full",
+            "message": "why \u{1b}[2J",
+            "log_id": "00000000-0000-0000-0000-000000000007",
+            "first": { "partition": 0, "offset": 20 },
+            "end": { "partition": 0, "offset": 30 },
+            "records": 7,
+            "index": "products",
+            "recorded_at": "2020-01-01T00:00:21.000000Z",
+        },
+    });
+    assert_eq!(of_search, &expected);
 }
 
 /// A narrow terminal shortens the reason, nothing else.

@@ -10,7 +10,7 @@ use crate::{
     runtime::Stop,
 };
 
-/// Letters are filed in portions of about so many bytes: a budget with less room than a whole batch is still filled.
+/// Letters are filed in portions of about so many bytes, smaller ones where there is less room.
 const PORTION_BYTES: u64 = 1 << 20;
 
 impl Lane {
@@ -22,10 +22,13 @@ impl Lane {
         }
         let letters = self.letters.write(rejected, stage);
         let (mut kept, mut gaps) = (0, 0);
-        for portion in portions(&letters) {
-            let Some(fates) = self.file(portion, stop).await else { break };
+        let mut rest = &letters[..];
+        while !rest.is_empty() {
+            let Some(fates) = self.file_some(rest, stop).await else { break };
+            let (filed, after) = rest.split_at(fates.len());
+            rest = after;
             self.moved();
-            for (letter, fate) in portion.iter().zip(fates) {
+            for (letter, fate) in filed.iter().zip(fates) {
                 let (outcome, count) = match fate {
                     Fate::Kept => (Outcome::DeadLettered, &mut kept),
                     Fate::Gap => (Outcome::Gap, &mut gaps),
@@ -38,12 +41,18 @@ impl Lane {
         self.tell(&letters, kept, gaps);
     }
 
-    /// Files letters as soon as that is possible; `None` if the lane is to stop first.
-    async fn file(&mut self, letters: &[Letter], stop: &Stop) -> Option<Vec<Fate>> {
+    /// Files the first of the letters, as many as there is room for, as soon as that is possible; `None` if the lane is
+    /// to stop first.
+    async fn file_some(&mut self, letters: &[Letter], stop: &Stop) -> Option<Vec<Fate>> {
+        let mut portion = portion(letters);
         let (mut failures, mut told) = (0, None);
         loop {
-            let error = match self.letters.file(letters.to_vec()).await {
+            let error = match self.letters.file(portion.to_vec()).await {
                 Ok(fates) => return Some(fates),
+                Err(StoreError::Full { .. }) if portion.len() > 1 => {
+                    portion = &portion[..portion.len() / 2];
+                    continue;
+                }
                 Err(error) => error,
             };
             failures += 1;
@@ -106,18 +115,13 @@ impl Lane {
     }
 }
 
-/// Slices of about [`PORTION_BYTES`]; a letter that is larger is alone.
-fn portions(letters: &[Letter]) -> impl Iterator<Item = &[Letter]> {
-    let mut rest = letters;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = |letter: &&Letter| {
-            let first = bytes == 0;
-            bytes += letter.size();
-            first || bytes <= PORTION_BYTES
-        };
-        let (portion, after) = rest.split_at(rest.iter().take_while(fits).count());
-        rest = after;
-        (!portion.is_empty()).then_some(portion)
-    })
+/// The first letters, of about [`PORTION_BYTES`]; at least one.
+fn portion(letters: &[Letter]) -> &[Letter] {
+    let mut bytes = 0;
+    let fits = |letter: &&Letter| {
+        bytes += letter.size();
+        bytes <= PORTION_BYTES
+    };
+    let count = letters.iter().take_while(fits).count();
+    &letters[..count.max(1).min(letters.len())]
 }

@@ -64,13 +64,20 @@ pub(super) struct Bench {
     pub(super) fake: Arc<FakeAlgolia>,
     /// How far the destination may be behind.
     pub(super) limit: BacklogLimit,
+    /// What the letters may take.
+    pub(super) bounds: Bounds,
 }
 
 impl Bench {
     pub(super) async fn new() -> Self {
         let options = Options { detail: Detail::Attribute("sequence".to_owned()), ..Options::default() };
         let fake = Arc::new(FakeAlgolia::start(options).await.unwrap());
-        Self { root: TempDir::new().unwrap(), fake, limit: BacklogLimit::UNLIMITED }
+        Self {
+            root: TempDir::new().unwrap(),
+            fake,
+            limit: BacklogLimit::UNLIMITED,
+            bounds: Bounds::default(),
+        }
     }
 
     pub(super) fn api_key(&self) -> &'static str {
@@ -81,7 +88,7 @@ impl Bench {
     pub(super) fn crash(&self) -> Self {
         let root = TempDir::new().unwrap();
         copy_directory(self.root.path(), root.path());
-        Self { root, fake: self.fake.clone(), limit: self.limit }
+        Self { root, fake: self.fake.clone(), limit: self.limit, bounds: self.bounds }
     }
 
     pub(super) async fn start(&self) -> Lane {
@@ -120,7 +127,7 @@ impl Bench {
         };
         change(&mut settings);
         let log = Arc::new(log);
-        let store = Arc::new(Store::open(&self.store(), Bounds::default()).unwrap());
+        let store = Arc::new(Store::open(&self.store(), self.bounds).unwrap());
         let wiring = Wiring {
             destination: Arc::new(self.algolia()),
             log: log.clone(),
@@ -146,7 +153,7 @@ impl Bench {
     }
 
     /// Opens the log as soon as whoever had it before has let it go.
-    async fn open_log(&self) -> EmbeddedLog {
+    pub(super) async fn open_log(&self) -> EmbeddedLog {
         let settings = crate::log::Settings {
             dir: self.log_dir(),
             disk_bytes_max: 64 << 20,
@@ -235,6 +242,17 @@ impl Bench {
     pub(super) fn letters(&self) -> Vec<Letter> {
         let view = View::open(&self.store()).unwrap();
         view.letters(Filter::default(), Order::OldestFirst).map(|filed| filed.unwrap().letter).collect()
+    }
+
+    /// The ranges, as an operator would read them.
+    pub(super) fn ranges(&self) -> Vec<Range> {
+        let view = View::open(&self.store()).unwrap();
+        view.ranges(&Filter::default(), Order::OldestFirst).unwrap()
+    }
+
+    /// Deletes letters as an operator may, beside the running lane.
+    pub(super) fn delete_letters(&self, condition: &str) {
+        self.execute(&format!("DELETE FROM letters WHERE {condition}"));
     }
 
     /// From now on no letter can be written.

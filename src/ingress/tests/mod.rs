@@ -50,6 +50,7 @@ struct Running {
     log: Arc<MemoryLog>,
     gauge: Gauge,
     shutdown: Shutdown,
+    refusals: Arc<Refusals>,
     serving: JoinHandle<()>,
 }
 
@@ -76,9 +77,12 @@ impl Running {
     fn start_with(limits: Limits, indexes: Indexes, log: Arc<MemoryLog>) -> Self {
         let shutdown = Shutdown::default();
         let any_port = (Ipv4Addr::LOCALHOST, 0).into();
-        let server = Server::bind(any_port, limits, indexes, log.clone(), shutdown.intake()).unwrap();
+        let refusals = Arc::new(Refusals::default());
+        let server =
+            Server::bind(any_port, limits, indexes, refusals.clone(), log.clone(), shutdown.intake())
+                .unwrap();
         let (address, gauge) = (server.local_address(), server.gauge());
-        Self { address, log, gauge, shutdown, serving: tokio::spawn(server.serve()) }
+        Self { address, log, gauge, shutdown, refusals, serving: tokio::spawn(server.serve()) }
     }
 
     async fn client(&self) -> Client {

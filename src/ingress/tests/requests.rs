@@ -276,3 +276,32 @@ async fn not_protobuf() {
     let status = grpc.unary(tonic::Request::new(garbage), path, codec).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
 }
+
+/// A destination that cannot take more of one index has that index refused, with its name, the reason and when to try
+/// again; other indexes are accepted, and so is this one once the destination can (G2, G5).
+#[tokio::test]
+async fn one_index_is_refused_for_a_destination() {
+    let server = Running::start(limits());
+    let mut client = server.client().await;
+    let refuse = |destination: &str, index: &str| {
+        let reason = "its dead letters take 600 bytes there".to_owned();
+        server.refusals.set(&destination.into(), [(index.into(), reason)].into());
+    };
+    refuse("archive", "other");
+    refuse("search", "products");
+    let status = client.upsert_objects(small()).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(
+        status.message(),
+        "destination \"search\" takes no more of index \"products\": its dead letters take 600 bytes there"
+    );
+    assert_eq!(retry_after(&status), Some(Duration::from_secs(30)));
+    let good = UpsertObjectsRequest { index_name: "good".into(), ..small() };
+    client.upsert_objects(good).await.unwrap();
+    // What is wrong with a request is told all the same: it is not worth a retry.
+    let wrong = UpsertObjectsRequest { action_type: 0, ..small() };
+    assert_eq!(client.upsert_objects(wrong).await.unwrap_err().code(), Code::InvalidArgument);
+    server.refusals.set(&"search".into(), [].into());
+    client.upsert_objects(small()).await.unwrap();
+    assert_eq!(server.log.appends.lock().unwrap().len(), 2);
+}

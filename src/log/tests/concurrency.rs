@@ -84,7 +84,7 @@ fn check_groups(dir: &Path) {
             }
             assert_eq!(frame.group_at, group_at);
         }
-        assert!(found.len() > 100);
+        assert!(!found.is_empty());
     }
     assert!(larger > 100, "{larger}");
 }

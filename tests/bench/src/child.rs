@@ -1,6 +1,6 @@
-//! This binary's other lives: servers that must not share a process with the load.
+//! This binary's other lives: servers that must not share a process with the load, and jobs ([`crate::job`]).
 //!
-//! A child prints where it serves, answers every line on its stdin with a count, and ends with its stdin, so that none
+//! A child that serves prints where it serves, answers every line on its stdin with a count, and ends with its stdin, so that none
 //! outlives its parent.
 
 use std::{
@@ -18,42 +18,64 @@ use harness::{
 };
 use tokio::net::TcpListener;
 
-/// What a child serves.
+use crate::{
+    appenders::Appenders, drain::Drain, job, plain::Plain, reopen::Reopen, retention::Follow, rival::Rival,
+};
+
+/// What a child serves or does.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Role {
     /// gRPC, decoded in full and dropped.
     Decode,
     /// A fake Algolia that counts operations.
     Algolia,
+    /// A job: appenders to a log.
+    Log,
+    /// A job: a plain file.
+    Plain,
+    /// A job: appenders to fjall.
+    Fjall,
+    /// A job: a reader of a whole log.
+    Drain,
+    /// A job: opening a log.
+    Reopen,
+    /// A job: a destination that follows.
+    Follow,
 }
 
 /// A child's life.
 pub(crate) fn main(role: Role) -> anyhow::Result<()> {
-    let runtime = match role {
-        Role::Decode => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
-        Role::Algolia => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-    };
-    runtime.block_on(async {
-        match role {
-            Role::Decode => {
-                let listener = TcpListener::bind("127.0.0.1:0").await?;
-                say(listener.local_addr()?)?;
-                tokio::spawn(serve(listener, accept_all()));
-                answer(|| 0).await
-            }
-            Role::Algolia => {
-                let options = Options {
-                    app_id: "app".to_owned(),
-                    api_key: "key".to_owned(),
-                    detail: Detail::Counts,
-                    ..Options::default()
-                };
-                let fake = FakeAlgolia::start(options).await?;
-                say(fake.url())?;
-                answer(move || fake.operation_count()).await
-            }
+    match role {
+        Role::Decode => tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(decode()),
+        Role::Algolia => {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(algolia())
         }
-    })
+        Role::Log => job::main::<Appenders>(),
+        Role::Plain => job::main::<Plain>(),
+        Role::Fjall => job::main::<Rival>(),
+        Role::Drain => job::main::<Drain>(),
+        Role::Reopen => job::main::<Reopen>(),
+        Role::Follow => job::main::<Follow>(),
+    }
+}
+
+async fn decode() -> anyhow::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    say(listener.local_addr()?)?;
+    tokio::spawn(serve(listener, accept_all()));
+    answer(|| 0).await
+}
+
+async fn algolia() -> anyhow::Result<()> {
+    let options = Options {
+        app_id: "app".to_owned(),
+        api_key: "key".to_owned(),
+        detail: Detail::Counts,
+        ..Options::default()
+    };
+    let fake = FakeAlgolia::start(options).await?;
+    say(fake.url())?;
+    answer(move || fake.operation_count()).await
 }
 
 fn say(word: impl std::fmt::Display) -> anyhow::Result<()> {

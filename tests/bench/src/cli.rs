@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use clap::{Parser, ValueEnum};
 use harness::process::Setup;
 
-use crate::{backlog, baseline, child, deliver, ingest, table::Table};
+use crate::{append, backlog, baseline, child, deliver, ingest, lz4, reopen, retention, table::Table};
 
 /// Benchmarks of the agent, on this machine.
 #[derive(Debug, Parser)]
@@ -28,6 +28,30 @@ struct Arguments {
     #[arg(long, default_value_t = 8)]
     seconds: u64,
 
+    /// In how many turns `append`, `lz4` and `reopen` measure what they compare; medians are shown
+    #[arg(long, default_value_t = 8)]
+    rounds: usize,
+
+    /// Appenders to the log, for `append`
+    #[arg(long, value_name = "COUNT", value_delimiter = ',', default_values_t = [1, 16, 64])]
+    appenders: Vec<usize>,
+
+    /// Readers at the log's tail, for `append`
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    readers: usize,
+
+    /// Sizes of the logs that are opened, for `reopen`
+    #[arg(long, value_name = "GIB", value_delimiter = ',', default_values_t = [1, 10, 50])]
+    sizes: Vec<u64>,
+
+    /// A section of so many bytes that each footer has besides, for `reopen`
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    footer_section_bytes: u64,
+
+    /// Appends a second, for `retention`
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 2000.0)]
+    rate: f64,
+
     #[arg(long, hide = true)]
     child: Option<child::Role>,
 }
@@ -40,6 +64,14 @@ enum Scenario {
     Deliver,
     /// Memory and restart with 5 GB that wait for a destination
     Backlog,
+    /// The log alone against a plain file and fjall, with and without readers
+    Append,
+    /// What compressing each request would do
+    Lz4,
+    /// Opening logs of different sizes, made sparse
+    Reopen,
+    /// Appending at a fixed rate while segments are removed
+    Retention,
     /// A gRPC server that decodes the same requests in full and keeps nothing
     DecodeBaseline,
     /// The same bytes appended to a plain file, with fdatasync
@@ -54,9 +86,23 @@ pub(crate) struct Bench {
     agent: PathBuf,
     /// How long each measurement lasts.
     pub(crate) window: Duration,
+    /// In how many turns what is compared is measured.
+    pub(crate) rounds: usize,
+    pub(crate) appenders: Vec<usize>,
+    pub(crate) readers: usize,
+    /// GiB of the logs that are opened.
+    pub(crate) sizes: Vec<u64>,
+    pub(crate) footer_section_bytes: u64,
+    /// Appends a second.
+    pub(crate) rate: f64,
 }
 
 impl Bench {
+    /// Seconds of one turn.
+    pub(crate) fn turn(&self) -> f64 {
+        self.window.as_secs_f64() / self.rounds as f64
+    }
+
     /// An agent to be configured.
     pub(crate) fn agent(&self) -> anyhow::Result<Setup> {
         ensure!(
@@ -78,6 +124,12 @@ pub(crate) fn main() -> anyhow::Result<()> {
     let bench = Bench {
         agent: arguments.agent.unwrap_or(beside),
         window: Duration::from_secs(arguments.seconds.max(1)),
+        rounds: arguments.rounds.max(1),
+        appenders: arguments.appenders,
+        readers: arguments.readers,
+        sizes: arguments.sizes,
+        footer_section_bytes: arguments.footer_section_bytes,
+        rate: arguments.rate,
     };
     let scenario = arguments.scenario.context("clap requires a scenario")?;
     // One thread generates the load, so that it takes no more than one of two cores.
@@ -102,6 +154,18 @@ async fn measure(scenario: Scenario, bench: &Bench, table: &mut Table) -> anyhow
     }
     if all || scenario == Scenario::Backlog {
         backlog::measure(bench, table).await?;
+    }
+    if all || scenario == Scenario::Append {
+        append::measure(bench, table)?;
+    }
+    if all || scenario == Scenario::Lz4 {
+        lz4::measure(bench, table)?;
+    }
+    if all || scenario == Scenario::Reopen {
+        reopen::measure(bench, table)?;
+    }
+    if all || scenario == Scenario::Retention {
+        retention::measure(bench, table)?;
     }
     if scenario == Scenario::DecodeBaseline {
         baseline::decode(bench, table).await?;

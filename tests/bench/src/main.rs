@@ -4,8 +4,9 @@
 //! each can be told apart; this process generates the load. What a figure is measured against (a target, a baseline of
 //! the same run) is printed beside it. Figures of different runs or machines are not comparable, ratios are.
 //!
-//! Read [`cli`] first, then a scenario: [`ingest`], [`deliver`], [`backlog`]. [`baseline`] holds what they are compared
-//! with, [`child`] this binary's other lives.
+//! Read [`cli`] first, then a scenario. [`ingest`], [`deliver`] and [`backlog`] measure the agent; [`baseline`] holds what
+//! they are compared with. [`append`], [`lz4`], [`reopen`] and [`retention`] measure the log alone: their work is done by
+//! jobs ([`job`]), each in a process of its own, as are the servers in [`child`].
 
 mod cli;
 
@@ -15,9 +16,28 @@ mod deliver;
 
 mod backlog;
 
+mod append;
+
+mod lz4;
+
+mod reopen;
+
+mod retention;
+
+mod appenders;
+mod drain;
+mod plain;
+mod rival;
+
+mod groups;
+mod payload;
+mod scratch;
+mod sparse;
+
 mod baseline;
 
 mod child;
+mod job;
 
 mod table;
 

@@ -5,12 +5,20 @@ use serde_json::Value;
 
 use crate::history::{Applied, Destination, Event};
 
-/// The history of a fake that keeps bodies, or the attribute `seq` of them. `restarts` are lengths that its journal had
-/// while the agent did not run, ascending; `answered` says whether the agent got every answer.
+/// What happened beside the journal; each is a length that the journal had then, ascending.
+#[derive(Clone, Debug, Default)]
+pub struct Marks {
+    /// The agent did not run.
+    pub restarts: Vec<usize>,
+    /// Every connection was cut: the agent may not have the answer to the request that was applied last.
+    pub cuts: Vec<usize>,
+}
+
+/// The history of a fake that keeps bodies, or the attribute `seq` of them.
 #[must_use]
-pub fn destination(journal: &[Journaled], restarts: &[usize], answered: bool) -> Destination {
+pub fn destination(journal: &[Journaled], marks: &Marks) -> Destination {
     let mut events = Vec::new();
-    let mut restarts = restarts.iter().peekable();
+    let mut restarts = marks.restarts.iter().peekable();
     let mut request = None;
     for (number, journaled) in journal.iter().enumerate() {
         while restarts.next_if(|at| **at <= number).is_some() {
@@ -20,9 +28,17 @@ pub fn destination(journal: &[Journaled], restarts: &[usize], answered: bool) ->
             Some(Event::Batch { operations, .. }) if request == Some(journaled.request) => {
                 operations.push(applied(journaled));
             }
-            _ => events.push(Event::Batch { operations: vec![applied(journaled)], answered }),
+            _ => {
+                let operations = vec![applied(journaled)];
+                events.push(Event::Batch { operations, answered: journaled.answered });
+            }
         }
         request = Some(journaled.request);
+        if let (Ok(_), Some(Event::Batch { answered, .. })) =
+            (marks.cuts.binary_search(&(number + 1)), events.last_mut())
+        {
+            *answered = false;
+        }
     }
     Destination { coalesces: true, events, dead_letters: Vec::new() }
 }
@@ -38,6 +54,7 @@ fn applied(journaled: &Journaled) -> Applied {
         sequence,
         request_id: None,
         identity: None,
+        version: None,
     }
 }
 
@@ -48,7 +65,8 @@ mod tests {
 
     use super::*;
 
-    /// Requests are batches, restarts fall between them, and both kinds of kept bodies show the sequence.
+    /// Requests are batches, restarts fall between them, and both kinds of kept bodies show the sequence. A request has
+    /// no answer where the fake kept it or where the connections were cut right after it.
     #[test]
     fn groups_by_request_and_marks_restarts() {
         let journaled = |body, request| Journaled {
@@ -57,6 +75,7 @@ mod tests {
             action: Action::UpdateObject,
             body,
             request,
+            answered: request != 5,
         };
         let journal = [
             journaled(json!(1), 4),
@@ -65,7 +84,8 @@ mod tests {
             journaled(json!(3), 5),
             journaled(json!(4), 6),
         ];
-        let events = destination(&journal, &[2], true).events;
+        let marks = Marks { restarts: vec![2], cuts: vec![0, 5] };
+        let events = destination(&journal, &marks).events;
         let sequences: Vec<_> = events
             .iter()
             .map(|event| match event {
@@ -76,5 +96,10 @@ mod tests {
             })
             .collect();
         assert_eq!(sequences, [vec![Some(1), Some(2)], vec![], vec![None, Some(3)], vec![Some(4)]]);
+        let answered = events.iter().filter_map(|event| match event {
+            Event::Batch { answered, .. } => Some(*answered),
+            Event::Restart => None,
+        });
+        assert!(answered.eq([true, false, false]));
     }
 }

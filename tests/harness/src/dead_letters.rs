@@ -1,6 +1,6 @@
 //! Dead letters as `sync-agent dead-letters export` prints them: one JSON object a line.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::history::{Applied, Identity};
 
@@ -13,6 +13,12 @@ pub struct Letter {
     pub reason: String,
     /// Which operation it is.
     pub operation: Applied,
+}
+
+/// What tells a range from a letter.
+#[derive(Deserialize)]
+struct Kind {
+    range: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -50,12 +56,16 @@ struct Data {
     seq: Option<u64>,
 }
 
-/// Reads an export.
+/// Reads an export; its ranges, of records that no letter keeps, are passed over.
 ///
 /// # Errors
 /// If a line is not as the command documents it.
 pub fn parse(export: &str) -> serde_json::Result<Vec<Letter>> {
-    export.lines().map(|line| serde_json::from_str(line).map(letter)).collect()
+    let read = |line| match serde_json::from_str::<Kind>(line)?.range {
+        Some(_) => Ok(None),
+        None => serde_json::from_str(line).map(|line| Some(letter(line))),
+    };
+    export.lines().filter_map(|line| read(line).transpose()).collect()
 }
 
 fn letter(line: Line) -> Letter {
@@ -68,6 +78,7 @@ fn letter(line: Line) -> Letter {
         sequence: data.and_then(|data| data.seq),
         request_id: Some(request_id),
         identity: Some(Identity { log_id, partition, position: offset, number }),
+        version: None,
     };
     Letter { destination, reason: reason.code, operation }
 }
@@ -85,7 +96,9 @@ mod tests {
             r#""position":{"partition":0,"offset":7},"number":0,"version":9,"#,
             r#""record":{"action":"save","index":"i","object_id":"k","data":{"seq":3}}}"#,
         );
-        let letters = parse(line).unwrap();
+        let range = r#"{"destination":"search","range":{"cause":"rotten","records":7}}"#;
+        let letters = parse(&format!("{line}\n{range}")).unwrap();
+        assert_eq!(letters.len(), 1);
         let Letter { destination, reason, operation } = &letters[0];
         assert_eq!((destination.as_str(), reason.as_str()), ("search", "rejected"));
         assert_eq!(

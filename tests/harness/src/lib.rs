@@ -4,14 +4,15 @@
 //! by what its destinations hold, as a user would judge it. Errors panic with all that is known, since a scenario has
 //! nobody to hand them to; what a benchmark must survive is returned.
 //!
-//! Read in the order in which a scenario uses it: [`process`], [`load`], what destinations hold ([`ndjson`],
-//! [`algolia`], [`dead_letters`]), [`history`]. [`contract`] is the
-//! wire, [`server`] stands in for the agent in tests and baselines.
+//! Read in the order in which a scenario uses it: [`process`] and [`watch`], [`load`], what destinations hold
+//! ([`ndjson`], [`algolia`], [`dead_letters`]), [`history`]. [`contract`] is the wire, [`server`] stands in for the
+//! agent in tests and baselines.
 
 pub mod contract;
 
 pub mod process;
 pub mod usage;
+pub mod watch;
 
 pub mod load;
 

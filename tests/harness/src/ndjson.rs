@@ -32,6 +32,7 @@ struct Line {
     position: Position,
     number: u64,
     request_id: String,
+    version: u64,
     data: Option<Data>,
 }
 
@@ -137,7 +138,7 @@ fn applied(line: &[u8]) -> io::Result<Applied> {
         let text = String::from_utf8_lossy(line);
         io::Error::new(io::ErrorKind::InvalidData, format!("{error} in the line {text:?}"))
     })?;
-    let Line { index, object_id, log_id, position, number, request_id, data } = parsed;
+    let Line { index, object_id, log_id, position, number, request_id, version, data } = parsed;
     let Position { partition, offset } = position;
     Ok(Applied {
         index: index.into(),
@@ -145,6 +146,7 @@ fn applied(line: &[u8]) -> io::Result<Applied> {
         sequence: data.and_then(|data| data.seq),
         request_id: Some(request_id),
         identity: Some(Identity { log_id, partition, position: offset, number }),
+        version: Some(version),
     })
 }
 

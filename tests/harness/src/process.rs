@@ -9,7 +9,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -153,6 +153,16 @@ impl Setup {
     /// # Errors
     /// If it cannot be started, ends, or does not serve in time.
     pub async fn start(self) -> Result<Agent, ProcessError> {
+        let mut agent = self.write()?;
+        agent.restart().await?;
+        Ok(agent)
+    }
+
+    /// Writes the config of an agent that is not started yet.
+    ///
+    /// # Errors
+    /// If the config cannot be written.
+    pub fn write(self) -> Result<Agent, ProcessError> {
         let address = free_address();
         let (directory, defaults) = (self.directory.path(), &self.destinations);
         let data = directory.join("data");
@@ -162,9 +172,7 @@ impl Setup {
         );
         fs::write(directory.join("config.toml"), text)
             .map_err(|source| io_error("write the config", source))?;
-        let mut agent = Agent { setup: self, address, child: None, served_after: Duration::ZERO };
-        agent.start().await?;
-        Ok(agent)
+        Ok(Agent { setup: self, address, child: None, served_after: Duration::ZERO })
     }
 
     fn destination(mut self, name: &str, settings: &str) -> Self {
@@ -247,6 +255,16 @@ impl Agent {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Runs another command of the agent's binary on this agent's config, to its end.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn execute(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
     /// Sends SIGKILL and waits until the process is gone.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -320,20 +338,25 @@ impl Agent {
     /// If it cannot be started, ends, or does not serve in time.
     pub async fn restart(&mut self) -> Result<(), ProcessError> {
         self.kill();
-        self.start().await
+        let start = Instant::now();
+        self.spawn()?;
+        self.serving(start).await?;
+        self.served_after = start.elapsed();
+        Ok(())
     }
 
-    async fn start(&mut self) -> Result<(), ProcessError> {
+    /// Starts the process, which must not run, and leaves it to itself.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn(&mut self) -> Result<(), ProcessError> {
         let stderr = fs::OpenOptions::new().create(true).append(true).open(self.directory().join("stderr"));
         let stderr = stderr.map_err(|source| io_error("open the file for stderr", source))?;
         let mut command = self.command(&["run"]);
         command.stdout(Stdio::null()).stderr(stderr);
-        let start = Instant::now();
         let child = command.spawn();
         self.child =
             Some(child.map_err(|source| io_error(&format!("start {:?}", self.setup.binary), source))?);
-        self.serving(start).await?;
-        self.served_after = start.elapsed();
         Ok(())
     }
 
@@ -351,7 +374,7 @@ impl Agent {
 
     async fn serving(&mut self, start: Instant) -> Result<(), ProcessError> {
         while !is_serving(self.address).await {
-            let child = self.child.as_mut().expect("start() has just put it there");
+            let child = self.child.as_mut().expect("restart() has just put it there");
             if let Some(status) = child.try_wait().map_err(|source| io_error("ask for the agent", source))? {
                 self.child = None;
                 return Err(ProcessError::Ended { status, stderr: self.stderr_end() });

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     select,
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -64,7 +64,7 @@ impl Host {
         let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Listening { stop, task }) = listening {
             drop(stop);
-            // Once the task has ended, its listener is closed.
+            // Once the task has ended, its listener is closed and no connection of it applies anything any more.
             let _ = task.await;
         }
     }
@@ -80,18 +80,22 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, host: usize, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
     loop {
         select! {
             // Closing comes first: a host that was switched off accepts nothing more.
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => {}
             accepted = listener.accept() => {
                 // A connection that ended before it was accepted is the client's affair.
                 let Ok((stream, _)) = accepted else { continue };
-                tokio::spawn(serve(stream, Arc::clone(&shared), host, stop.child_token()));
+                connections.spawn(serve(stream, Arc::clone(&shared), host, stop.child_token()));
             }
         }
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>, host: usize, cut: CancellationToken) {

@@ -31,6 +31,8 @@ pub struct Applied {
     pub body: Value,
     /// The number of the request that brought it, from 1.
     pub request: u64,
+    /// Whether that request was to be answered: not where a [`Fault`](super::Fault) applies it and says nothing.
+    pub answered: bool,
 }
 
 /// One request as it came in.

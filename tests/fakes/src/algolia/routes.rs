@@ -74,7 +74,7 @@ pub(super) async fn answer(
 
 /// Applies a write that was held, now that nobody waits for its answer.
 pub(super) fn apply_held(shared: &Shared, held: &Held) {
-    apply(shared, &held.index, &held.body, held.number);
+    apply(shared, &held.index, &held.body, held.number, false);
 }
 
 /// What a host says to everything, or to a client with wrong credentials.
@@ -127,7 +127,7 @@ fn list(shared: &Shared) -> Answer {
 async fn write(shared: &Shared, index: &str, body: Bytes, number: u64) -> Outcome {
     let _under_way = shared.under_way();
     let fault = shared.lock().script.take();
-    let Some(fault) = fault else { return apply(shared, index, &body, number) };
+    let Some(fault) = fault else { return apply(shared, index, &body, number, true) };
     match fault {
         Fault::Throttled { retry_after } => Outcome::Answer(script::throttled(retry_after)),
         Fault::Refused { status, message } => Outcome::Answer(Answer::error(status, &message)),
@@ -137,12 +137,12 @@ async fn write(shared: &Shared, index: &str, body: Bytes, number: u64) -> Outcom
         Fault::Redirect(location) => Outcome::Answer(script::redirect(location)),
         Fault::Cut => Outcome::Cut,
         Fault::CutAfterApplying => {
-            apply(shared, index, &body, number);
+            apply(shared, index, &body, number, false);
             Outcome::Cut
         }
         Fault::Delay(delay) => {
             tokio::time::sleep(delay).await;
-            apply(shared, index, &body, number)
+            apply(shared, index, &body, number, true)
         }
         Fault::Hang => Outcome::Silence,
         Fault::Hold => {
@@ -153,7 +153,7 @@ async fn write(shared: &Shared, index: &str, body: Bytes, number: u64) -> Outcom
 }
 
 /// Checks a batch and applies all of it or nothing.
-fn apply(shared: &Shared, index: &str, body: &[u8], number: u64) -> Outcome {
+fn apply(shared: &Shared, index: &str, body: &[u8], number: u64, answered: bool) -> Outcome {
     let detail = shared.lock().journal.detail.clone();
     let items = match batch::read(body, &detail) {
         Ok(items) => items,
@@ -166,7 +166,7 @@ fn apply(shared: &Shared, index: &str, body: &[u8], number: u64) -> Outcome {
         return outcome;
     }
     for item in &items {
-        state.apply(target(index, item), item, number);
+        state.apply(target(index, item), item, number, answered);
     }
     let answer = state.confirm(index, &items);
     drop(state);
@@ -210,7 +210,7 @@ impl State {
         Some(Outcome::Answer(answer::too_big(position, &item.object_id, size, record_bytes_max)))
     }
 
-    fn apply(&mut self, index: &str, item: &Item<'_>, number: u64) {
+    fn apply(&mut self, index: &str, item: &Item<'_>, number: u64, answered: bool) {
         self.journal.count(index);
         let attribute = match &self.journal.detail {
             Detail::Counts => return,
@@ -229,6 +229,7 @@ impl State {
             action: item.action,
             body: kept,
             request: number,
+            answered,
         });
         self.store.apply(index, &item.object_id, item.action, body);
     }

@@ -16,14 +16,17 @@ use crate::history::{
 pub fn check(requests: &[Request], destination: &Destination) -> Findings {
     let keys = table::build(requests, destination);
     let mut check = Check { requests, coalesces: destination.coalesces, findings: Findings::default() };
+    let ids = check.request_ids();
     let mut identities = FxHashMap::default();
     let mut fates = Fates::default();
     for (key, history) in &keys {
         check.unsent(key, history);
+        check.traced(key, history, &ids);
         check.repeats(key, history, &mut identities);
         check.order(key, history);
         check.fates(key, history, &mut fates);
     }
+    check.versions(&identities);
     check.torn(&fates);
     check.findings
 }
@@ -34,10 +37,13 @@ struct Check<'a> {
     findings: Findings,
 }
 
+/// By what a reader tells repeats by: the operation and its version.
+type Identities<'a> = FxHashMap<&'a Identity, (&'a Key, Option<u64>, Option<u64>)>;
+
 /// By request with an unknown outcome: operations that arrived and operations that certainly did not.
 type Fates<'a> = BTreeMap<usize, (u64, Vec<(&'a Key, u64)>)>;
 
-impl Check<'_> {
+impl<'r> Check<'r> {
     fn unsent(&mut self, key: &Key, history: &KeyHistory<'_>) {
         for Occurrence { applied, sequence, .. } in history.applied.iter().chain(&history.dead_letters) {
             let Some(sequence) = sequence else {
@@ -51,21 +57,50 @@ impl Check<'_> {
         }
     }
 
-    fn repeats<'a>(
-        &mut self,
-        key: &'a Key,
-        history: &KeyHistory<'a>,
-        identities: &mut FxHashMap<&'a Identity, (&'a Key, Option<u64>)>,
-    ) {
+    /// The requests by the ids that producers were told, of which no two may be the same.
+    fn request_ids(&mut self) -> FxHashMap<&'r str, usize> {
+        let mut ids = FxHashMap::default();
+        let requests = self.requests;
+        for (number, request) in requests.iter().enumerate() {
+            if let Outcome::Acknowledged { request_id } = &request.outcome
+                && let Some(before) = ids.insert(request_id.as_str(), number)
+                && let (Some(sent), Some(other)) =
+                    (request.operations.first(), requests[before].operations.first())
+            {
+                let key = Key { index: request.index.clone(), object_id: sent.object_id.clone() };
+                let problem =
+                    format!("acknowledged as {request_id}, as {} {} was", other.object_id, other.sequence);
+                self.findings.misidentified.push(finding(&key, Some(sent.sequence), problem));
+            }
+        }
+        ids
+    }
+
+    /// What arrives under a request id is of the request that was acknowledged with it.
+    fn traced(&mut self, key: &Key, history: &KeyHistory<'_>, ids: &FxHashMap<&str, usize>) {
+        for Occurrence { applied, sequence, .. } in history.applied.iter().chain(&history.dead_letters) {
+            let (Some(sequence), Some(id)) = (sequence, applied.request_id.as_deref()) else { continue };
+            let request = history.sent[sequence].request;
+            let told = match &self.requests[request].outcome {
+                Outcome::Acknowledged { request_id } if request_id != id => request_id,
+                Outcome::Unknown { .. } if ids.contains_key(id) => "nothing",
+                _ => continue,
+            };
+            let problem = format!("arrived as request {id}, and its producer was told {told}");
+            self.findings.misidentified.push(finding(key, Some(*sequence), problem));
+        }
+    }
+
+    fn repeats<'a>(&mut self, key: &'a Key, history: &KeyHistory<'a>, identities: &mut Identities<'a>) {
         let mut seen = FxHashSet::default();
         for Occurrence { applied, sequence, .. } in &history.applied {
             self.findings.applied += 1;
             let again = match &applied.identity {
                 None => !seen.insert(*sequence),
-                Some(identity) => match identities.insert(identity, (key, *sequence)) {
+                Some(identity) => match identities.insert(identity, (key, *sequence, applied.version)) {
                     None => false,
                     Some(before) => {
-                        if before != (key, *sequence) {
+                        if before != (key, *sequence, applied.version) {
                             let problem = format!("{identity:?} is also that of {before:?}");
                             self.findings.misidentified.push(finding(key, *sequence, problem));
                         }
@@ -137,6 +172,26 @@ impl Check<'_> {
                         missing.push((key, *sequence));
                     }
                 }
+            }
+        }
+    }
+
+    /// Versions rise with the positions of the records.
+    fn versions(&mut self, identities: &Identities<'_>) {
+        let versioned = identities.iter().filter_map(|(identity, (key, sequence, version))| {
+            Some((*identity, *key, *sequence, (*version)?))
+        });
+        let mut versioned: Vec<_> = versioned.collect();
+        versioned.sort_unstable_by_key(|(identity, ..)| *identity);
+        for pair in versioned.windows(2) {
+            let [(before, _, _, lower), (identity, key, sequence, version)] = pair else { continue };
+            let same_log = (&before.log_id, before.partition) == (&identity.log_id, identity.partition);
+            if same_log && before.position < identity.position && version <= lower {
+                let problem = format!(
+                    "version {version} at {}, after {lower} at {}",
+                    identity.position, before.position
+                );
+                self.findings.misversioned.push(finding(key, *sequence, problem));
             }
         }
     }

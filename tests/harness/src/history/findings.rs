@@ -29,8 +29,12 @@ pub struct Findings {
     pub torn: Vec<Finding>,
     /// Applied or dead-lettered, but never sent, or refused (G1).
     pub unsent: Vec<Finding>,
-    /// Another operation has the same identity, so that a reader would drop one of them (G3).
+    /// Another operation has the same identity, so that a reader would drop one of them, or its request id leads to
+    /// another request (G3).
     pub misidentified: Vec<Finding>,
+    /// The version is not above that of a record before it, so that a destination which compares versions would keep
+    /// the older one (G4).
+    pub misversioned: Vec<Finding>,
 
     /// Operations applied, repeats included.
     pub applied: u64,
@@ -62,7 +66,7 @@ impl Findings {
         assert!(self.hold(), "{self}");
     }
 
-    fn broken(&self) -> [(&'static str, &Vec<Finding>); 6] {
+    fn broken(&self) -> [(&'static str, &Vec<Finding>); 7] {
         [
             ("lost", &self.lost),
             ("stale", &self.stale),
@@ -70,6 +74,7 @@ impl Findings {
             ("torn", &self.torn),
             ("unsent", &self.unsent),
             ("misidentified", &self.misidentified),
+            ("misversioned", &self.misversioned),
         ]
     }
 }

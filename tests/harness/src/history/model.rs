@@ -84,6 +84,8 @@ pub struct Applied {
     pub request_id: Option<String>,
     /// What tells a repeat from a new operation, where the destination keeps it.
     pub identity: Option<Identity>,
+    /// What orders the operations of an object, where the destination keeps it.
+    pub version: Option<u64>,
 }
 
 /// The identity of an operation: readers of a file drop repeats by it.

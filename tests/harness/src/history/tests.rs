@@ -34,7 +34,7 @@ fn delete(sequence: u64) -> Request {
 
 fn applied(object_id: &str, sequence: Option<u64>) -> Applied {
     let object_id = object_id.to_owned();
-    Applied { index: "i".into(), object_id, sequence, request_id: None, identity: None }
+    Applied { index: "i".into(), object_id, sequence, request_id: None, identity: None, version: None }
 }
 
 fn batch(sequences: &[u64], answered: bool) -> Event {
@@ -194,6 +194,49 @@ fn repeats_are_told_by_identity_and_identities_belong_to_one_operation() {
     // The same operation twice in the log is no repeat to a reader.
     assert_eq!(judge(&acked(1..=2), file(vec![at(1, 10), at(1, 11), at(2, 12)])).duplicated, 0);
     assert_eq!(sequences!(judge(&acked(1..=2), file(vec![at(1, 10), at(2, 10)])).misidentified), [2]);
+}
+
+#[test]
+fn versions_rise_with_positions() {
+    let at = |sequence, position, version| {
+        let identity = Identity { log_id: "l".to_owned(), partition: 0, position, number: 0 };
+        Applied { identity: Some(identity), version: Some(version), ..applied("k", Some(sequence)) }
+    };
+    let file = |operations| judge(&acked(1..=3), vec![Event::Batch { operations, answered: true }]);
+    file(vec![at(1, 10, 70), at(2, 11, 71), at(2, 11, 71), at(3, 20, 90)]).assert_hold();
+    assert_eq!(sequences!(file(vec![at(1, 10, 70), at(2, 11, 70), at(3, 20, 90)]).misversioned), [2]);
+    // Also across keys and whatever the order of arrival: the positions count.
+    let mut other = at(3, 12, 60);
+    other.object_id = "other".to_owned();
+    let mut requests = acked(1..=2);
+    requests.push(request(acknowledged(3), Action::Save, &[("other", 3)]));
+    let events = vec![Event::Batch { operations: vec![other, at(1, 10, 70), at(2, 11, 71)], answered: true }];
+    assert_eq!(sequences!(judge(&requests, events).misversioned), [3]);
+    // A repeat with another version is another operation.
+    let again = file(vec![at(1, 10, 70), at(1, 10, 71), at(2, 11, 72), at(3, 12, 73)]);
+    assert_eq!(sequences!(again.misidentified), [1]);
+}
+
+#[test]
+fn a_request_id_leads_to_its_own_request() {
+    let as_request = |sequence, id: &str| {
+        let operation = Applied { request_id: Some(id.to_owned()), ..applied("k", Some(sequence)) };
+        Event::Batch { operations: vec![operation], answered: true }
+    };
+    judge(&acked(1..=2), vec![as_request(1, "r1"), as_request(2, "r2")]).assert_hold();
+    let swapped = judge(&acked(1..=2), vec![as_request(1, "r2"), as_request(2, "r2")]);
+    assert_eq!(sequences!(swapped.misidentified), [1]);
+    // Nobody was told the id of a request without an answer.
+    let requests = [request(unknown(), Action::Save, &[("k", 1)]), acked(2..=2).remove(0)];
+    judge(&requests, vec![as_request(1, "r9"), as_request(2, "r2")]).assert_hold();
+    assert_eq!(
+        sequences!(judge(&requests, vec![as_request(1, "r2"), as_request(2, "r2")]).misidentified),
+        [1]
+    );
+    // Two producers were told the same id.
+    let mut requests = acked(1..=2);
+    requests[1].outcome = acknowledged(1);
+    assert_eq!(sequences!(judge(&requests, vec![sent(&[1, 2])]).misidentified), [2]);
 }
 
 /// Saves 1, 3, 5, 6 and deletes 2, 4.
