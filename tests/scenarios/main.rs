@@ -15,6 +15,8 @@ mod outage;
 
 mod poison;
 
+mod rot;
+
 mod shutdown;
 
 mod stderr;

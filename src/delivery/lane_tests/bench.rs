@@ -217,12 +217,6 @@ impl Bench {
         rotten.iter().map(Rotten::records).sum()
     }
 
-    /// The ranges in the dead letters.
-    pub(super) fn ranges(&self) -> Vec<Range> {
-        let view = View::open(&self.store()).unwrap();
-        view.ranges(&Filter::default(), Order::OldestFirst).unwrap()
-    }
-
     /// From now on no range can be recorded.
     pub(super) fn break_ranges(&self) {
         self.execute(

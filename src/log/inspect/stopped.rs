@@ -20,10 +20,9 @@ use crate::log::{
     request_id::{KEY_BYTES, RequestIds},
     sections::FormatError,
     segment,
-    segment_footer::Footer,
+    segment_footer::{self, Footer, TRAILER_BYTES},
     segment_header::{self, HEADER_BYTES, Header, Previous},
     skipped::{self, SkippedRange, Skips},
-    small_file::{self, Kind},
 };
 
 /// A log's directory, locked against agents for as long as this lives.
@@ -90,7 +89,7 @@ impl StoppedLog {
         let bases: Vec<u64> = names.iter().filter_map(|name| segment::base_of(name.as_ref())).collect();
         let identity_path = path.join(directory::IDENTITY);
         let identity = match files.read_small(&identity_path).map_err(at(&identity_path))? {
-            Some(bytes) => small_file::decode(Kind::Identity, &bytes).map(|(log_id, _)| log_id),
+            Some(bytes) => directory::decode_identity(&bytes),
             None if bases.is_empty() => {
                 return Err(halted(path, "there is no log here: no agent has used this directory yet"));
             }
@@ -186,11 +185,21 @@ impl Sighted {
         self.next.map(|next| next.end).or_else(of_footer)
     }
 
+    fn footer_at(&self) -> Option<u64> {
+        let trailer = self.file.read_at(self.size.saturating_sub(TRAILER_BYTES as u64), TRAILER_BYTES);
+        Some(segment_footer::decode_trailer(&trailer.ok()?, self.size).ok()?.at)
+    }
+
     fn read_footer(&mut self, nonce: u64) {
         let unreadable = |error: io::Error| FormatError::broken(format!("it cannot be read: {error}"));
         let footer = segment::read_footer(&*self.file, nonce).map_err(unreadable);
         self.footer = footer.and_then(|footer| footer);
-        self.limit = self.footer.as_ref().map_or(self.size, |footer| footer.at);
+        self.limit = match &self.footer {
+            Ok(footer) => footer.at,
+            // It is a footer all the same, and no frame lies behind where it begins.
+            Err(FormatError::Unusable(_)) => self.footer_at().unwrap_or(self.size),
+            Err(FormatError::Broken(_)) => self.size,
+        };
     }
 }
 

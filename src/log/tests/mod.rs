@@ -4,6 +4,7 @@
 //! damaging such a copy.
 
 mod backlog;
+mod compatibility;
 mod concurrency;
 mod crash;
 mod destinations;
