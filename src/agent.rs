@@ -228,7 +228,8 @@ fn backlog_limit(destination: &config::Destination) -> (String, BacklogLimit) {
 fn tell(report: &OpenReport) {
     tracing::info!(
         log_id = %report.log_id, start = %report.start, end = %report.end, segments = report.segments,
-        torn_bytes = report.torn_bytes, "log opened",
+        torn_bytes = report.torn_bytes, idempotency_keys = report.keys,
+        idempotency_seconds = report.keys_reach.as_secs(), "log opened",
     );
     if report.torn_bytes > 0 {
         tracing::warn!(

@@ -87,6 +87,8 @@ impl Keeper {
                     batch
                         .into_iter()
                         .for_each(|(index, letters)| *expired.entry(index).or_default() += letters);
+                    // There may be many batches, and room for the index long before their end.
+                    self.refuse(&self.store.usage().borrow());
                 }
                 Err(error) => {
                     if !failed {

@@ -386,4 +386,6 @@ async fn brings_an_older_store_up_to_date() {
     assert_eq!(store.count().await.unwrap(), 3);
     let found = read(&path, Filter::default(), Order::OldestFirst);
     assert_eq!((offsets(&found), found[0].id, found[1].id), (vec![1, 2, 3], LetterId(1), LetterId(2)));
+    let taken: u64 = found.iter().map(|filed| filed.letter.size()).sum();
+    assert_eq!(store.usage().borrow().used, taken, "the older ones are counted");
 }

@@ -1,15 +1,19 @@
 //! What a producer is told when its request is not accepted, with google.rpc error details.
 //!
-//! Two rules that producers rely on: INVALID_ARGUMENT is never worth a retry, and RESOURCE_EXHAUSTED is worth one
-//! exactly if it carries a RetryInfo.
+//! Rules that producers rely on: INVALID_ARGUMENT and ALREADY_EXISTS are never worth a retry, and RESOURCE_EXHAUSTED is
+//! worth one exactly if it carries a RetryInfo.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
+use plugin_api::identity::RequestId;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, QuotaViolation, StatusExt};
 
 use super::{indexes::TooManyIndexes, refusals::Refusal};
-use crate::log::interface::AppendError;
+use crate::{
+    contract::SERVICE_NAME,
+    log::interface::{AppendError, ContentDigest},
+};
 
 /// The fields of a request that break a rule.
 #[derive(Debug, Default)]
@@ -28,6 +32,9 @@ const TOLD_BYTES_MAX: usize = 3584;
 const FIELD_MAX: usize = 160;
 /// Characters of the message's account of a violation. Each may take nine bytes in its header.
 const MESSAGE_MAX: usize = 200;
+
+/// The reason in the ErrorInfo of a key that came with other content.
+const KEY_REUSED: &str = "IDEMPOTENCY_KEY_REUSED";
 
 /// When to try again after something that passes in a moment.
 const SOON: Duration = Duration::from_secs(1);
@@ -144,8 +151,21 @@ pub(crate) fn not_appended(error: &AppendError) -> Status {
         AppendError::Poisoned { .. } => {
             retry(Code::Unavailable, "log failed and the agent must restart; outcome unknown", AFTER_RESTART)
         }
+        AppendError::KeyReused { earlier, digest, request_id } => key_reused(earlier, digest, request_id),
         AppendError::Closed => draining(),
     }
+}
+
+/// ALREADY_EXISTS with an ErrorInfo: what the earlier request with the key held, and which one it was.
+fn key_reused(earlier: &ContentDigest, digest: &ContentDigest, request_id: &RequestId) -> Status {
+    let (earlier, digest, request_id) = (earlier.to_string(), digest.to_string(), request_id.to_string());
+    let message = format!(
+        "idempotency_key was accepted with other content in request {request_id}: SHA-256 {earlier} there, {digest} here"
+    );
+    let metadata = [("accepted_digest", earlier), ("digest", digest), ("accepted_request_id", request_id)];
+    let metadata = HashMap::from(metadata.map(|(name, value)| (name.to_owned(), value)));
+    let details = ErrorDetails::with_error_info(KEY_REUSED, SERVICE_NAME, metadata);
+    Status::with_error_details(Code::AlreadyExists, message, details)
 }
 
 fn retry(code: Code, message: impl Into<String>, after: Duration) -> Status {

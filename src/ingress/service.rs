@@ -55,9 +55,6 @@ impl SyncService for UpsertService {
     ) -> Result<Response<UpsertObjectsResponse>, Status> {
         let upserts = &self.0;
         let _append = upserts.appends.token();
-        if upserts.stop.is_cancelled() {
-            return Err(answer::draining());
-        }
         let (metadata, mut extensions, message) = request.into_parts();
         let lease =
             extensions.remove::<Arc<Lease>>().ok_or_else(|| Status::internal("request has no lease"))?;
@@ -83,26 +80,44 @@ impl SyncService for UpsertService {
 
 impl Upserts {
     fn validate(&self, message: &Bytes, traceparent: Option<String>, lease: &Lease) -> Result<Valid, Status> {
-        validate(message, traceparent, &self.limits, &self.indexes, lease)
+        validate(message, traceparent, &self.limits, lease)
+    }
+
+    /// Why a request is not appended whatever the log says.
+    fn refusal(&self, valid: &Valid) -> Option<Status> {
+        if self.stop.is_cancelled() {
+            return Some(answer::draining());
+        }
+        let index = &valid.index;
+        if let Some(refusal) = self.refusals.of(index) {
+            return Some(answer::index_refused(index, &refusal));
+        }
+        self.indexes.admit(index).err().map(|error| answer::too_many_indexes(index, error))
     }
 
     async fn append(&self, valid: Valid) -> Result<Response<UpsertObjectsResponse>, Status> {
-        if let Some(refusal) = self.refusals.of(&valid.index) {
-            tracing::debug!(?refusal, "not accepted");
-            return Err(answer::index_refused(&valid.index, &refusal));
-        }
         let records = valid.append.records;
-        match self.log.append(valid.append).await {
+        let appended = match self.refusal(&valid) {
+            None => self.log.append(valid.append).await,
+            // What was accepted before is not refused now.
+            Some(refusal) => match self.log.recall(&valid.append).await {
+                Ok(None) => {
+                    tracing::debug!(%refusal, "not accepted");
+                    return Err(refusal);
+                }
+                Ok(Some(appended)) => Ok(appended),
+                Err(error) => Err(error),
+            },
+        };
+        match appended {
             Ok(appended) => {
                 tracing::Span::current().record("request_id", tracing::field::display(appended.request_id));
-                tracing::debug!("accepted");
+                tracing::debug!(repeated = appended.repeated, "accepted");
+                let records = if records == 1 { "1 record".to_owned() } else { format!("{records} records") };
+                let before = if appended.repeated { " before" } else { "" };
                 Ok(Response::new(UpsertObjectsResponse {
                     request_id: appended.request_id.to_string(),
-                    message: if records == 1 {
-                        "accepted 1 record".to_owned()
-                    } else {
-                        format!("accepted {records} records")
-                    },
+                    message: format!("accepted {records}{before}"),
                 }))
             }
             Err(error) => {

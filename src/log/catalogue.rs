@@ -187,15 +187,16 @@ impl Catalogue {
         state.delivered().take_while(goes).map(|listed| listed.segment.clone()).collect()
     }
 
-    /// Removes segments that [`Catalogue::due`] has named; one removes at a time.
+    /// Removes segments that [`Catalogue::due`] has named; one removes at a time. Each removal is durable before the
+    /// next one: a power cut must not leave a hole.
     pub(super) fn remove(&self, segments: &[Arc<Segment>]) -> io::Result<()> {
         let gone: Vec<Listed> = self.state().segments.drain(..segments.len()).collect();
         let mut bytes = 0;
         for Listed { segment, bytes: size, .. } in &gone {
             self.files.remove(&segment.path)?;
+            self.files.sync_directory(&self.directory)?;
             bytes += size;
         }
-        self.files.sync_directory(&self.directory)?;
         self.state().bytes -= bytes;
         Ok(())
     }

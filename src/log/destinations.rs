@@ -135,7 +135,7 @@ impl Destinations {
             self.find_detached(destination, &gaps)?
         } else {
             let (progress, alert) = self.find(&state, destination, from, start, &mut gaps)?;
-            self.write_cursor(destination, &progress)?;
+            self.ensure_cursor(destination, &progress)?;
             state.left_behind.remove(destination);
             (progress, alert)
         };
@@ -268,6 +268,16 @@ impl Destinations {
     pub(super) fn write_cursor(&self, destination: &str, progress: &Progress) -> Result<(), LogError> {
         let bytes = cursor::encode(self.directory.log_id, destination, progress);
         self.directory.replace(&self.cursor_path(destination), &bytes)
+    }
+
+    /// Writes a cursor unless it is there already: a start on a full disk must not need space. Once the log is
+    /// poisoned it is not certain that what is there is durable.
+    fn ensure_cursor(&self, destination: &str, progress: &Progress) -> Result<(), LogError> {
+        let is_durable = self.directory.poisoned().is_none();
+        if is_durable && self.read_cursor(destination)?.is_ok_and(|found| found == *progress) {
+            return Ok(());
+        }
+        self.write_cursor(destination, progress)
     }
 
     pub(super) fn cursor_path(&self, destination: &str) -> PathBuf {

@@ -180,6 +180,8 @@ fn create(
         );
         return Err(halted(path, what));
     }
+    // Whoever made the directories above, an agent that was killed or another program, may not have synced them.
+    files.sync_above(path).map_err(at(path))?;
     let key = write_key(files, path, random)?;
     let log_id = LogId(Uuid::new_v4());
     write(files, &path.join(DESTINATIONS), &small_file::encode(Kind::Destinations, log_id, |_| {}))?;

@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    panic,
+    mem, panic,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -22,9 +22,10 @@ use super::{
     directory::{self, Directory, Opened, at, halted},
     files::{Disk, FileSystem},
     frame::{self, FRAME_BYTES_MAX},
+    idempotency::{self, Bounds, Claimed, Repeats},
     interface::{
-        Append, AppendError, Appended, BacklogLimit, From, Gap, Located, Log, LogError, LogStatus, Progress,
-        ReadError, Reader, Subscription,
+        Append, AppendError, Appended, BacklogLimit, Frame, From, Gap, Located, Log, LogError, LogStatus,
+        Progress, ReadError, Reader, Subscription,
     },
     queue::Queue,
     reader::{EmbeddedReader, Readable, below_start},
@@ -92,6 +93,10 @@ pub struct OpenReport {
     pub temporary_files: usize,
     /// How far versions are ahead of the clock; more than a minute means that the clock was wrong.
     pub versions_ahead: Duration,
+    /// How many requests are remembered by their idempotency keys.
+    pub keys: usize,
+    /// How far back a repeat is recognised for certain.
+    pub keys_reach: Duration,
     /// What an operator must know.
     pub alerts: Vec<String>,
 }
@@ -109,6 +114,7 @@ struct Shared {
     catalogue: Arc<Catalogue>,
     destinations: Arc<Destinations>,
     queue: Arc<Queue>,
+    repeats: Repeats,
     durable: watch::Receiver<Durable>,
     ids: RequestIds,
     readable: Arc<Readable>,
@@ -170,7 +176,7 @@ impl EmbeddedLog {
         alerts.extend(found);
         alerts.append(&mut recovered.alerts);
         let last = recovered.last;
-        let report = OpenReport {
+        let mut report = OpenReport {
             log_id: directory.log_id,
             created,
             segments: recovered.segments.len(),
@@ -179,12 +185,19 @@ impl EmbeddedLog {
             torn_bytes: recovered.torn_bytes,
             temporary_files: removed,
             versions_ahead: Duration::from_micros(last.last_version.saturating_sub(clock.now().0)),
+            keys: 0,
+            keys_reach: Duration::ZERO,
             alerts,
         };
+        let sealed = mem::take(&mut recovered.keys);
         let active = recovered.settle(segment_bytes)?;
         if let Some(active) = &active {
             catalogue.resize_newest(bytes_on_disk(active.limit));
         }
+        let (keys, found) =
+            idempotency::rebuild(&directory, &sealed, active.as_ref(), Bounds::DEFAULT, clock.now())?;
+        report.alerts.extend(found);
+        (report.keys, report.keys_reach) = (keys.keys(), keys.reach());
         let queue = Arc::new(Queue::new());
         let writer = Writer {
             ids: RequestIds::new(directory.log_id, &directory.key),
@@ -194,7 +207,7 @@ impl EmbeddedLog {
             destinations: destinations.clone(),
             end_byte: catalogue.byte_of(last.end, &recovered_durable),
             durable: durable_tx,
-            clock,
+            clock: clock.clone(),
             random,
             disk_bytes_max,
             segment_bytes,
@@ -205,14 +218,18 @@ impl EmbeddedLog {
             waiting: Vec::new(),
             no_space_until: None,
         };
+        let readable = Arc::new(Readable { log_id: directory.log_id, files, catalogue: catalogue.clone() });
+        let ids = RequestIds::new(directory.log_id, &directory.key);
+        let repeats = Repeats::new(keys, clock, ids, readable.clone(), durable.clone());
         let shared = Shared {
-            readable: Arc::new(Readable { log_id: directory.log_id, files, catalogue: catalogue.clone() }),
+            readable,
             ids: RequestIds::new(directory.log_id, &directory.key),
             frame_bytes_max: frame_bytes_max(segment_bytes),
             directory,
             catalogue,
             destinations,
             queue,
+            repeats,
             durable,
             disk_bytes_max,
         };
@@ -230,17 +247,26 @@ impl Log for EmbeddedLog {
     /// If the request holds no record.
     async fn append(&self, request: Append) -> Result<Appended, AppendError> {
         assert!(request.records > 0, "a request holds at least one record");
+        // Before anything else: what was accepted once is answered so, whatever has become of the log.
+        let claim = match self.shared.repeats.claim(&request).await? {
+            Claimed::New(claim) => claim,
+            Claimed::Repeat(appended) => return Ok(appended),
+        };
         let (bytes, limit) = (frame::size_of(&request), self.shared.frame_bytes_max);
         if bytes > limit {
             return Err(AppendError::TooLarge { bytes, limit });
         }
         self.shared.alive()?;
-        let answer = self.shared.queue.put(request).await?;
+        let answer = self.shared.queue.put(request, claim).await?;
         match answer.await {
             Ok(answer) => answer,
             // The writer is gone without an answer: it was closed, or it panicked.
             Err(_) => Err(self.shared.alive().err().unwrap_or(AppendError::Closed)),
         }
+    }
+
+    async fn recall(&self, request: &Append) -> Result<Option<Appended>, AppendError> {
+        self.shared.repeats.recall(request).await
     }
 
     async fn read_from(&self, from: Position) -> Result<Box<dyn Reader>, ReadError> {
@@ -282,14 +308,8 @@ impl Log for EmbeddedLog {
         if offset >= self.shared.durable.borrow().end {
             return Ok(Located::NotFound);
         }
-        let frames = match self.shared.reader(offset) {
-            Ok(mut reader) => reader.next().await,
-            Err(error) => Err(error),
-        };
-        match frames {
-            Ok(frames) if frames.first().is_some_and(|frame| frame.request_id == request_id) => {
-                Ok(Located::Found(position(offset)))
-            }
+        match self.shared.frame_at(offset).await {
+            Ok(Some(frame)) if frame.request_id == request_id => Ok(Located::Found(position(offset))),
             Ok(_) => Ok(Located::NotFound),
             Err(ReadError::BelowStart { .. } | ReadError::GivenUp { .. }) => Ok(Located::Expired),
             Err(error @ (ReadError::Rotten { .. } | ReadError::Io { .. } | ReadError::Closed)) => Err(error),
@@ -298,6 +318,7 @@ impl Log for EmbeddedLog {
 
     fn status(&self) -> LogStatus {
         let Shared { catalogue, destinations, durable, disk_bytes_max, .. } = &*self.shared;
+        let (keys, keys_reach) = self.shared.repeats.size();
         LogStatus {
             start: position(catalogue.start()),
             end: position(durable.borrow().end),
@@ -305,6 +326,8 @@ impl Log for EmbeddedLog {
             held_bytes: catalogue.held_bytes(),
             disk_bytes_max: *disk_bytes_max,
             backlogs: destinations.backlogs(),
+            keys,
+            keys_reach,
         }
     }
 
@@ -332,6 +355,11 @@ impl Shared {
         }
     }
 
+    /// The frame that holds a durable offset.
+    async fn frame_at(&self, offset: u64) -> Result<Option<Frame>, ReadError> {
+        Ok(self.reader(offset)?.next().await?.into_iter().next())
+    }
+
     fn reader(&self, from: u64) -> Result<EmbeddedReader, ReadError> {
         let start = self.catalogue.start();
         if from < start {
@@ -357,7 +385,8 @@ fn fit_segments(dir: &Path, segment_bytes: u64, disk_bytes_max: u64) -> Result<u
 
 /// What a frame may take so that it fits into an empty segment.
 fn frame_bytes_max(segment_bytes: u64) -> usize {
-    let around = HEADER_BYTES + segment_footer::size_with(1, segment_footer::count_bytes(256));
+    let footer = segment_footer::size_with(1, segment_footer::count_bytes(256));
+    let around = HEADER_BYTES + idempotency::KEY_BYTES + footer;
     usize::try_from(segment_bytes).map_or(FRAME_BYTES_MAX, |bytes| FRAME_BYTES_MAX.min(bytes - around))
 }
 

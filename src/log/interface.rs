@@ -3,7 +3,7 @@
 //! A log appends requests durably, hands their frames to readers in order, keeps a cursor for each destination, and
 //! gives space back once every cursor is past it.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -54,6 +54,17 @@ pub struct Appended {
     pub position: Position,
     /// The first record's version.
     pub version: Version,
+    /// It was accepted before: this is a repeat, of which nothing was appended.
+    pub repeated: bool,
+}
+
+/// The SHA-256 of a request's content. Displayed in hex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentDigest {
+    /// All of it.
+    Whole([u8; 32]),
+    /// Its first bytes, of a request that is not in the log any more. Displayed with dots at the end.
+    Beginning([u8; 12]),
 }
 
 /// Why a request was not accepted. Nothing of it will ever be delivered, except after [`AppendError::Poisoned`],
@@ -104,9 +115,32 @@ pub enum AppendError {
         /// The error that poisoned it.
         cause: String,
     },
+    /// A request with this idempotency key and other content was accepted before, or just now.
+    #[error(
+        "idempotency key was used for content {earlier} in request {request_id}, this content is {digest}"
+    )]
+    KeyReused {
+        /// What the earlier request holds.
+        earlier: ContentDigest,
+        /// What this one holds.
+        digest: ContentDigest,
+        /// The earlier request.
+        request_id: RequestId,
+    },
     /// The log is closing.
     #[error("log is closed")]
     Closed,
+}
+
+impl fmt::Display for ContentDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, rest): (&[u8], _) = match self {
+            Self::Whole(bytes) => (bytes, ""),
+            Self::Beginning(bytes) => (bytes, "..."),
+        };
+        bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str(rest)
+    }
 }
 
 /// One request as it lies in the log.
@@ -142,7 +176,7 @@ pub enum ReadError {
         start: Position,
     },
     /// Bytes that were written and synced read back differently: see rule 7 in `FORMAT.md`.
-    #[error("{path}: rotten at byte {at}: {what}")]
+    #[error("{path}: rotten at byte {at}: {what}. Restore this segment from a copy of the log")]
     Rotten {
         /// The segment.
         path: PathBuf,
@@ -344,6 +378,10 @@ pub struct LogStatus {
     pub disk_bytes_max: u64,
     /// Every destination that has subscribed, by name ascending.
     pub backlogs: Vec<Backlog>,
+    /// How many requests are remembered by their idempotency keys.
+    pub keys: usize,
+    /// How far back a repeat is recognised for certain.
+    pub keys_reach: Duration,
 }
 
 /// How far a destination is behind.
@@ -379,9 +417,20 @@ pub trait Log: Send + Sync + 'static {
     /// Returns once the request is safe on disk. Cancel-safe in the sense of G1: a dropped call may have been
     /// accepted.
     ///
+    /// A request with the idempotency key of one that was accepted lately, for the same index and from the same caller,
+    /// is a repeat: it is answered as that one was, whatever the state of the log, and nothing is appended. If that one
+    /// is still on its way, its repeat waits for it.
+    ///
     /// # Errors
     /// See [`AppendError`].
     async fn append(&self, request: Append) -> Result<Appended, AppendError>;
+
+    /// The append that this request repeats; waits for one on its way. `None` if there is none, or no key. Appends
+    /// nothing: for a request that would not be appended anyway.
+    ///
+    /// # Errors
+    /// [`AppendError::KeyReused`].
+    async fn recall(&self, request: &Append) -> Result<Option<Appended>, AppendError>;
 
     /// A reader that begins with the frame that holds `from`, or waits for it at the log's end.
     ///

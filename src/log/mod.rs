@@ -3,15 +3,17 @@
 //!
 //! [`interface`] is what the rest of the agent knows of a log; [`EmbeddedLog`] is the one on this machine's disk, and
 //! `FORMAT.md` shows its bytes and the rules by which it recovers. Its parts, in the order in which a request meets
-//! them: `queue` and `writer` (one thread that appends), `segment` and `frame` (what it writes), `catalogue` (which
-//! segments are there and how far they are durable), `reader`, `destinations` and `cursor` (who still needs what),
-//! `left_behind`, `gaps` and `census` (what whoever nothing is kept for has missed). `directory` and `recovery` run when
-//! a log is opened; every file operation goes through `files`. [`inspect`] looks at a log that no agent uses; `rot` finds
-//! what lies behind broken bytes, `skipped` what an operator gave up there.
+//! them: `idempotency` (was it accepted before?), `queue` and `writer` (one thread that appends), `segment` and `frame`
+//! (what it writes), `catalogue` (which segments are there and how far they are durable), `reader`, `destinations` and
+//! `cursor` (who still needs what), `left_behind`, `gaps` and `census` (what whoever nothing is kept for has missed).
+//! `directory` and `recovery` run when a log is opened; every file operation goes through `files`. [`inspect`] looks at
+//! a log that no agent uses; `rot` finds what lies behind broken bytes, `skipped` what an operator gave up there.
 
 pub mod interface;
 
 mod embedded;
+
+mod idempotency;
 
 mod queue;
 mod writer;

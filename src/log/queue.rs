@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::{
     frame,
+    idempotency::Claim,
     interface::{Append, AppendError, Appended},
 };
 
@@ -20,11 +21,12 @@ pub(super) const QUEUE_BYTES_MAX: usize = 8 << 20;
 /// What a waiting request costs besides its frame.
 const OVERHEAD_BYTES: usize = 256;
 
-/// A request and whom to answer.
+/// A request, whom to answer, and its claim to its idempotency key.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) request: Append,
     pub(super) answer: oneshot::Sender<Result<Appended, AppendError>>,
+    pub(super) claim: Option<Claim>,
 }
 
 /// Many put, one takes.
@@ -53,6 +55,7 @@ impl Queue {
     pub(super) async fn put(
         &self,
         request: Append,
+        claim: Option<Claim>,
     ) -> Result<oneshot::Receiver<Result<Appended, AppendError>>, AppendError> {
         let cost = (frame::size_of(&request) + OVERHEAD_BYTES).min(QUEUE_BYTES_MAX);
         let permits = u32::try_from(cost).expect("bounded by QUEUE_BYTES_MAX");
@@ -62,7 +65,7 @@ impl Queue {
         if state.closed {
             return Err(AppendError::Closed);
         }
-        state.waiting.push(Pending { request, answer });
+        state.waiting.push(Pending { request, answer, claim });
         state.permits += cost;
         room.forget();
         let wake = mem::take(&mut state.taker_sleeps);

@@ -18,11 +18,12 @@ use super::{
     catalogue::Durable,
     directory::{Directory, at, halted},
     files::{self, Access, File},
+    idempotency::{self, Accepted},
     interface::LogError,
     rot,
     sections::FormatError,
     segment::{self, Active, Entry, Sealed, Segment},
-    segment_footer::Summary,
+    segment_footer::{Footer, Summary},
     segment_header::{self, HEADER_BYTES, Header, Previous},
     skipped::{self, SkippedRange, Skips},
 };
@@ -40,6 +41,8 @@ pub(super) struct Recovered {
     /// Bytes that a crash tore, to be cut.
     pub(super) torn_bytes: u64,
     pub(super) alerts: Vec<String>,
+    /// The sealed segments, for their idempotency keys, oldest first.
+    pub(super) keys: Vec<idempotency::Source>,
     newest: Option<Newest>,
 }
 
@@ -61,16 +64,18 @@ pub(super) fn examine(directory: &Directory) -> Result<Recovered, LogError> {
         durable: Durable::default(),
         torn_bytes: 0,
         alerts,
+        keys: Vec::new(),
         newest: None,
     };
     for ((path, header), (next_path, next)) in headers.iter().zip(headers.iter().skip(1)) {
         check_chain(header, next_path, next)?;
-        let (bytes, sealed, alert) = check_sealed(directory, path, header, next)?;
-        recovered.alerts.extend(alert);
+        let (bytes, sealed, footer) = check_sealed(directory, path, header, next)?;
         let skips = Skips::of(&skipped, header.base, header.nonce);
-        let segment = Segment::new(path.clone(), header).with_skips(skips);
+        let segment = Arc::new(Segment::new(path.clone(), header).with_skips(skips));
         segment.seal(sealed);
-        recovered.segments.push((Arc::new(segment), bytes));
+        recovered.keys.push(idempotency::Source::new(segment.clone(), footer.as_ref().ok()));
+        recovered.alerts.extend(footer.err());
+        recovered.segments.push((segment, bytes));
     }
     if let Some((path, header)) = headers.into_iter().next_back() {
         recovered.examine_newest(directory, path, &header, &skipped)?;
@@ -112,6 +117,7 @@ impl Recovered {
         let end_at = match footer {
             Ok(footer) => {
                 segment.seal(footer.sealed());
+                self.keys.push(idempotency::Source::new(segment.clone(), Some(&footer)));
                 let summary = footer.summary;
                 let (end, last_version) = (summary.end, summary.last_version);
                 self.last = Previous { end, last_version, nonce: header.nonce };
@@ -195,22 +201,22 @@ fn check_chain(header: &Header, next_path: &Path, next: &Header) -> Result<(), L
     Err(halted(next_path, what))
 }
 
-/// Looks at the footer of a segment that has a successor; returns the file's size and what to tell the operator. A
-/// footer that cannot be used makes reading slower and no more.
+/// Looks at the footer of a segment that has a successor; returns the file's size and the footer, or what to tell
+/// the operator: a footer that cannot be used makes reading slower and no more.
 fn check_sealed(
     directory: &Directory,
     path: &Path,
     header: &Header,
     next: &Header,
-) -> Result<(u64, Sealed, Option<String>), LogError> {
+) -> Result<(u64, Sealed, Result<Footer, String>), LogError> {
     let file = directory.files.open(path, Access::Read).map_err(at(path))?;
     let bytes = file.size().map_err(at(path))?;
     let frames_bytes = bytes.saturating_sub(HEADER_BYTES as u64);
     let mut sealed = Sealed { end: next.base, frames_bytes, last_time: next.created_at.0 };
-    let alert = match segment::read_footer(&*file, header.nonce).map_err(at(path))? {
+    let footer = match segment::read_footer(&*file, header.nonce).map_err(at(path))? {
         Ok(footer) if footer.summary.end == next.base => {
             sealed = footer.sealed();
-            None
+            Ok(footer)
         }
         Ok(footer) => {
             let what = format!(
@@ -219,9 +225,9 @@ fn check_sealed(
             );
             return Err(halted(path, what));
         }
-        Err(error) => Some(format!("{}: reading without an index: {error}", path.display())),
+        Err(error) => Err(format!("{}: reading without an index: {error}", path.display())),
     };
-    Ok((bytes, sealed, alert))
+    Ok((bytes, sealed, footer))
 }
 
 /// Leaves `active` at the end of its last whole frame; returns how many bytes behind it are torn.
@@ -269,6 +275,9 @@ fn scan(directory: &Directory, active: &mut Active) -> io::Result<Option<FormatE
             let index = payload_index(&frame.payload).unwrap_or_default();
             let entry = Entry { offset, version, time, records: frame.records, index };
             active.note(found.at, found.group_at, entry);
+            if let Some(accepted) = Accepted::of(frame) {
+                active.keys.push(&accepted);
+            }
         }
         place = block.next;
         active.at = place.at;

@@ -13,6 +13,7 @@ use plugin_api::identity::Timestamp;
 use super::{
     block::Place,
     files::{self, File, FileSystem},
+    idempotency::{Collected, KEY_BYTES},
     sections::FormatError,
     segment_footer::{self, Counts, Footer, IndexEntry, Summary, TRAILER_BYTES},
     segment_header::{self, HEADER_BYTES, Header, Previous},
@@ -59,6 +60,8 @@ pub(super) struct Active {
     pub(super) at: u64,
     /// Bytes reserved for the file: frames and footer end before.
     pub(super) limit: u64,
+    /// The idempotency keys of its frames.
+    pub(super) keys: Collected,
     summary: Summary,
     indexed: usize,
     counts: Counts,
@@ -197,6 +200,7 @@ impl Active {
     pub(super) fn new(segment: Arc<Segment>, file: Arc<dyn File>, limit: u64, last_version: u64) -> Self {
         let summary = Summary { end: segment.base, last_version, ..Summary::default() };
         Self {
+            keys: Collected::new(segment.base),
             segment,
             file,
             at: HEADER_BYTES as u64,
@@ -212,7 +216,8 @@ impl Active {
     pub(super) fn has_room(&self, pending: usize, size: usize) -> bool {
         let counts_bytes = self.counts_bytes + segment_footer::count_bytes(INDEX_NAME_BYTES_MAX);
         let footer = segment_footer::size_with(self.indexed + 1, counts_bytes);
-        self.at + (pending + size + footer) as u64 <= self.limit
+        let keys = self.keys.size() + KEY_BYTES;
+        self.at + (pending + size + keys + footer) as u64 <= self.limit
     }
 
     /// Counts and indexes a frame at byte `at`, whose write group begins at `group_at`. A frame that is not durable
@@ -228,6 +233,7 @@ impl Active {
         summary.last_version = version + u64::from(records) - 1;
         summary.last_time = time;
         summary.last_group_at = group_at;
+        self.keys.advance(time);
         match self.counts.get_mut(name) {
             Some(count) => *count += u64::from(records),
             None => {
@@ -240,6 +246,11 @@ impl Active {
             index.push(IndexEntry { offset, version, time, at });
             self.indexed += 1;
         }
+    }
+
+    /// When its first and its last frame were accepted; `None` if there is none.
+    pub(super) fn times(&self) -> Option<(u64, u64)> {
+        (!self.is_empty()).then_some((self.summary.first_time, self.summary.last_time))
     }
 
     /// Whether nothing was written yet.
@@ -258,15 +269,23 @@ impl Active {
         Previous { end, last_version, nonce: self.segment.nonce }
     }
 
-    /// Ends the segment for good: footer, cut to its size, fsync. Returns the file's size.
+    /// Ends the segment for good: keys, footer, cut to its size, fsync. Returns the file's size.
     pub(super) fn seal(self) -> io::Result<u64> {
         let mut index = self.segment.index.lock().unwrap_or_else(PoisonError::into_inner);
-        let places = std::mem::take(&mut *index);
-        let footer = Footer { at: self.at, summary: self.summary, places, counts: self.counts };
+        let nonce = self.segment.nonce;
+        let keys = self.keys.place(self.at, nonce);
+        let mut bytes = self.keys.into_bytes();
+        let footer = Footer {
+            at: self.at + bytes.len() as u64,
+            summary: self.summary,
+            places: std::mem::take(&mut *index),
+            counts: self.counts,
+            keys,
+        };
         let sealed = footer.sealed();
-        let footer = segment_footer::encode(self.segment.nonce, &footer);
-        let size = self.at + footer.len() as u64;
-        self.file.write_at(&footer, self.at)?;
+        bytes.extend_from_slice(&segment_footer::encode(nonce, &footer));
+        let size = self.at + bytes.len() as u64;
+        self.file.write_at(&bytes, self.at)?;
         self.file.truncate(size)?;
         self.file.sync_all()?;
         self.segment.seal(sealed);
@@ -278,7 +297,7 @@ impl Footer {
     /// What it says of its segment.
     pub(super) fn sealed(&self) -> Sealed {
         let Summary { end, last_time, .. } = self.summary;
-        Sealed { end, frames_bytes: self.at.saturating_sub(HEADER_BYTES as u64), last_time }
+        Sealed { end, frames_bytes: self.frames_end().saturating_sub(HEADER_BYTES as u64), last_time }
     }
 }
 

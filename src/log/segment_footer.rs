@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut};
 
-use super::sections::{self, FormatError, SECTION_BYTES};
+use super::{
+    idempotency,
+    sections::{self, FormatError, SECTION_BYTES},
+};
 
 /// Bytes at the end of the file.
 pub(super) const TRAILER_BYTES: usize = 24;
@@ -19,10 +22,12 @@ const MAGIC: &[u8; 8] = b"SYNCEND\n";
 
 const TAG_SUMMARY: u16 = 1;
 const TAG_INDEX: u16 = 2;
+const TAG_KEYS: u16 = 3;
 const TAG_COUNTS: u16 = 4;
 
 const SUMMARY_BYTES: usize = 56;
 const INDEX_ENTRY_BYTES: usize = 32;
+const KEYS_BYTES: usize = 16;
 
 /// Where a frame lies; one about every MiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +57,20 @@ pub(super) struct Summary {
 /// A footer, read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Footer {
-    /// Its first byte in the file, which is the byte after the last frame.
+    /// Its first byte in the file. Between the last frame and it there is nothing but the keys.
     pub(super) at: u64,
     pub(super) summary: Summary,
     pub(super) places: Vec<IndexEntry>,
     pub(super) counts: Counts,
+    /// Where the segment's idempotency keys lie, if they are anywhere but in the frames.
+    pub(super) keys: Option<idempotency::Place>,
+}
+
+impl Footer {
+    /// The byte after the last frame.
+    pub(super) fn frames_end(&self) -> u64 {
+        self.keys.map_or(self.at, |keys| keys.at)
+    }
 }
 
 /// Records by the index that they are for.
@@ -65,7 +79,7 @@ pub(super) type Counts = BTreeMap<Box<str>, u64>;
 /// Where a footer lies, as the trailer says; checked against the file's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Trailer {
-    /// Its first byte in the file, which is the byte after the last frame.
+    /// Its first byte in the file.
     pub(super) at: u64,
     /// Its length without the trailer, in bytes.
     pub(super) length: usize,
@@ -73,7 +87,8 @@ pub(super) struct Trailer {
 
 /// Bytes that a footer with so many places of frames and bytes of counts takes, trailer included.
 pub(super) fn size_with(places: usize, counts_bytes: usize) -> usize {
-    3 * SECTION_BYTES + SUMMARY_BYTES + places * INDEX_ENTRY_BYTES + counts_bytes + TRAILER_BYTES
+    let sections = 4 * SECTION_BYTES + SUMMARY_BYTES + places * INDEX_ENTRY_BYTES + KEYS_BYTES;
+    sections + counts_bytes + TRAILER_BYTES
 }
 
 /// Bytes that the count of an index takes whose name has so many.
@@ -83,7 +98,7 @@ pub(super) fn count_bytes(name_bytes: usize) -> usize {
 
 /// The footer with its trailer, to be written where it says.
 pub(super) fn encode(nonce: u64, footer: &Footer) -> Vec<u8> {
-    let Footer { at, summary, places, counts } = footer;
+    let Footer { at, summary, places, counts, keys } = footer;
     let counts_bytes = counts.keys().map(|name| count_bytes(name.len())).sum();
     let mut out = Vec::with_capacity(size_with(places.len(), counts_bytes));
     sections::put_with(&mut out, TAG_SUMMARY, |out| {
@@ -103,6 +118,13 @@ pub(super) fn encode(nonce: u64, footer: &Footer) -> Vec<u8> {
             out.put_u64_le(entry.at);
         }
     });
+    if let Some(idempotency::Place { length, checksum, elapsed, .. }) = keys {
+        sections::put_with(&mut out, TAG_KEYS, |out| {
+            out.put_u32_le(u32::try_from(*length).expect("keys are bounded far below 4 GiB"));
+            out.put_u32_le(*checksum);
+            out.put_u64_le(*elapsed);
+        });
+    }
     sections::put_with(&mut out, TAG_COUNTS, |out| put_counts(out, counts));
     let length = u32::try_from(out.len()).expect("an entry a MiB stays far below 4 GiB");
     out.put_u64_le(*at);
@@ -140,18 +162,19 @@ pub(super) fn decode(nonce: u64, bytes: &[u8]) -> Result<Footer, FormatError> {
         )));
     }
     let at = (&bytes[checksum_at - 12..]).get_u64_le();
-    let (mut summary, mut places, mut counts) = (None, Vec::new(), Counts::new());
+    let (mut summary, mut places, mut counts, mut keys) = (None, Vec::new(), Counts::new(), None);
     sections::for_each(&bytes[..bytes.len() - TRAILER_BYTES], |tag, value| {
         match tag {
             TAG_SUMMARY => summary = Some(decode_summary(value)?),
             TAG_INDEX => places = value.chunks_exact(INDEX_ENTRY_BYTES).map(decode_entry).collect(),
+            TAG_KEYS => keys = Some(decode_keys(value, at)?),
             TAG_COUNTS => counts = decode_counts(value)?,
             _ => return Ok(false),
         }
         Ok(true)
     })?;
     let summary = summary.ok_or_else(|| FormatError::broken("a footer without a summary"))?;
-    Ok(Footer { at, summary, places, counts })
+    Ok(Footer { at, summary, places, counts, keys })
 }
 
 /// Appends counts: a section with tag 0 for each index, with the count (8 bytes) and the name.
@@ -190,6 +213,19 @@ fn decode_summary(mut value: &[u8]) -> Result<Summary, FormatError> {
     })
 }
 
+/// The keys end where the footer begins.
+fn decode_keys(mut value: &[u8], footer_at: u64) -> Result<idempotency::Place, FormatError> {
+    if value.len() < KEYS_BYTES {
+        return Err(FormatError::broken("the place of the keys is cut off"));
+    }
+    let length = value.get_u32_le();
+    let at = footer_at.checked_sub(length.into());
+    let at =
+        at.ok_or_else(|| FormatError::broken(format!("{length} bytes of keys before byte {footer_at}")))?;
+    let (checksum, elapsed) = (value.get_u32_le(), value.get_u64_le());
+    Ok(idempotency::Place { at, length: length as usize, checksum, elapsed })
+}
+
 fn decode_entry(mut entry: &[u8]) -> IndexEntry {
     IndexEntry {
         offset: entry.get_u64_le(),
@@ -219,7 +255,9 @@ mod tests {
         };
         let entry = IndexEntry { offset: 1, version: 2, time: 3, at: 4 };
         let counts = [("products".into(), 19), ("".into(), 1)].into();
-        Footer { at: 5000, summary, places: vec![entry, IndexEntry { offset: 9, ..entry }], counts }
+        let places = vec![entry, IndexEntry { offset: 9, ..entry }];
+        let keys = Some(idempotency::Place { at: 4888, length: 112, checksum: 7, elapsed: 8 });
+        Footer { at: 5000, summary, places, counts, keys }
     }
 
     fn read(bytes: &[u8]) -> Result<Footer, FormatError> {

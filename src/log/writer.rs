@@ -21,6 +21,7 @@ use super::{
     directory::{self, Directory},
     files,
     frame::{self, Stamp},
+    idempotency::Claim,
     interface::{AppendError, Appended, LogError},
     queue::{Pending, Queue},
     request_id::RequestIds,
@@ -56,7 +57,7 @@ pub(super) struct Writer {
     pub(super) end_byte: u64,
     pub(super) taken: Vec<Pending>,
     pub(super) group: Vec<u8>,
-    pub(super) waiting: Vec<(Answer, Appended)>,
+    pub(super) waiting: Vec<(Answer, Appended, Option<Claim>)>,
     /// Do not ask the file system for space again before.
     pub(super) no_space_until: Option<Instant>,
 }
@@ -100,7 +101,8 @@ impl Writer {
 
     /// Puts a request into the group, or answers that it cannot be.
     fn add(&mut self, pending: Pending, now: Timestamp) {
-        let Pending { request, answer } = pending;
+        // Wherever this ends without an append, the claim is given up.
+        let Pending { request, answer, claim } = pending;
         if let Some(cause) = self.directory.poisoned() {
             return reply(answer, Err(AppendError::Poisoned { cause: cause.to_owned() }));
         }
@@ -126,9 +128,13 @@ impl Writer {
         self.end_byte += size as u64;
         let index = payload_index(&request.payload).unwrap_or_default();
         active.note(at, active.at, Entry { offset, version, time: now.0, records: request.records, index });
+        if let Some(claim) = &claim {
+            active.keys.push(&claim.accepted(offset, version));
+        }
         self.last = active.as_previous();
         let position = Position { partition: 0, offset };
-        self.waiting.push((answer, Appended { request_id, position, version: Version(version) }));
+        let appended = Appended { request_id, position, version: Version(version), repeated: false };
+        self.waiting.push((answer, appended, claim));
     }
 
     /// Makes the group durable and answers everyone in it.
@@ -143,13 +149,16 @@ impl Writer {
                 active.at += self.group.len() as u64;
                 let durable = Durable { end: self.last.end, segment: active.segment.base, at: active.at };
                 self.durable.send_replace(durable);
-                for (answer, appended) in self.waiting.drain(..) {
+                for (answer, appended, claim) in self.waiting.drain(..) {
+                    if let Some(claim) = claim {
+                        claim.complete(appended);
+                    }
                     reply(answer, Ok(appended));
                 }
             }
             Err(error) => {
                 let cause = self.directory.poison(cause_of(&active.segment.path, &error)).to_owned();
-                for (answer, _) in self.waiting.drain(..) {
+                for (answer, ..) in self.waiting.drain(..) {
                     reply(answer, Err(AppendError::Poisoned { cause: cause.clone() }));
                 }
             }

@@ -169,6 +169,8 @@ mod tests {
             held_bytes: held,
             disk_bytes_max: 1_000,
             backlogs: vec![backlog],
+            keys: 0,
+            keys_reach: Duration::ZERO,
         }
     }
 

@@ -15,6 +15,8 @@ mod outage;
 
 mod poison;
 
+mod repeats;
+
 mod rot;
 
 mod shutdown;

@@ -3,10 +3,12 @@
 
 mod bounds;
 mod original;
+mod repeats;
 mod requests;
 mod stopping;
 
 use std::{
+    collections::HashMap,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
@@ -27,8 +29,8 @@ use crate::{
         ActionType, SyncPayload, UpsertObjectsRequest, sync_service_client::SyncServiceClient,
     },
     log::interface::{
-        Append, AppendError, Appended, From, Gap, Located, Log, LogError, LogStatus, Progress, ReadError,
-        Reader, Subscription,
+        Append, AppendError, Appended, ContentDigest, From, Gap, Idempotency, Located, Log, LogError,
+        LogStatus, Progress, ReadError, Reader, Subscription,
     },
     record::{Record, read_payload},
     runtime::Shutdown,
@@ -36,9 +38,11 @@ use crate::{
 
 type Client = SyncServiceClient<Channel>;
 
-/// A list that answers when it is allowed to, and fails when it is told to.
+/// A list that answers when it is allowed to, and fails when it is told to. As a log does, it answers repeats of what it
+/// has accepted at once.
 struct MemoryLog {
     appends: Mutex<Vec<Append>>,
+    by_key: Mutex<HashMap<String, ([u8; 32], Appended)>>,
     gate: Semaphore,
     waiting: std::sync::atomic::AtomicUsize,
     failure: Mutex<Option<AppendError>>,
@@ -115,6 +119,7 @@ impl MemoryLog {
     fn with_permits(permits: usize) -> Arc<Self> {
         Arc::new(Self {
             appends: Mutex::default(),
+            by_key: Mutex::default(),
             gate: Semaphore::new(permits),
             waiting: Default::default(),
             failure: Mutex::default(),
@@ -133,14 +138,35 @@ impl Log for MemoryLog {
     }
 
     async fn append(&self, request: Append) -> Result<Appended, AppendError> {
+        if let Some(repeated) = self.recall(&request).await? {
+            return Ok(repeated);
+        }
         self.waiting.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         self.gate.acquire().await.unwrap().forget();
         if let Some(failure) = self.failure.lock().unwrap().clone() {
             return Err(failure);
         }
+        let idempotency = request.attributes.idempotency.clone();
         self.appends.lock().unwrap().push(request);
         let request_id = RequestId(Uuid::new_v4());
-        Ok(Appended { request_id, position: Position::default(), version: Version(1) })
+        let appended =
+            Appended { request_id, position: Position::default(), version: Version(1), repeated: false };
+        if let Some(Idempotency { key, digest }) = idempotency {
+            self.by_key.lock().unwrap().insert(key, (digest, appended));
+        }
+        Ok(appended)
+    }
+
+    async fn recall(&self, request: &Append) -> Result<Option<Appended>, AppendError> {
+        let Some(Idempotency { key, digest }) = &request.attributes.idempotency else { return Ok(None) };
+        let Some((earlier, appended)) = self.by_key.lock().unwrap().get(key).copied() else {
+            return Ok(None);
+        };
+        if earlier == *digest {
+            return Ok(Some(Appended { repeated: true, ..appended }));
+        }
+        let (earlier, digest) = (ContentDigest::Whole(earlier), ContentDigest::Whole(*digest));
+        Err(AppendError::KeyReused { earlier, digest, request_id: appended.request_id })
     }
 
     async fn read_from(&self, _: Position) -> Result<Box<dyn Reader>, ReadError> {

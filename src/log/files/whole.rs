@@ -33,6 +33,17 @@ pub(in crate::log) fn is_no_space(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
+/// Whether a directory is not ours to sync: not readable, or of a read-only or made-up file system (EINVAL).
+fn is_beyond_us(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::PermissionDenied
+            | ErrorKind::InvalidInput
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::Unsupported
+    )
+}
+
 impl dyn FileSystem + '_ {
     /// Creates a directory with those above it, and syncs each parent that got a new entry.
     pub(in crate::log) fn create_directories(&self, path: &Path) -> io::Result<()> {
@@ -50,6 +61,19 @@ impl dyn FileSystem + '_ {
             created => created?,
         }
         self.sync_directory(parent)
+    }
+
+    /// Makes the way to a directory durable: every directory above it, but for those that this agent cannot read or
+    /// that no file system writes to; in them nothing was made.
+    pub(in crate::log) fn sync_above(&self, path: &Path) -> io::Result<()> {
+        for parent in path.ancestors().skip(1) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            match self.sync_directory(parent) {
+                Err(error) if is_beyond_us(&error) => {}
+                synced => synced?,
+            }
+        }
+        Ok(())
     }
 
     /// Names of the entries of a directory, sorted.

@@ -20,7 +20,7 @@ use crate::log::{
     request_id::{KEY_BYTES, RequestIds},
     sections::FormatError,
     segment,
-    segment_footer::{self, Footer, TRAILER_BYTES},
+    segment_footer::Footer,
     segment_header::{self, HEADER_BYTES, Header, Previous},
     skipped::{self, SkippedRange, Skips},
 };
@@ -185,21 +185,11 @@ impl Sighted {
         self.next.map(|next| next.end).or_else(of_footer)
     }
 
-    fn footer_at(&self) -> Option<u64> {
-        let trailer = self.file.read_at(self.size.saturating_sub(TRAILER_BYTES as u64), TRAILER_BYTES);
-        Some(segment_footer::decode_trailer(&trailer.ok()?, self.size).ok()?.at)
-    }
-
     fn read_footer(&mut self, nonce: u64) {
         let unreadable = |error: io::Error| FormatError::broken(format!("it cannot be read: {error}"));
         let footer = segment::read_footer(&*self.file, nonce).map_err(unreadable);
         self.footer = footer.and_then(|footer| footer);
-        self.limit = match &self.footer {
-            Ok(footer) => footer.at,
-            // It is a footer all the same, and no frame lies behind where it begins.
-            Err(FormatError::Unusable(_)) => self.footer_at().unwrap_or(self.size),
-            Err(FormatError::Broken(_)) => self.size,
-        };
+        self.limit = self.footer.as_ref().map_or(self.size, Footer::frames_end);
     }
 }
 

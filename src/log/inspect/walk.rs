@@ -107,6 +107,11 @@ impl<'a> Walk<'a> {
     fn broken(&mut self, limit: u64, what: String) -> io::Result<Option<Step>> {
         let (segment, from) = (self.segment, self.place);
         let file = &*segment.file;
+        if matches!(segment.footer, Err(FormatError::Unusable(_))) && !segment.is_sealed() {
+            // A footer begins somewhere here that only its own version reads.
+            self.ended = true;
+            return Ok(None);
+        }
         if !segment.is_sealed() {
             let tail = rot::examine_tail(file, self.nonce, from.at, segment.limit)?;
             if tail.later_group.is_none() {

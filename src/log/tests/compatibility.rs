@@ -6,7 +6,7 @@
 use std::{fs, os::unix::fs::FileExt};
 
 use super::{
-    inspect::{findings, places, save, stopped},
+    inspect::{findings, footer_of, places, save, stopped},
     *,
 };
 use crate::log::{
@@ -30,7 +30,7 @@ fn rewrite_small(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
 fn add_to_footer(path: &Path, tag: u16) {
     let bytes = fs::read(path).unwrap();
     let nonce = segment_header::decode(&bytes[..HEADER]).unwrap().nonce;
-    let at = *places(path).last().unwrap();
+    let (at, _) = footer_of(path);
     let mut footer = bytes[at as usize..bytes.len() - segment_footer::TRAILER_BYTES].to_vec();
     sections::put(&mut footer, tag, b"later");
     fs::write(path, [&bytes[..at as usize], &sealed(footer, at, nonce)].concat()).unwrap();
@@ -165,7 +165,7 @@ async fn a_footer_of_before() {
     let path = bench.segments()[0].clone();
     let bytes = fs::read(&path).unwrap();
     let nonce = segment_header::decode(&bytes[..HEADER]).unwrap().nonce;
-    let at = *places(&path).last().unwrap();
+    let (at, footer) = footer_of(&path);
     let mut first = Vec::new();
     let sections_of = &bytes[at as usize..bytes.len() - segment_footer::TRAILER_BYTES];
     sections::for_each(sections_of, |tag, value| {
@@ -176,7 +176,8 @@ async fn a_footer_of_before() {
     })
     .unwrap();
     assert!(first.len() < sections_of.len());
-    fs::write(&path, [&bytes[..at as usize], &sealed(first, at, nonce)].concat()).unwrap();
+    let end = footer.frames_end();
+    fs::write(&path, [&bytes[..end as usize], &sealed(first, end, nonce)].concat()).unwrap();
     assert_eq!(findings(&bench.dir()), []);
     let stopped = super::inspect::look(&bench.dir());
     let stats = stopped.stats(crate::log::inspect::Source::Footers, &mut |_| {}).unwrap();

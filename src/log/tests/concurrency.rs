@@ -51,8 +51,12 @@ async fn check(log: &EmbeddedLog, answers: &HashMap<u64, Appended>) {
     assert_eq!(frames.len() as u64, APPENDERS * EACH);
     let (mut offset, mut version, mut last_of) = (0, 0, HashMap::new());
     for (frame, number) in frames.iter().zip(numbers(&frames)) {
-        let found =
-            Appended { request_id: frame.request_id, position: frame.position, version: frame.version };
+        let found = Appended {
+            request_id: frame.request_id,
+            position: frame.position,
+            version: frame.version,
+            repeated: false,
+        };
         assert_eq!(found, answers[&number]);
         let sent = request(number, (number % 5 + 1) as u32, (number % 700) as usize);
         assert_eq!((frame.records, &frame.payload[..]), (sent.records, &sent.payload[..]));

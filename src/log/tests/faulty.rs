@@ -1,11 +1,17 @@
-//! The real disk behind a hook that sees every call before it is made, and may hold or fail it.
+//! The real disk behind a hook that sees every call before it is made, and may hold or fail it. Reads and writes may be
+//! made short.
 
 use std::{
     ffi::OsString,
     fmt, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
+
+use rustix::io::Errno;
 
 use crate::log::files::{Access, Disk, File, FileSystem};
 
@@ -32,16 +38,68 @@ pub(super) enum Call {
 /// Called with each call and the path that it is for (of a rename, the new one).
 type Hook = dyn Fn(Call, &Path) -> io::Result<()> + Send + Sync;
 
+/// The call that failed, once it did.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Struck(Arc<Mutex<Option<(Call, PathBuf)>>>);
+
+impl Struck {
+    pub(super) fn get(&self) -> Option<(Call, PathBuf)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Call {
+    /// Whether it changes what is on the disk.
+    pub(super) fn changes(self) -> bool {
+        !matches!(self, Self::List | Self::Lock | Self::Open | Self::Size | Self::Read)
+    }
+}
+
 /// See the module's text.
 #[derive(Clone)]
 pub(super) struct Faulty {
     hook: Arc<Mutex<Arc<Hook>>>,
+    /// The most that is read or written at once.
+    bytes_max: Arc<AtomicUsize>,
 }
 
 impl Faulty {
     /// A disk that lets everything pass.
     pub(super) fn new() -> Self {
-        Self { hook: Arc::new(Mutex::new(Arc::new(|_, _| Ok(())))) }
+        Self {
+            hook: Arc::new(Mutex::new(Arc::new(|_, _| Ok(())))),
+            bytes_max: Arc::new(AtomicUsize::new(usize::MAX)),
+        }
+    }
+
+    /// From now on no more than `bytes_max` bytes are read or written at once.
+    pub(super) fn shorten(&self, bytes_max: usize) {
+        self.bytes_max.store(bytes_max, Ordering::SeqCst);
+    }
+
+    /// From now on every call passes.
+    pub(super) fn heal(&self) {
+        self.set(|_, _| Ok(()));
+    }
+
+    /// Lets the call with this number fail, counted from 0 among those that `counts` chooses, and no other. What
+    /// is returned says which it was, once it failed.
+    pub(super) fn fail_nth(
+        &self,
+        nth: usize,
+        errno: Errno,
+        counts: impl Fn(Call, &Path) -> bool + Send + Sync + 'static,
+    ) -> Struck {
+        let (seen, struck) = (AtomicUsize::new(0), Struck::default());
+        let found = struck.clone();
+        self.set(move |call, path| {
+            if !counts(call, path) || seen.fetch_add(1, Ordering::SeqCst) != nth {
+                return Ok(());
+            }
+            *found.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((call, path.to_owned()));
+            Err(io::Error::from_raw_os_error(errno.raw_os_error()))
+        });
+        struck
     }
 
     /// From now on `hook` decides.
@@ -128,12 +186,21 @@ impl File for FaultyFile {
 
     fn read_some(&self, at: u64, into: &mut Vec<u8>) -> io::Result<usize> {
         self.disk.pass(Call::Read, &self.path)?;
-        self.file.read_some(at, into)
+        let bytes_max = self.disk.bytes_max.load(Ordering::SeqCst);
+        if into.capacity() - into.len() <= bytes_max {
+            return self.file.read_some(at, into);
+        }
+        let mut bytes = Vec::with_capacity(bytes_max);
+        self.file.read_some(at, &mut bytes)?;
+        bytes.truncate(bytes_max);
+        into.extend_from_slice(&bytes);
+        Ok(bytes.len())
     }
 
     fn write_some(&self, bytes: &[u8], at: u64) -> io::Result<usize> {
         self.disk.pass(Call::Write, &self.path)?;
-        self.file.write_some(bytes, at)
+        let length = bytes.len().min(self.disk.bytes_max.load(Ordering::SeqCst));
+        self.file.write_some(&bytes[..length], at)
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {

@@ -16,7 +16,7 @@ use crate::{
     log::{
         frame,
         inspect::{Dumped, Finding, Severity, Source, Start, StoppedLog},
-        interface::From,
+        interface::{From, Idempotency},
         segment,
         segment_footer::{self, Footer},
         segment_header,
@@ -38,10 +38,11 @@ pub(super) fn save(number: u64, bytes: usize) -> Append {
         payload.record(id, write).unwrap();
     }
     let caller = number.is_multiple_of(2).then(|| "shop".to_owned());
+    let idempotency = caller.as_ref().map(|_| Idempotency { key: format!("key {number}"), digest: [7; 32] });
     Append {
         records: 2,
         payload: payload.into_bytes(),
-        attributes: Attributes { caller, ..Attributes::default() },
+        attributes: Attributes { caller, idempotency, ..Attributes::default() },
     }
 }
 
@@ -113,7 +114,7 @@ pub(super) fn places(path: &Path) -> Vec<u64> {
     places
 }
 
-fn footer_of(path: &Path) -> (u64, Footer) {
+pub(super) fn footer_of(path: &Path) -> (u64, Footer) {
     let bytes = fs::read(path).unwrap();
     let header = segment_header::decode(&bytes[..HEADER]).unwrap();
     let trailer = &bytes[bytes.len() - segment_footer::TRAILER_BYTES..];
@@ -179,15 +180,18 @@ async fn every_byte_is_looked_at() {
     let bench = stopped().await;
     let path = bench.segments()[1].clone();
     let sound = fs::read(&path).unwrap();
-    let (footer_at, _) = footer_of(&path);
-    let places = places(&path);
-    for at in (0..sound.len() as u64).step_by(61).chain(footer_at..sound.len() as u64) {
+    let (footer_at, footer) = footer_of(&path);
+    let (keys_at, places) = (footer.frames_end(), places(&path));
+    assert!(keys_at < footer_at, "there must be keys, too");
+    for at in (0..sound.len() as u64).step_by(61).chain(keys_at..sound.len() as u64) {
         fs::write(&path, &sound).unwrap();
         flip(&path, at);
         let found = only(&bench.dir());
         assert_eq!(found.path, path, "byte {at}");
         let (severity, place) = if at < HEADER as u64 {
             (Severity::Grave, Some(0))
+        } else if (keys_at..footer_at).contains(&at) {
+            (Severity::Harmless, Some(keys_at))
         } else if at < footer_at {
             (Severity::Grave, places.iter().rev().find(|place| **place <= at).copied())
         } else {
@@ -348,7 +352,7 @@ async fn footers_are_compared_with_frames() {
     let mut astray = index.clone();
     astray[0].at += 1;
     let mut late = index.clone();
-    late.push(segment_footer::IndexEntry { at: at - 1, ..index[0] });
+    late.push(segment_footer::IndexEntry { at: footer.frames_end() - 1, ..index[0] });
     let mut renumbered = index.clone();
     renumbered[0].version += 1;
     let frames = segment_footer::Summary { frames: summary.frames + 1, ..summary };

@@ -9,13 +9,16 @@ mod concurrency;
 mod crash;
 mod destinations;
 mod durability;
+mod faults;
 mod faulty;
 mod gate;
+mod idempotency;
 mod inspect;
 mod model;
 mod poison;
 mod reading;
 mod recovery;
+mod simulation;
 mod skip;
 
 use std::{
@@ -146,8 +149,8 @@ fn copy_directory(from: &Path, to: &Path) {
 
 /// A request whose payload tells it from all others.
 fn request(number: u64, records: u32, bytes: usize) -> Append {
-    let mut payload = number.to_le_bytes().to_vec();
-    payload.resize(bytes.max(8), number as u8);
+    let mut payload = vec![number as u8; bytes.max(8)];
+    payload[..8].copy_from_slice(&number.to_le_bytes());
     let caller = number.is_multiple_of(3).then(|| format!("caller {number}"));
     Append { records, payload, attributes: Attributes { caller, ..Attributes::default() } }
 }

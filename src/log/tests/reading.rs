@@ -171,7 +171,7 @@ async fn request_ids() {
     for appended in &all {
         assert_eq!(log.locate(appended.request_id).await.unwrap(), Located::Found(appended.position));
     }
-    let Appended { position: at, version, request_id } = all[5];
+    let Appended { position: at, version, request_id, .. } = all[5];
     let forged = RequestIds::new(report.log_id, &[1; 32]).make(at.offset, version.0);
     let inside = RequestId(Uuid::from_u128(request_id.0.as_u128() + (1 << 48)));
     let foreign = RequestIds::new(LogId(Uuid::from_u128(1)), &[1; 32]).make(at.offset, version.0);

@@ -33,15 +33,17 @@ struct Arguments {
     rounds: usize,
 
     /// Appenders to the log, for `append`
-    #[arg(long, value_name = "COUNT", value_delimiter = ',', default_values_t = [1, 16, 64])]
-    appenders: Vec<usize>,
+    #[arg(long, value_name = "COUNT", value_delimiter = ',', default_values_t = [1, 16, 64],
+        value_parser = clap::value_parser!(u16).range(1..))]
+    appenders: Vec<u16>,
 
     /// Readers at the log's tail, for `append`
     #[arg(long, value_name = "COUNT", default_value_t = 3)]
     readers: usize,
 
     /// Sizes of the logs that are opened, for `reopen`
-    #[arg(long, value_name = "GIB", value_delimiter = ',', default_values_t = [1, 10, 50])]
+    #[arg(long, value_name = "GIB", value_delimiter = ',', default_values_t = [1, 10, 50],
+        value_parser = clap::value_parser!(u64).range(1..))]
     sizes: Vec<u64>,
 
     /// A section of so many bytes that each footer has besides, for `reopen`
@@ -125,7 +127,7 @@ pub(crate) fn main() -> anyhow::Result<()> {
         agent: arguments.agent.unwrap_or(beside),
         window: Duration::from_secs(arguments.seconds.max(1)),
         rounds: arguments.rounds.max(1),
-        appenders: arguments.appenders,
+        appenders: arguments.appenders.into_iter().map(usize::from).collect(),
         readers: arguments.readers,
         sizes: arguments.sizes,
         footer_section_bytes: arguments.footer_section_bytes,
@@ -162,7 +164,7 @@ async fn measure(scenario: Scenario, bench: &Bench, table: &mut Table) -> anyhow
         lz4::measure(bench, table)?;
     }
     if all || scenario == Scenario::Reopen {
-        reopen::measure(bench, table)?;
+        reopen::measure(bench, table).await?;
     }
     if all || scenario == Scenario::Retention {
         retention::measure(bench, table)?;

@@ -83,15 +83,16 @@ impl Job for Reopen {
     }
 }
 
-pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
-    let payload = requests().swap_remove(0);
+pub(crate) async fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     // A log that has just begun its newest segment, and one that is about to end it.
     for (state, filled) in [("half full", SEGMENT_BYTES / 2), ("just begun", 0)] {
         let mut logs = Vec::new();
         for &gibibytes in &bench.sizes {
             let scratch = Scratch::new()?;
             let segments = (gibibytes << 30) / SEGMENT_BYTES;
-            if let Err(missing) = room(&scratch.path(""), segments, bench.footer_section_bytes)? {
+            if let Err(missing) =
+                room(&scratch.path(""), segments, SEGMENT_BYTES, bench.footer_section_bytes)?
+            {
                 anstream::eprintln!(
                     "reopen: {gibibytes} GiB skipped, the disk lacks {} MB",
                     missing / 1_000_000
@@ -99,7 +100,7 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
                 continue;
             }
             let dir = scratch.path("log");
-            let end = make(&dir, segments, filled, &payload, bench.footer_section_bytes)?;
+            let end = make(&dir, segments, SEGMENT_BYTES, filled, bench.footer_section_bytes).await?;
             logs.push(Made { gibibytes, scratch, end, warm: Vec::new(), cold: Vec::new(), resident: 0 });
         }
         for _ in 0..bench.rounds {
@@ -134,15 +135,15 @@ impl Made {
     }
 }
 
-fn make(
+async fn make(
     dir: &Path,
     segments: u64,
+    segment_bytes: u64,
     newest_bytes: u64,
-    payload: &[u8],
     section_bytes: u64,
 ) -> anyhow::Result<u64> {
-    // Makes the directory with its identity.
-    drop(open(dir, &[])?);
+    // Makes the directory with its identity; once it is closed, the next one may lock it.
+    open(dir, &[])?.close().await;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let sections = |_| match usize::try_from(section_bytes) {
         Ok(bytes) if bytes > 0 => vec![Section { tag: UNKNOWN_TAG, value: vec![0x5A; bytes] }],
@@ -151,7 +152,8 @@ fn make(
     let plan = Plan {
         dir,
         segments,
-        payload,
+        segment_bytes,
+        payload: &requests().swap_remove(0),
         records: REQUEST_RECORDS,
         newest_bytes,
         segment_micros: u64::try_from(SEGMENT_TIME.as_micros())?,
@@ -185,4 +187,30 @@ pub(crate) fn forget(dir: &Path) -> anyhow::Result<()> {
         fadvise(File::open(&path)?, 0, None, Advice::DontNeed)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sync_agent::log::Settings;
+
+    use super::*;
+    use crate::groups::groups;
+
+    /// G1, opening: a log that was written from the format's description alone opens without a word, ends where it was
+    /// made to end, and passes over the footer's sections that nobody knows.
+    #[tokio::test]
+    async fn a_log_by_the_book_opens() {
+        for (filled, section_bytes) in [(0, 0), (1 << 20, 1000)] {
+            let scratch = Scratch::new().unwrap();
+            let dir = scratch.path("log");
+            let end = make(&dir, 3, 4 << 20, filled, section_bytes).await.unwrap();
+            let settings = Settings { segment_bytes: 4 << 20, ..settings(&dir, &[]) };
+            let (_log, report) = EmbeddedLog::open(settings, Arc::new(SystemClock)).unwrap();
+            assert!(report.alerts.is_empty(), "{:?}", report.alerts);
+            assert_eq!((report.segments, report.end.offset, report.torn_bytes), (3, end, 0));
+            // Sealed segments are holes: only the newest one's frames are there.
+            let frames: u64 = groups(&dir).unwrap().iter().map(|group| group.requests).sum();
+            assert_eq!(frames > 0, filled > 0);
+        }
+    }
 }

@@ -13,8 +13,6 @@ use std::{
 use anyhow::Context as _;
 use rustix::fs::{FallocateFlags, fallocate, statvfs, syncfs};
 
-use crate::appenders::SEGMENT_BYTES;
-
 const HEADER_BYTES: usize = 4096;
 const TRAILER_BYTES: usize = 24;
 const FORMAT: u32 = 1;
@@ -31,6 +29,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) dir: &'a Path,
     /// Whole segments, the newest included.
     pub(crate) segments: u64,
+    pub(crate) segment_bytes: u64,
     /// The payload of every frame.
     pub(crate) payload: &'a [u8],
     pub(crate) records: u32,
@@ -52,8 +51,13 @@ pub(crate) struct Section {
 }
 
 /// Whether the disk has room for such a log; else how much is missing.
-pub(crate) fn room(dir: &Path, segments: u64, section_bytes: u64) -> anyhow::Result<Result<(), u64>> {
-    let needed = segments * (SEALED_BYTES + section_bytes) + 2 * SEGMENT_BYTES;
+pub(crate) fn room(
+    dir: &Path,
+    segments: u64,
+    segment_bytes: u64,
+    section_bytes: u64,
+) -> anyhow::Result<Result<(), u64>> {
+    let needed = segments * (SEALED_BYTES + section_bytes) + 2 * segment_bytes;
     let disk = statvfs(dir).with_context(|| format!("look at the disk of {dir:?}"))?;
     let free = disk.f_bavail * disk.f_frsize;
     Ok(if free >= needed { Ok(()) } else { Err(needed - free) })
@@ -77,10 +81,10 @@ impl Plan<'_> {
     fn sealed(&self, number: u64, chain: &mut Chain) -> anyhow::Result<()> {
         let sections = (self.sections)(number);
         let added: usize = sections.iter().map(|section| 6 + section.value.len()).sum();
-        let index_bytes = (SEGMENT_BYTES / INDEX_STEP) * 32;
+        let index_bytes = (self.segment_bytes / INDEX_STEP) * 32;
         let around = (HEADER_BYTES + TRAILER_BYTES + 6 + 56 + 6 + added) as u64 + index_bytes;
         let frame = self.frame(0, &Chain::default(), 0)?.len() as u64;
-        let frames = (SEGMENT_BYTES - around) / frame;
+        let frames = (self.segment_bytes - around) / frame;
         let (path, file) = self.create(chain, number)?;
         let nonce = chain.nonce;
 
@@ -129,12 +133,12 @@ impl Plan<'_> {
     /// The segment that is still written to: frames that are there, then space.
     fn newest(&self, chain: &mut Chain) -> anyhow::Result<()> {
         let (path, file) = self.create(chain, self.segments - 1)?;
-        fallocate(&file, FallocateFlags::empty(), 0, SEGMENT_BYTES)
+        fallocate(&file, FallocateFlags::empty(), 0, self.segment_bytes)
             .with_context(|| format!("allocate {path:?}"))?;
         let mut at = HEADER_BYTES as u64;
         let first_time = self.now - self.segment_micros;
         chain.last_version = chain.last_version.max(first_time);
-        let limit = self.newest_bytes.min(SEGMENT_BYTES);
+        let limit = self.newest_bytes.min(self.segment_bytes);
         loop {
             let mut group = Vec::new();
             for _ in 0..GROUP_FRAMES {

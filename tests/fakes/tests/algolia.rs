@@ -213,9 +213,9 @@ async fn a_held_write_is_applied_late() {
     assert_eq!(setup.batch("i", save(2)).await.0, 200);
     assert_eq!(setup.fake.apply_held(), 1);
     assert_eq!(setup.fake.apply_held(), 0);
-    let journal: Vec<_> =
-        setup.fake.journal().into_iter().map(|applied| (applied.request, applied.body)).collect();
-    assert_eq!(journal, [(2, json!(2)), (1, json!(1))]);
+    let journal = setup.fake.journal().into_iter();
+    let journal: Vec<_> = journal.map(|applied| (applied.request, applied.body, applied.answered)).collect();
+    assert_eq!(journal, [(2, json!(2), true), (1, json!(1), false)]);
     assert_eq!(setup.fake.objects("i")["1"]["n"], 1);
 }
 

@@ -14,6 +14,8 @@ const HEADER_BYTES: usize = 16;
 pub enum Change {
     /// It was created under this name.
     Created,
+    /// It was written to or cut; several times in a row may be told as one.
+    Written,
     /// It was renamed to this name.
     Named,
     /// It was removed.
@@ -48,8 +50,9 @@ impl Watch {
     pub fn new(directories: &[&Path]) -> io::Result<Self> {
         let queue = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         for directory in directories {
-            let changes = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE;
-            inotify::add_watch(&queue, *directory, changes | WatchFlags::ONLYDIR)?;
+            let entries = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE;
+            let changes = entries | WatchFlags::MODIFY | WatchFlags::ONLYDIR;
+            inotify::add_watch(&queue, *directory, changes)?;
         }
         Ok(Self { queue: Receiver::from_owned_fd_unchecked(queue)?, read: VecDeque::new() })
     }
@@ -98,6 +101,8 @@ fn parse(mut bytes: &[u8], events: &mut VecDeque<Event>) -> io::Result<()> {
         let flags = ReadFlags::from_bits_retain(number(4));
         let change = if flags.contains(ReadFlags::CREATE) {
             Change::Created
+        } else if flags.contains(ReadFlags::MODIFY) {
+            Change::Written
         } else if flags.contains(ReadFlags::MOVED_TO) {
             Change::Named
         } else if flags.contains(ReadFlags::DELETE) {
@@ -135,7 +140,8 @@ mod tests {
         fs::remove_file(path.join("earlier")).unwrap();
         let event = |change, name: &str| Event { change, name: name.to_owned() };
         assert_eq!(watch.next().await.unwrap(), event(Change::Created, "a.tmp"));
-        let rest = [event(Change::Named, "a"), event(Change::Removed, "earlier")];
+        let rest =
+            [event(Change::Written, "a.tmp"), event(Change::Named, "a"), event(Change::Removed, "earlier")];
         assert_eq!(watch.drain().unwrap(), rest);
         assert_eq!(watch.drain().unwrap(), []);
 

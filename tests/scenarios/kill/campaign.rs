@@ -10,7 +10,7 @@ use harness::{
     },
     ndjson::Journal,
     process::{Agent, Setup},
-    watch::{Change, Watch},
+    watch::{self, Change, Watch},
 };
 use tokio::time::timeout;
 
@@ -32,7 +32,7 @@ struct Campaign {
     options: Options,
     journal: Journal,
     weather: Option<Weather>,
-    /// From its first whole opening on.
+    /// From its first whole opening on, at the latest.
     watch: Option<Watch>,
     requests: Vec<Request>,
     tally: Tally,
@@ -44,6 +44,10 @@ struct Campaign {
 /// complained of what a kill cannot cause.
 pub(super) async fn carry_out(plan: &Plan) -> Tally {
     let mut campaign = Campaign::on(plan.ground, plan.seed).await;
+    if plan.prepared {
+        fs::create_dir_all(campaign.log().join("cursors")).unwrap();
+        campaign.watch();
+    }
     campaign.open(&plan.openings).await;
     for round in &plan.rounds {
         campaign.strike(round).await;
@@ -57,10 +61,10 @@ impl Campaign {
         let small = "[limits]\nrequest_bytes_max = \"16KiB\"\nrecord_bytes_max = \"16KiB\"";
         let setup = setup().environment("RUST_LOG", "info").file("archive");
         let (setup, options, weather) = match ground {
-            Ground::Small => (segments(setup, 64 << 10).config(small), lively(), None),
+            Ground::Small => (segments(setup, 64 << 10, 0).config(small), lively(), None),
             Ground::Large => {
                 let options = Options { request_records: 200, keys: 20_000, ..lively() };
-                (segments(setup, 1 << 20), options, None)
+                (segments(setup, 1 << 20, 2 << 20), options, None)
             }
             Ground::Weather => {
                 let fake = fake().await;
@@ -68,7 +72,7 @@ impl Campaign {
                 // Which delete an Algolia applied is told by what came after it, which killed agents leave open.
                 let mix = Mix { delete: 0, ..lively().mix };
                 let options = Options { mix, ..lively() };
-                (segments(setup, 64 << 10).config(small), options, Some(Weather::over(fake, seed)))
+                (segments(setup, 64 << 10, 256 << 10).config(small), options, Some(Weather::over(fake, seed)))
             }
         };
         let agent = setup.write().unwrap();
@@ -84,11 +88,15 @@ impl Campaign {
         }
         self.agent.restart().await.unwrap();
         if self.watch.is_none() {
-            let log = self.log();
-            self.watch = Some(Watch::new(&[&log, &log.join("cursors")]).unwrap());
+            self.watch();
         }
         self.changes();
         self.heard();
+    }
+
+    fn watch(&mut self) {
+        let log = self.log();
+        self.watch = Some(Watch::new(&[&log, &log.join("cursors")]).unwrap());
     }
 
     async fn strike_opening(&mut self, opening: &Opening) {
@@ -126,6 +134,8 @@ impl Campaign {
     async fn strike(&mut self, round: &Round) {
         let options = Options { until: Until::Elapsed(DEADLINE), ..self.options.clone() };
         let load = tokio::spawn(run(self.agent.address(), options));
+        let appended = self.see((Change::Written, ".seg"));
+        timeout(DEADLINE, appended).await.unwrap();
         // Not a wait for something: the moment is what is tried out.
         tokio::time::sleep(round.moment).await;
         match round.blow {
@@ -143,43 +153,36 @@ impl Campaign {
                 self.tally.add(Happened::Frozen, 1);
             }
             Blow::Aim(target) => {
-                if timeout(AIM_MAX, self.see(target)).await.is_ok() {
+                let (what, seen) = aim(target);
+                if timeout(AIM_MAX, self.see(what)).await.is_ok() {
                     tokio::time::sleep(round.lag).await;
-                    self.tally.add(struck(target), 1);
+                    self.tally.add(seen, 1);
                 }
             }
         }
         self.kill().await;
         self.tally.add(Happened::Rounds, 1);
-        for (change, name) in self.changes() {
-            self.tally.merge(&meaning(change, &name));
-        }
+        self.changes().into_iter().filter_map(meaning).for_each(|happened| self.tally.add(happened, 1));
         self.look_for_half_made_files();
-        // An agent that was killed before all connections were open got no request.
-        if let Ok(report) = load.await.unwrap() {
-            self.tally.add(Happened::Acknowledged, report.records.acknowledged);
-            self.tally.add(Happened::Unknown, report.records.unknown);
-            self.options.first_sequence = report.next_sequence;
-            self.requests.extend(report.history);
-        }
+        let report = load.await.unwrap().unwrap();
+        self.tally.add(Happened::Idle, (report.records.acknowledged == 0).into());
+        self.tally.add(Happened::Acknowledged, report.records.acknowledged);
+        self.tally.add(Happened::Unknown, report.records.unknown);
+        self.options.first_sequence = report.next_sequence;
+        self.requests.extend(report.history);
     }
 
-    /// Waits until a target shows itself, and counts what goes by.
-    async fn see(&mut self, target: Target) {
+    /// Waits until this happens to a file with such a name, and counts what goes by.
+    async fn see(&mut self, (change, end): (Change, &str)) {
         let Some(watch) = &mut self.watch else { return std::future::pending().await };
-        // Not what happened before aim was taken.
-        for event in watch.drain().unwrap() {
-            self.tally.merge(&meaning(event.change, &event.name));
-        }
+        // Not what happened before.
+        let before = watch.drain().unwrap();
+        before.into_iter().filter_map(meaning).for_each(|happened| self.tally.add(happened, 1));
         loop {
             let event = watch.next().await.unwrap();
-            self.tally.merge(&meaning(event.change, &event.name));
-            let (change, end) = match target {
-                Target::Roll => (Change::Created, ".seg.tmp"),
-                Target::Commit => (Change::Created, ".cursor.tmp"),
-                Target::GiveBack => (Change::Removed, ".seg"),
-            };
-            if event.change == change && event.name.ends_with(end) {
+            let seen = event.change == change && event.name.ends_with(end);
+            meaning(event).into_iter().for_each(|happened| self.tally.add(happened, 1));
+            if seen {
                 return;
             }
         }
@@ -195,9 +198,8 @@ impl Campaign {
     }
 
     /// What happened to the log's files since the last time.
-    fn changes(&mut self) -> Vec<(Change, String)> {
-        let events = self.watch.as_mut().map(|watch| watch.drain().unwrap()).unwrap_or_default();
-        events.into_iter().map(|event| (event.change, event.name)).collect()
+    fn changes(&mut self) -> Vec<watch::Event> {
+        self.watch.as_mut().map(|watch| watch.drain().unwrap()).unwrap_or_default()
     }
 
     /// What the agent wrote to stderr since the last time.
@@ -257,8 +259,9 @@ impl Campaign {
     }
 }
 
-fn segments(setup: Setup, bytes: u64) -> Setup {
-    setup.data(&format!("segment_bytes = {bytes}"))
+/// Segments of this size, of which so many bytes are kept once they are delivered.
+fn segments(setup: Setup, bytes: u64, retained: u64) -> Setup {
+    setup.data(&format!("segment_bytes = {bytes}\nretention = {{ bytes_max = {retained} }}"))
 }
 
 /// The logs that operations came from.
@@ -270,22 +273,22 @@ fn logs(destination: &Destination) -> BTreeSet<&str> {
     operations.filter_map(|applied| Some(applied.identity.as_ref()?.log_id.as_str())).collect()
 }
 
-fn struck(target: Target) -> Happened {
+/// By what a target shows itself, and what striking it counts as.
+fn aim(target: Target) -> ((Change, &'static str), Happened) {
     match target {
-        Target::Roll => Happened::StruckRoll,
-        Target::Commit => Happened::StruckCommit,
-        Target::GiveBack => Happened::StruckGiveBack,
+        Target::Roll => ((Change::Created, ".seg.tmp"), Happened::StruckRoll),
+        Target::Commit => ((Change::Created, ".cursor.tmp"), Happened::StruckCommit),
+        Target::GiveBack => ((Change::Removed, ".seg"), Happened::StruckGiveBack),
     }
 }
 
 /// What a change of a file counts for.
-fn meaning(change: Change, name: &str) -> Tally {
-    let mut tally = Tally::default();
+fn meaning(event: watch::Event) -> Option<Happened> {
+    let watch::Event { change, name } = event;
     match change {
-        Change::Named if name.ends_with(".seg") => tally.add(Happened::Rolled, 1),
-        Change::Named if name.ends_with(".cursor") => tally.add(Happened::Committed, 1),
-        Change::Removed if name.ends_with(".seg") => tally.add(Happened::GivenBack, 1),
-        _ => {}
+        Change::Named if name.ends_with(".seg") => Some(Happened::Rolled),
+        Change::Named if name.ends_with(".cursor") => Some(Happened::Committed),
+        Change::Removed if name.ends_with(".seg") => Some(Happened::GivenBack),
+        _ => None,
     }
-    tally
 }

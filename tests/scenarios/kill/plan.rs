@@ -19,12 +19,17 @@ const DECK: [Blow; 8] = [
 
 /// The most openings in a row that are struck.
 const OPENINGS_MAX: usize = 3;
+/// About as many changes as creating a log makes in its directory, and opening it again.
+const CREATION_CHANGES: usize = 24;
+const OPENING_CHANGES: usize = 12;
 
 /// One agent's fate, from its empty directory on.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) ground: Ground,
+    /// Whether its log's empty directory is there before it is, so that its creation can be aimed at.
+    pub(crate) prepared: bool,
     /// Before it serves for the first time.
     pub(crate) openings: Vec<Opening>,
     pub(crate) rounds: Vec<Round>,
@@ -45,7 +50,7 @@ pub(crate) enum Ground {
 #[derive(Debug)]
 pub(crate) struct Round {
     pub(crate) blow: Blow,
-    /// From the load's start to the blow, or to taking aim.
+    /// From the load's first append to the blow, or to taking aim.
     pub(crate) moment: Duration,
     /// How long it stands still, where it does.
     pub(crate) pause: Duration,
@@ -101,8 +106,12 @@ impl Plan {
     pub(crate) fn new(seed: u64, rounds: usize) -> Self {
         let mut random = Rng::with_seed(seed);
         let ground = [Ground::Small, Ground::Large, Ground::Weather][(seed % 3) as usize];
-        // Nobody can watch a directory that is not there yet.
-        let openings = (0..random.usize(0..=OPENINGS_MAX)).map(|_| Opening::by_time(&mut random)).collect();
+        let prepared = random.bool();
+        let openings = (0..random.usize(0..=OPENINGS_MAX)).map(|_| match prepared {
+            true => Opening::new(&mut random, CREATION_CHANGES),
+            false => Opening::by_time(&mut random),
+        });
+        let openings = openings.collect();
         let mut deck = Vec::new();
         let rounds = (0..rounds).map(|_| {
             if deck.is_empty() {
@@ -112,27 +121,30 @@ impl Plan {
             Round::new(deck.pop().unwrap_or(Blow::Kill), &mut random)
         });
         let rounds = rounds.collect();
-        Self { seed, ground, openings, rounds }
+        Self { seed, ground, prepared, openings, rounds }
     }
 }
 
 impl Round {
     fn new(blow: Blow, random: &mut Rng) -> Self {
-        let milliseconds = |range| Duration::from_millis(range);
-        let moment = milliseconds(random.u64(1..200));
+        let milliseconds = Duration::from_millis;
+        // Often soon: the first append after an opening is another one than those that follow.
+        let longest = *random.choice(&[3, 30, 300]).unwrap_or(&30);
+        let moment = milliseconds(random.u64(0..longest));
         let pause = milliseconds(random.u64(1..150));
         // Half of them as soon as it can be done: what is aimed at takes no longer than a few syncs.
         let lag = milliseconds(if random.bool() { 0 } else { random.u64(1..10) });
         let openings = if random.bool() { 0 } else { random.usize(1..=OPENINGS_MAX) };
-        let openings = (0..openings).map(|_| Opening::new(random)).collect();
+        let openings = (0..openings).map(|_| Opening::new(random, OPENING_CHANGES)).collect();
         Self { blow, moment, pause, lag, openings }
     }
 }
 
 impl Opening {
-    fn new(random: &mut Rng) -> Self {
+    fn new(random: &mut Rng, changes: usize) -> Self {
         let by_time = Self::by_time(random);
-        if random.bool() { by_time } else { Self { moment: Moment::Change(random.usize(1..8)), ..by_time } }
+        let moment = Moment::Change(random.usize(1..=changes));
+        if random.bool() { by_time } else { Self { moment, ..by_time } }
     }
 
     fn by_time(random: &mut Rng) -> Self {

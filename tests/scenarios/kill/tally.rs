@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Happened {
     Rounds,
+    Idle,
     Paused,
     Frozen,
     OpeningBeforeLog,
@@ -55,6 +56,7 @@ impl Happened {
     fn words(self) -> &'static str {
         match self {
             Self::Rounds => "kills under load",
+            Self::Idle => "of them before anything was acknowledged",
             Self::Paused => "of them after SIGSTOP and SIGCONT",
             Self::Frozen => "of them after SIGSTOP",
             Self::OpeningBeforeLog => "kills while it opened, before the log was open",

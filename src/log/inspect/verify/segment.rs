@@ -6,6 +6,7 @@ use super::{NEWER, RESTORE, Verified};
 use crate::{
     log::{
         block::Found,
+        idempotency::{self, Accepted},
         inspect::{
             StoppedLog,
             stopped::Sighted,
@@ -28,7 +29,6 @@ pub(super) struct Before {
 }
 
 /// What goes through a segment sees.
-#[derive(Default)]
 struct Sight {
     summary: Summary,
     /// Something in it cannot be read: the footer says more than the frames do.
@@ -38,6 +38,7 @@ struct Sight {
     /// Entries of the footer's index that lie behind the frames that were seen.
     indexed: usize,
     counts: Counts,
+    keys: idempotency::Collected,
     versions: Tally,
     groups: Tally,
     payloads: Tally,
@@ -76,11 +77,7 @@ impl StoppedLog {
         verified: &mut Verified,
         read: &mut dyn FnMut(u64),
     ) -> Before {
-        let mut sight = Sight {
-            summary: Summary { end: segment.base, last_version: before.last_version, ..Summary::default() },
-            group_at: Some(HEADER_BYTES as u64),
-            ..Sight::default()
-        };
+        let mut sight = Sight::new(segment.base, before.last_version);
         let mut passed = 0;
         if let Some(mut walk) = Walk::whole(segment, self.log_id) {
             loop {
@@ -207,6 +204,10 @@ impl StoppedLog {
         summary.last_version = version + records - 1;
         summary.last_time = frame.accepted_at.0;
         summary.last_group_at = *group_at;
+        sight.keys.advance(frame.accepted_at.0);
+        if let Some(accepted) = Accepted::of(frame) {
+            sight.keys.push(&accepted);
+        }
         sight.check_index(segment, at, |entry| {
             (entry.offset, entry.version, entry.time) == (offset, version, frame.accepted_at.0)
         });
@@ -214,6 +215,22 @@ impl StoppedLog {
 }
 
 impl Sight {
+    fn new(base: u64, last_version: u64) -> Self {
+        Self {
+            summary: Summary { end: base, last_version, ..Summary::default() },
+            holes: false,
+            group_at: Some(HEADER_BYTES as u64),
+            indexed: 0,
+            counts: Counts::new(),
+            keys: idempotency::Collected::new(base),
+            versions: Tally::default(),
+            groups: Tally::default(),
+            payloads: Tally::default(),
+            index: Tally::default(),
+            request_ids: Tally::default(),
+        }
+    }
+
     /// What lies up to `end` could not be read.
     fn hole(&mut self, end: u64) {
         self.holes = true;
@@ -242,7 +259,10 @@ impl Sight {
 fn verify_footer(segment: &Sighted, sight: &mut Sight, verified: &mut Verified) {
     let path = &segment.path;
     match &segment.footer {
-        Ok(Footer { summary, places, counts, .. }) => {
+        Ok(Footer { summary, places, counts, keys, .. }) => {
+            if let Some(keys) = keys {
+                verify_keys(segment, keys, sight, verified);
+            }
             let agrees =
                 if sight.holes { summary.end == sight.summary.end } else { *summary == sight.summary };
             if !agrees {
@@ -273,6 +293,21 @@ fn verify_footer(segment: &Sighted, sight: &mut Sight, verified: &mut Verified) 
         // The segment that is written to, or one whose header was told of.
         Err(FormatError::Broken(_)) => {}
     }
+}
+
+/// The idempotency keys that lie before the footer.
+fn verify_keys(segment: &Sighted, keys: &idempotency::Place, sight: &Sight, verified: &mut Verified) {
+    let Some(nonce) = segment.nonce else { return };
+    let read = keys.read(&*segment.file, nonce);
+    let what = match read.unwrap_or_else(|error| Err(FormatError::broken(error.to_string()))) {
+        Err(error) => format!("the block of idempotency keys is broken: {error}; the frames have them, too"),
+        Ok(_) if !sight.holes && sight.keys.place(keys.at, nonce) != Some(*keys) => {
+            "the block of idempotency keys is not that of the frames: repeats may not be recognised"
+                .to_owned()
+        }
+        Ok(_) => return,
+    };
+    verified.harmless(&segment.path, Some(keys.at), what, "nothing; it goes with its segment");
 }
 
 /// What the next segment's header says of this one.
