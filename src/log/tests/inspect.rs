@@ -475,6 +475,33 @@ async fn frames_from_anywhere() {
     assert_eq!(dumped(&dir, Start::Position(position(base + 4))).1, []);
 }
 
+/// In segments with several entries in their indexes, too: what these spare reading is not missed.
+#[tokio::test]
+async fn frames_by_the_index() {
+    let mut bench = Bench::new();
+    bench.segment_bytes = 4 << 20;
+    let (log, _) = bench.open();
+    let mut times = Vec::new();
+    for number in 0..14 {
+        bench.clock.0.fetch_add(1_000_000, Ordering::SeqCst);
+        times.push(bench.clock.0.load(Ordering::SeqCst));
+        log.append(save(number, 300_000)).await.unwrap();
+    }
+    log.close().await;
+    drop(log);
+    let dir = bench.dir();
+    assert!(footer_of(&bench.segments()[0]).1.places.len() > 2);
+    for (number, time) in times.iter().enumerate() {
+        let expected: Vec<u64> = (number as u64..14).map(|number| number * 2).collect();
+        for start in [time - 1, *time].map(|time| Start::Time(Timestamp(time))) {
+            assert_eq!(dumped(&dir, start).0, expected, "{start:?}");
+        }
+        for offset in [2 * number as u64, 2 * number as u64 + 1] {
+            assert_eq!(dumped(&dir, Start::Position(position(offset))).0, expected, "from {offset}");
+        }
+    }
+}
+
 /// Footers and frames give the same numbers; a cursor's lag is what lies behind it; rot is counted.
 #[tokio::test]
 async fn stats_add_up() {
