@@ -2,14 +2,18 @@
 
 use std::fs;
 
+use ring::rand::SystemRandom;
+
 use super::{
     inspect::{dumped, findings, flip, look, only, places, save, stopped},
     *,
 };
 use crate::log::{
+    census, directory,
+    files::FileSystem,
     inspect::{Rotten, Severity, Sought, Start, StoppedLog},
     interface::Located,
-    segment,
+    recovery, segment,
     small_file::{self, Kind},
 };
 
@@ -255,4 +259,28 @@ async fn the_list_itself() {
     flip(&newest, places(&newest)[0] + 80);
     give_up(&bench, &copy);
     assert_eq!(fs::read(copy.join("skipped")).unwrap().len(), 32 + 6 + 56, "one range is left");
+}
+
+/// A destination that is left behind misses what was given up, too, under no index, and by index what lies behind it.
+#[tokio::test]
+async fn gaps_count_over_it() {
+    let bench = stopped().await;
+    let path = bench.segments()[1].clone();
+    let base = base_of(&path);
+    flip(&path, places(&path)[1] + 80);
+    give_up(&bench, &bench.dir());
+    let files: Arc<dyn FileSystem> = Arc::new(bench.disk.clone());
+    let opened = directory::open(files.clone(), &bench.dir(), &SystemRandom::new()).unwrap();
+    let recovered = recovery::examine(&opened.directory).unwrap();
+    let (segment, _) = &recovered.segments[1];
+    let count = |from, to| {
+        let counts =
+            census::unsettled(&*files, opened.directory.log_id, segment, &progress(from), to).unwrap();
+        let unknown = counts.get("").copied().unwrap_or_default();
+        (unknown, counts.values().sum::<u64>() - unknown)
+    };
+    assert_eq!(
+        (count(base, base + 8), count(base + 3, base + 8), count(base + 4, base + 8)),
+        ((2, 6), (1, 4), (0, 4))
+    );
 }
