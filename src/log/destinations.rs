@@ -140,8 +140,11 @@ impl Destinations {
             (progress, alert)
         };
         // The list comes last: a crash before it leaves a destination that was never served.
-        if state.listed.insert(destination.to_owned()) {
-            write_list(&self.directory, &state.listed)?;
+        if !state.listed.contains(destination) {
+            let mut listed = state.listed.clone();
+            listed.insert(destination.to_owned());
+            write_list(&self.directory, &listed)?;
+            state.listed = listed;
         }
         cursor.persisted.store(progress.next.offset, Ordering::Release);
         drop(writing);

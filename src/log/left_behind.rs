@@ -71,9 +71,13 @@ impl Destinations {
         }
     }
 
-    /// Gives segments back that are due, each after what left-behind destinations miss of it is recorded.
+    /// Gives segments back that are due, each after what left-behind destinations miss of it is recorded. Nothing goes
+    /// once the log is poisoned: behind a removal that failed, another one would leave a hole.
     pub(super) fn give_back(&self, reclaim: Reclaim) -> Result<(), LogError> {
         let _one_at_a_time = self.reclaiming.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.directory.poisoned().is_some() {
+            return Ok(());
+        }
         // First what is due, then who is left behind: whoever is detached in between holds what is due no longer
         // than it did before.
         let due = self.catalogue.due(reclaim);
