@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 #[cfg(feature = "demo")]
 use super::demo;
-use super::{check, dead_letters, destination, output, run, send};
+use super::{check, dead_letters, destination, log, output, run, send};
 use crate::config::{self, ProcessEnvironment};
 
 /// A durable fan-out agent for search indexes.
@@ -32,6 +32,7 @@ enum Command {
     Check(check::Arguments),
     Send(send::Arguments),
     DeadLetters(DeadLetters),
+    Log(Log),
     Destination(Destination),
 }
 
@@ -47,6 +48,19 @@ struct DeadLetters {
     place: Place,
     #[command(flatten)]
     arguments: dead_letters::Arguments,
+}
+
+/// Look at the log of a stopped agent.
+///
+/// The log is where accepted records lie until every destination has them. An agent that runs keeps its log to itself:
+/// stop it first, or copy its data directory and look at the copy.
+#[derive(Debug, clap::Args)]
+#[command(after_help = log::HELP)]
+struct Log {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    arguments: log::Arguments,
 }
 
 /// Let a destination go on that was left behind.
@@ -85,6 +99,9 @@ pub fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Send(arguments) => block_on(send::run(&arguments)),
         Command::DeadLetters(command) => {
             in_data_dir(&command.place, |data_dir| dead_letters::run(command.arguments, data_dir))
+        }
+        Command::Log(command) => {
+            in_data_dir(&command.place, |data_dir| log::run(&command.arguments, data_dir))
         }
         Command::Destination(command) => {
             in_data_dir(&command.place, |data_dir| block_on(destination::run(&command.arguments, data_dir)))

@@ -5,7 +5,6 @@
 
 mod json;
 mod table;
-mod text;
 
 use std::{
     io::{self, Write},
@@ -18,6 +17,7 @@ use anyhow::Context as _;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use plugin_api::{identity::Timestamp, verdict::ReasonCode};
 
+use super::text;
 use crate::dead_letter::{Change, Filed, Filter, LetterId, Order, Range, Stage, View};
 
 const HEADING: Style = Style::new().bold();

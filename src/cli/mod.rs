@@ -11,11 +11,14 @@ pub mod send;
 
 pub mod dead_letters;
 
+pub mod log;
+
 pub mod destination;
 
 #[cfg(feature = "demo")]
 pub mod demo;
 
 pub mod output;
+mod text;
 
 pub use command::{Arguments, execute};

@@ -89,6 +89,15 @@ impl Store {
         .await
     }
 
+    /// Records a range; it is on disk when this returns. One that is there already, by log id, first position, index and
+    /// cause, is replaced.
+    ///
+    /// # Errors
+    /// If nothing was recorded. The same call may be made again.
+    pub async fn record(&self, range: Range) -> Result<(), StoreError> {
+        self.call(move |connection| range_rows::record(connection, &range)).await
+    }
+
     /// Deletes up to 500 letters that are older than the bounds allow, the oldest first, and takes note of what others
     /// have deleted. Returns how many were of each index: none once all that is left is young enough.
     ///

@@ -16,10 +16,19 @@ use crate::{
 pub(super) enum Intake {
     /// The next records of the log.
     Block(FeedBlock),
-    /// The records before this position are gone from the log.
-    Gap(Position),
+    /// The records before a position are not in the log any more.
+    Hole(Hole),
     /// The log cannot be read on; an operator must look.
     Halted(FeedError),
+}
+
+/// Records that cannot be read, from where the feed stood to before a position.
+#[derive(Debug)]
+pub(super) enum Hole {
+    /// They were given back to the disk.
+    Gone { to: Position },
+    /// They were rotten and an operator has given them up.
+    GivenUp { to: Position, message: String },
 }
 
 /// How often a feed that could not read tries again.
@@ -46,7 +55,11 @@ async fn read(mut feed: Feed, tx: mpsc::Sender<Intake>) {
             Err(FeedError::Read(ReadError::Closed)) => return,
             Err(FeedError::Read(ReadError::BelowStart { start, .. })) => {
                 feed.skip_to(start);
-                Intake::Gap(start)
+                Intake::Hole(Hole::Gone { to: start })
+            }
+            Err(FeedError::Read(given_up @ ReadError::GivenUp { to, .. })) => {
+                feed.skip_to(to);
+                Intake::Hole(Hole::GivenUp { to, message: given_up.to_string() })
             }
             Err(error) => {
                 if tx.send(Intake::Halted(error)).await.is_err() {

@@ -4,6 +4,7 @@
 //! letters and its own cursor. A cursor moves only after the destination's answer or the letter's commit.
 
 mod bury;
+mod hole;
 
 use std::{collections::HashSet, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -19,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    intake::{self, Intake},
+    intake::{self, Hole, Intake},
     letters::Letters,
     pace::Pace,
     queue::{BatchBounds, Group, Queue},
@@ -54,8 +55,8 @@ struct Lane {
     commit_at: Option<Instant>,
     /// Bytes that were read since it was.
     bytes_since_commit: u64,
-    /// Where the log begins, once what was read before has been settled.
-    gap_before: Option<Position>,
+    /// What is to be passed over once what was read before has been settled.
+    hole: Option<Hole>,
     /// Why the log cannot be read on.
     unreadable: Option<String>,
     /// Indexes whose refusal was told and that have not been written since.
@@ -148,7 +149,7 @@ impl Lane {
             detached,
             commit_at: None,
             bytes_since_commit: 0,
-            gap_before: None,
+            hole: None,
             unreadable: None,
             refused_indexes: HashSet::new(),
             has_gaps: false,
@@ -264,7 +265,7 @@ impl Lane {
         }
         self.pace.judge(settled.health);
         self.bury(settled.rejected, Stage::Delivery, stop).await;
-        self.cross_gap();
+        self.cross_hole(stop).await;
     }
 
     async fn take_in(&mut self, intake: Intake, stop: &Stop) {
@@ -273,10 +274,10 @@ impl Lane {
                 self.unreadable = None;
                 self.enter(block, stop).await;
             }
-            Intake::Gap(start) => {
+            Intake::Hole(hole) => {
                 self.unreadable = None;
-                self.gap_before = Some(start);
-                self.cross_gap();
+                self.hole = Some(hole);
+                self.cross_hole(stop).await;
             }
             Intake::Halted(error) => {
                 let error = error.to_string();
@@ -312,20 +313,6 @@ impl Lane {
             }
         }
         self.bury(refused, Stage::Admit, stop).await;
-    }
-
-    /// Passes over records that are gone, as soon as those before them are settled.
-    fn cross_gap(&mut self) {
-        if self.tracker.reach() > 0 {
-            return;
-        }
-        let Some(start) = self.gap_before.take() else { return };
-        tracing::error!(
-            destination = %self.settings.name, from = %self.tracker.watermark(), to = %start,
-            "records are gone from the log before they were delivered, they are counted as a gap",
-        );
-        self.tracker.gap(start);
-        self.moved();
     }
 
     /// When to ask for a confirmation next: not while the destination must not be asked for anything.
@@ -381,7 +368,7 @@ impl Lane {
 
     fn wants_more(&self) -> bool {
         let room = self.tracker.reach() < AHEAD_RECORDS_MAX && self.tracker.held_bytes() < AHEAD_BYTES_MAX;
-        room && self.gap_before.is_none() && (!self.queue.fills(self.bounds) || self.queue.wants_others())
+        room && self.hole.is_none() && (!self.queue.fills(self.bounds) || self.queue.wants_others())
     }
 
     fn publish(&self) {

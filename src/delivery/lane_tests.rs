@@ -349,6 +349,57 @@ async fn what_is_gone_is_a_gap() {
     assert_eq!(bench.fake.operation_count(), written);
 }
 
+/// G3: rot halts the lane; once an operator has given it up, its records count as dead-lettered, the range is in the
+/// dead letters, and everything else is delivered, once.
+#[tokio::test]
+async fn given_up_rot_is_dead_lettered() {
+    let bench = Bench::new().await;
+    let end = bench.let_rot().await;
+    let mut lane = bench.start().await;
+    let halted =
+        |snapshot: &Snapshot| matches!(&snapshot.state, LaneState::Halted(why) if why.contains("rotten"));
+    let at_rot = lane.until("it halts at the rot", |now| halted(now) && now.totals.written > 0).await;
+    assert_eq!(at_rot.totals.settled(), at_rot.delivered.offset);
+    lane.stop().await;
+    let lost = bench.give_up();
+    assert!(lost > 0);
+
+    let mut lane = bench.start().await;
+    let done = lane.until("the rest is delivered", |snapshot| snapshot.delivered == end).await;
+    let expected = Totals { written: end.offset - lost, dead_lettered: lost, ..Totals::default() };
+    assert_eq!((done.totals, done.pending(end)), (expected, 0));
+    assert_eq!(bench.fake.operation_count(), end.offset - lost);
+    let ranges = bench.ranges();
+    assert_eq!(ranges.iter().map(|range| range.records).sum::<u64>(), lost);
+    assert!(
+        ranges.iter().all(|range| range.cause == Cause::Rotten && range.message.contains("given up")),
+        "{ranges:?}"
+    );
+    lane.stop().await;
+    let mut lane = bench.start().await;
+    let again = lane.until("it is up", |_| true).await;
+    assert_eq!((again.totals, bench.ranges()), (expected, ranges));
+}
+
+/// G3: what was given up counts only once it is in the dead letters; an agent that stops before goes on there.
+#[tokio::test]
+async fn given_up_rot_waits_for_the_dead_letters() {
+    let bench = Bench::new().await;
+    let end = bench.let_rot().await;
+    let lost = bench.give_up();
+    let mut lane = bench.start().await;
+    bench.break_ranges();
+    let halted =
+        |now: &Snapshot| matches!(&now.state, LaneState::Halted(why) if why.contains("dead letters"));
+    let waiting = lane.until("it waits", halted).await;
+    assert_eq!(waiting.totals.dead_lettered, 0);
+    lane.stop().await;
+    bench.mend_letters();
+    let mut lane = bench.start().await;
+    let done = lane.until("all is settled", |snapshot| snapshot.delivered == end).await;
+    assert_eq!((done.totals.dead_lettered, done.totals.settled()), (lost, end.offset));
+}
+
 /// The visible watermark waits for the destination's word, also across a restart, and nothing is sent again for it.
 #[tokio::test]
 async fn visible_waits_across_a_restart() {

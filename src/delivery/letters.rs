@@ -6,7 +6,7 @@ use plugin_api::identity::{LogId, Position};
 
 use super::settle::Rejected;
 use crate::{
-    dead_letter::{Change, Fate, Letter, Stage, Store, StoreError},
+    dead_letter::{Cause, Change, Fate, Letter, Range, Stage, Store, StoreError},
     runtime::Clock,
 };
 
@@ -43,6 +43,24 @@ impl Letters {
     /// Returns once the letters are safe on disk, or their records counted there.
     pub(super) async fn file(&self, letters: Vec<Letter>) -> Result<Vec<Fate>, StoreError> {
         self.store.file(letters).await
+    }
+
+    /// What becomes of records that were rotten in the log and that an operator gave up.
+    pub(super) fn write_rotten(
+        &self,
+        log_id: LogId,
+        first: Position,
+        end: Position,
+        records: u64,
+        message: String,
+    ) -> Range {
+        let (index, cause, recorded_at) = (None, Cause::Rotten, self.clock.now());
+        Range { log_id, first, end, index, records, cause, message, recorded_at }
+    }
+
+    /// Returns once the range is safe on disk.
+    pub(super) async fn record(&self, range: Range) -> Result<(), StoreError> {
+        self.store.record(range).await
     }
 
     /// Tidies up what filing has left below a persisted cursor. If that fails it is done next time.

@@ -93,23 +93,25 @@ impl Tracker {
         }
     }
 
-    /// Records up to `start` are gone from the log: they are in a gap. Nothing may be pending.
-    pub(super) fn gap(&mut self, start: Position) {
+    /// Records up to `end` cannot be read, and this is what becomes of them. Nothing may be pending.
+    pub(super) fn pass_over(&mut self, end: Position, outcome: Outcome) {
         debug_assert!(self.pending.is_empty(), "what was entered can still be delivered");
-        let mut missed = start.offset - self.next.offset;
-        while let Some(&(first, end)) = self.completed.front() {
-            if first >= start.offset {
+        *self.counter(outcome) += self.missing_before(end);
+        while let Some((first, after)) = self.completed.pop_front() {
+            if after > end.offset {
+                // What was settled beyond is still to be passed over.
+                self.completed.push_front((first.max(end.offset), after));
                 break;
             }
-            missed -= end.min(start.offset) - first;
-            self.completed.pop_front();
-            if end > start.offset {
-                // What was settled beyond the gap is still to be passed over.
-                self.completed.push_front((start.offset, end));
-            }
         }
-        self.totals.gap += missed;
-        self.next = start;
+        self.next = end;
+    }
+
+    /// Of the records up to `end` that have not entered, those that were not settled before a restart.
+    pub(super) fn missing_before(&self, end: Position) -> u64 {
+        let settled = |(first, after): &(u64, u64)| after.min(&end.offset).saturating_sub(*first);
+        let settled: u64 = self.completed.iter().map(settled).sum();
+        end.offset - self.entered().offset - settled
     }
 
     /// The position of the next record to enter.
@@ -188,14 +190,17 @@ impl Tracker {
     }
 
     fn count(&mut self, outcome: Outcome) {
-        let counter = match outcome {
+        *self.counter(outcome) += 1;
+    }
+
+    fn counter(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
             Outcome::Skipped => &mut self.totals.skipped,
             Outcome::Superseded => &mut self.totals.superseded,
             Outcome::Written => &mut self.totals.written,
             Outcome::Gap => &mut self.totals.gap,
             Outcome::DeadLettered => &mut self.totals.dead_lettered,
-        };
-        *counter += 1;
+        }
     }
 }
 
@@ -274,12 +279,12 @@ mod tests {
         );
     }
 
-    /// G3: what lay in a gap is counted, apart from what had been settled before.
+    /// G3: what cannot be read is counted as what it is, apart from what had been settled before.
     #[test]
     fn gap_counts_what_was_missed() {
         let progress = Progress { completed: vec![(2, 4), (8, 12)], ..Progress::default() };
         let mut tracker = Tracker::new(&progress);
-        tracker.gap(at(10));
+        tracker.pass_over(at(10), Outcome::Gap);
         assert_eq!((tracker.totals().gap, tracker.watermark()), (10 - 2 - 2, at(10)));
         // What had been settled beyond the gap is neither sent nor counted again.
         assert_eq!((tracker.progress().next, tracker.progress().completed), (at(12), vec![]));

@@ -42,7 +42,16 @@ pub(super) fn unsettled(
     }
     let size = file.size()?;
     while place.offset < end {
-        let source = Source { file: &*file, nonce: segment.nonce, log_id, limit: size, until: end };
+        if let Some(range) = segment.skips.covering(place.at) {
+            let missed = missed(progress, place.offset.max(from), range.to.offset.min(end));
+            if missed > 0 {
+                *counts.entry("".into()).or_default() += missed;
+            }
+            place = range.to;
+            continue;
+        }
+        let limit = segment.skips.limit(place.at, size);
+        let source = Source { file: &*file, nonce: segment.nonce, log_id, limit, until: end };
         let block = block::read(source, place)?;
         for found in &block.found {
             let first = found.frame.position.offset;

@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-use plugin_api::identity::Position;
+use plugin_api::identity::{LogId, Position};
 use tokio::sync::watch;
 
 use super::{
@@ -403,23 +403,27 @@ fn read_list(directory: &Directory) -> Result<Result<BTreeSet<String>, String>, 
     let Some(bytes) = directory.files.read_small(&path).map_err(at(&path))? else {
         return Ok(Err("the list of destinations is missing".to_owned()));
     };
-    let mut listed = BTreeSet::new();
-    let read = small_file::decode(Kind::Destinations, &bytes).and_then(|(log_id, body)| {
-        if log_id != directory.log_id {
-            return Err(FormatError::broken(format!("the list belongs to log {log_id}")));
-        }
-        sections::for_each(body, |tag, value| {
-            if tag == TAG_DESTINATION {
-                listed.insert(sections::text(value)?);
-            }
-            Ok(tag == TAG_DESTINATION)
-        })
-    });
-    match read {
-        Ok(()) => Ok(Ok(listed)),
+    match decode_list(directory.log_id, &bytes) {
+        Ok(listed) => Ok(Ok(listed)),
         Err(FormatError::Broken(what)) => Ok(Err(what)),
         Err(FormatError::Unusable(what)) => Err(halted(&path, what)),
     }
+}
+
+/// Reads the list of this log's destinations.
+pub(super) fn decode_list(log_id: LogId, bytes: &[u8]) -> Result<BTreeSet<String>, FormatError> {
+    let (found_id, body) = small_file::decode(Kind::Destinations, bytes)?;
+    if found_id != log_id {
+        return Err(FormatError::broken(format!("the list belongs to log {found_id}")));
+    }
+    let mut listed = BTreeSet::new();
+    sections::for_each(body, |tag, value| {
+        if tag == TAG_DESTINATION {
+            listed.insert(sections::text(value)?);
+        }
+        Ok(tag == TAG_DESTINATION)
+    })?;
+    Ok(listed)
 }
 
 fn write_list(directory: &Directory, listed: &BTreeSet<String>) -> Result<(), LogError> {

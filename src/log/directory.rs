@@ -17,16 +17,17 @@ use super::{
     files::{self, File, FileSystem, ReplaceError},
     interface::LogError,
     request_id::KEY_BYTES,
-    sections::FormatError,
+    sections::{self, FormatError},
     segment,
     small_file::{self, Kind},
 };
 
-const LOCK: &str = "lock";
-const IDENTITY: &str = "identity";
-const KEY: &str = "request-id.key";
-const DESTINATIONS: &str = "destinations";
-const CURSORS: &str = "cursors";
+pub(super) const LOCK: &str = "lock";
+pub(super) const IDENTITY: &str = "identity";
+pub(super) const KEY: &str = "request-id.key";
+pub(super) const DESTINATIONS: &str = "destinations";
+pub(super) const CURSORS: &str = "cursors";
+pub(super) const SKIPPED: &str = "skipped";
 const RESERVE: &str = "reserve";
 /// Some cursors of the largest size that is usual; see rule 11.
 const RESERVE_BYTES: u64 = 256 << 10;
@@ -79,8 +80,7 @@ pub(super) fn open(
     let created = found.is_none();
     let (log_id, key) = match found {
         Some(bytes) => {
-            let (log_id, _) =
-                small_file::decode(Kind::Identity, &bytes).map_err(unreadable(&identity_path))?;
+            let log_id = decode_identity(&bytes).map_err(unreadable(&identity_path))?;
             (log_id, key_of(&*files, path, random, &mut alerts)?)
         }
         None => create(&*files, path, random)?,
@@ -95,6 +95,11 @@ impl Directory {
     /// The list of the destinations that the log has served.
     pub(super) fn destinations(&self) -> PathBuf {
         self.path.join(DESTINATIONS)
+    }
+
+    /// What an operator has given up.
+    pub(super) fn skipped(&self) -> PathBuf {
+        self.path.join(SKIPPED)
     }
 
     /// Where cursors lie.
@@ -136,6 +141,13 @@ impl Directory {
             LogError::Io { path: path.to_owned(), source }
         })
     }
+}
+
+/// Reads a log's id. The file has no sections yet; one that must be understood keeps this version from the directory.
+pub(super) fn decode_identity(bytes: &[u8]) -> Result<LogId, FormatError> {
+    let (log_id, body) = small_file::decode(Kind::Identity, bytes)?;
+    sections::for_each(body, |_, _| Ok(false))?;
+    Ok(log_id)
 }
 
 /// A segment's nonce: random, never 0.

@@ -311,7 +311,7 @@ impl Log for EmbeddedLog {
         match self.shared.frame_at(offset).await {
             Ok(Some(frame)) if frame.request_id == request_id => Ok(Located::Found(position(offset))),
             Ok(_) => Ok(Located::NotFound),
-            Err(ReadError::BelowStart { .. }) => Ok(Located::Expired),
+            Err(ReadError::BelowStart { .. } | ReadError::GivenUp { .. }) => Ok(Located::Expired),
             Err(error @ (ReadError::Rotten { .. } | ReadError::Io { .. } | ReadError::Closed)) => Err(error),
         }
     }

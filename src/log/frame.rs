@@ -102,6 +102,11 @@ pub(super) fn verify(bytes: &[u8], nonce: u64) -> Result<u32, FormatError> {
     Ok((&bytes[40..]).get_u32_le())
 }
 
+/// The offset of a frame's first record; the frame is verified.
+pub(super) fn offset_of(bytes: &[u8]) -> u64 {
+    (&bytes[16..]).get_u64_le()
+}
+
 /// Reads a whole frame; also returns its group_delta. The payload is a slice of `bytes`.
 pub(super) fn decode(bytes: &Bytes, nonce: u64, log_id: LogId) -> Result<(Frame, u32), FormatError> {
     let group_delta = verify(bytes, nonce)?;

@@ -185,6 +185,18 @@ pub enum ReadError {
         /// What is wrong.
         what: String,
     },
+    /// An operator has given up what was rotten here: it is not delivered to anybody. Reading goes on at `to`.
+    #[error("{path}: rotten at byte {at}, an operator has given up {from} to before {to}")]
+    GivenUp {
+        /// The segment.
+        path: PathBuf,
+        /// Where the rot begins in it.
+        at: u64,
+        /// The first record that is lost, of those that were wanted.
+        from: Position,
+        /// The position after the last one.
+        to: Position,
+    },
     /// The operating system could not read.
     #[error("{path}: {cause}")]
     Io {
@@ -390,7 +402,7 @@ pub struct Backlog {
 pub enum Located {
     /// The request's first position.
     Found(Position),
-    /// It lay before the log's start, where nothing is left to check it against.
+    /// It lay before the log's start, or where an operator gave up what was rotten: nothing is left to check it against.
     Expired,
     /// Another log's id, or a made-up one.
     NotFound,

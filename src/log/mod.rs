@@ -6,7 +6,8 @@
 //! them: `idempotency` (was it accepted before?), `queue` and `writer` (one thread that appends), `segment` and `frame`
 //! (what it writes), `catalogue` (which segments are there and how far they are durable), `reader`, `destinations` and
 //! `cursor` (who still needs what), `left_behind`, `gaps` and `census` (what whoever nothing is kept for has missed).
-//! `directory` and `recovery` run when a log is opened; every file operation goes through `files`.
+//! `directory` and `recovery` run when a log is opened; every file operation goes through `files`. [`inspect`] looks at
+//! a log that no agent uses; `rot` finds what lies behind broken bytes, `skipped` what an operator gave up there.
 
 pub mod interface;
 
@@ -30,6 +31,9 @@ mod catalogue;
 mod block;
 mod reader;
 
+mod rot;
+mod skipped;
+
 mod census;
 mod cursor;
 mod destinations;
@@ -38,6 +42,8 @@ mod left_behind;
 
 mod directory;
 mod recovery;
+
+pub mod inspect;
 
 mod files;
 mod sections;

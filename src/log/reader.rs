@@ -14,6 +14,7 @@ use super::{
     catalogue::{Catalogue, Durable},
     files::{Access, File, FileSystem},
     interface::{Frame, ReadError, Reader},
+    recovery::or_skip,
     sections::FormatError,
     segment::Segment,
 };
@@ -97,13 +98,24 @@ impl Readable {
         } else {
             file.size().map_err(cannot_read(segment))?
         };
+        if let Some(range) = segment.skips.covering(place.at) {
+            let first = range.from.offset.max(from);
+            return match range.to {
+                Place { offset, .. } if offset > first => {
+                    Err(given_up(segment, range.from.at, first, offset))
+                }
+                _ => Ok((Stand { place: range.to, ..stand }, Vec::new())),
+            };
+        }
+        let limit = segment.skips.limit(place.at, limit);
         let until = segment.end().map_or(durable.end, |end| end.min(durable.end));
         let source = Source { file: &**file, nonce: segment.nonce, log_id: self.log_id, limit, until };
         let block = block::read(source, *place).map_err(cannot_read(segment))?;
         if block.found.is_empty() {
             let fault = block.fault.unwrap_or_else(|| FormatError::broken("the segment ends too early"));
             let (path, at) = (segment.path.clone(), place.at);
-            return Err(ReadError::Rotten { path, at, what: fault.to_string() });
+            let what = format!("{fault}. {}", or_skip(place.offset));
+            return Err(ReadError::Rotten { path, at, what });
         }
         let ends_after = |frame: &Frame| frame.position.offset + u64::from(frame.records) > from;
         let frames = block.found.into_iter().map(|found| found.frame).filter(ends_after).collect();
@@ -134,6 +146,12 @@ impl Readable {
 pub(super) fn below_start(wanted: u64, start: u64) -> ReadError {
     let position = |offset| Position { partition: 0, offset };
     ReadError::BelowStart { wanted: position(wanted), start: position(start) }
+}
+
+/// The error of what an operator has given up: from the first record that is wanted to before the offset `to`.
+fn given_up(segment: &Segment, at: u64, first: u64, to: u64) -> ReadError {
+    let position = |offset| Position { partition: 0, offset };
+    ReadError::GivenUp { path: segment.path.clone(), at, from: position(first), to: position(to) }
 }
 
 fn cannot_read(segment: &Segment) -> impl Fn(io::Error) -> ReadError {

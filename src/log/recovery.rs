@@ -11,20 +11,21 @@ use std::{
     sync::Arc,
 };
 
-use memchr::memmem;
+use plugin_api::identity::Timestamp;
 
 use super::{
     block::{self, BLOCK_BYTES, Place, Source},
     catalogue::Durable,
     directory::{Directory, at, halted},
     files::{self, Access, File},
-    frame,
     idempotency::{self, Accepted},
     interface::LogError,
+    rot,
     sections::FormatError,
     segment::{self, Active, Entry, Sealed, Segment},
     segment_footer::{Footer, Summary},
     segment_header::{self, HEADER_BYTES, Header, Previous},
+    skipped::{self, SkippedRange, Skips},
 };
 use crate::record::payload_index;
 
@@ -52,37 +53,32 @@ enum Newest {
     Sealed { segment: Arc<Segment>, file: Arc<dyn File>, summary: Summary },
 }
 
-/// What lies behind the first bytes that are no frame.
-struct Tail {
-    /// The byte after the last one that is not zero.
-    end: u64,
-    /// A sound frame of a later write group.
-    later_group: Option<u64>,
-}
-
 /// Looks at the log and changes nothing.
 pub(super) fn examine(directory: &Directory) -> Result<Recovered, LogError> {
-    let headers = read_headers(directory)?;
+    let mut alerts = Vec::new();
+    let skipped = read_skipped(directory, &mut alerts)?;
+    let headers = read_headers(directory, &skipped)?;
     let mut recovered = Recovered {
         segments: Vec::with_capacity(headers.len()),
         last: Previous::default(),
         durable: Durable::default(),
         torn_bytes: 0,
-        alerts: Vec::new(),
+        alerts,
         keys: Vec::new(),
         newest: None,
     };
     for ((path, header), (next_path, next)) in headers.iter().zip(headers.iter().skip(1)) {
         check_chain(header, next_path, next)?;
         let (bytes, sealed, footer) = check_sealed(directory, path, header, next)?;
-        let segment = Arc::new(Segment::new(path.clone(), header));
+        let skips = Skips::of(&skipped, header.base, header.nonce);
+        let segment = Arc::new(Segment::new(path.clone(), header).with_skips(skips));
         segment.seal(sealed);
         recovered.keys.push(idempotency::Source::new(segment.clone(), footer.as_ref().ok()));
         recovered.alerts.extend(footer.err());
         recovered.segments.push((segment, bytes));
     }
     if let Some((path, header)) = headers.into_iter().next_back() {
-        recovered.examine_newest(directory, path, &header)?;
+        recovered.examine_newest(directory, path, &header, &skipped)?;
     }
     Ok(recovered)
 }
@@ -110,11 +106,13 @@ impl Recovered {
         directory: &Directory,
         path: PathBuf,
         header: &Header,
+        skipped: &[SkippedRange],
     ) -> Result<(), LogError> {
         let file = directory.files.open(&path, Access::Write).map_err(at(&path))?;
         let size = file.size().map_err(at(&path))?;
         let footer = segment::read_footer(&*file, header.nonce).map_err(at(&path))?;
-        let segment = Arc::new(Segment::new(path, header));
+        let skips = Skips::of(skipped, header.base, header.nonce);
+        let segment = Arc::new(Segment::new(path, header).with_skips(skips));
         self.segments.push((segment.clone(), size));
         let end_at = match footer {
             Ok(footer) => {
@@ -141,20 +139,43 @@ impl Recovered {
     }
 }
 
-/// Reads the header of every segment, in order.
-fn read_headers(directory: &Directory) -> Result<Vec<(PathBuf, Header)>, LogError> {
+/// What an operator has given up. Without the list, readers halt at the rot again.
+fn read_skipped(directory: &Directory, alerts: &mut Vec<String>) -> Result<Vec<SkippedRange>, LogError> {
+    let path = directory.skipped();
+    match skipped::read(&*directory.files, &path, directory.log_id).map_err(at(&path))? {
+        Ok(ranges) => Ok(ranges),
+        Err(FormatError::Unusable(what)) => Err(halted(&path, what)),
+        Err(FormatError::Broken(what)) => {
+            alerts.push(format!("{}: {what}; what was given up with `log skip` halts again", path.display()));
+            Ok(Vec::new())
+        }
+    }
+}
+
+/// Reads the header of every segment, in order. One that is rotten may have been passed over: then its name and the
+/// next header say what it held.
+fn read_headers(directory: &Directory, skipped: &[SkippedRange]) -> Result<Vec<(PathBuf, Header)>, LogError> {
     let names = directory.files.list_sorted(&directory.path).map_err(at(&directory.path))?;
     let mut headers = Vec::new();
     for base in names.iter().filter_map(|name| segment::base_of(name.as_ref())) {
         let path = segment::path_of(&directory.path, base);
         let file = directory.files.open(&path, Access::Read).map_err(at(&path))?;
         let bytes = file.read_at(0, HEADER_BYTES).map_err(at(&path))?;
-        let header = segment_header::decode(&bytes).map_err(|error| match error {
-            FormatError::Broken(what) => {
-                halted(&path, format!("rotten: {what}. Restore this segment from a copy of the log"))
+        let header = match segment_header::decode(&bytes) {
+            Ok(header) => header,
+            Err(FormatError::Unusable(what)) => return Err(halted(&path, what)),
+            Err(FormatError::Broken(what)) => {
+                let range = skipped.iter().find(|range| range.base == base && range.from.at == 0);
+                let Some(range) = range else {
+                    let what = format!("rotten: {what}. {}", or_skip(base));
+                    return Err(halted(&path, what));
+                };
+                let before = headers.last().map_or(0, |(_, header): &(_, Header)| header.nonce);
+                let previous = Previous { end: base, nonce: before, ..Previous::default() };
+                let (log_id, created_at) = (directory.log_id, Timestamp::default());
+                Header { log_id, base, nonce: range.nonce, previous, created_at }
             }
-            FormatError::Unusable(what) => halted(&path, what),
-        })?;
+        };
         if header.log_id != directory.log_id || header.base != base {
             let what = format!(
                 "this is the segment of log {} that begins at {}, and has no place in log {}: take it away",
@@ -216,14 +237,15 @@ fn find_end(directory: &Directory, active: &mut Active) -> Result<u64, LogError>
         None => Ok(0),
         Some(FormatError::Unusable(what)) => Err(halted(&path, format!("at byte {}: {what}", active.at))),
         Some(FormatError::Broken(what)) => {
-            let tail = examine_tail(active).map_err(at(&path))?;
+            let tail = rot::examine_tail(&*active.file, active.segment.nonce, active.at, active.limit);
+            let tail = tail.map_err(at(&path))?;
             let Some(later) = tail.later_group else {
                 return Ok(tail.end - active.at);
             };
             let what = format!(
-                "rotten at byte {}: {what}; but the frame at byte {later} was written after it was durable. Restore \
-                 this segment from a copy of the log",
-                active.at
+                "rotten at byte {}: {what}; but the frame at byte {later} was written after it was durable. {}",
+                active.at,
+                or_skip(active.as_previous().end)
             );
             Err(halted(&path, what))
         }
@@ -235,11 +257,15 @@ fn find_end(directory: &Directory, active: &mut Active) -> Result<u64, LogError>
 fn scan(directory: &Directory, active: &mut Active) -> io::Result<Option<FormatError>> {
     let mut place = Place { at: active.at, offset: active.segment.base };
     loop {
+        if let Some(range) = active.segment.skips.covering(place.at) {
+            place = range.to;
+            active.at = place.at;
+        }
         let source = Source {
             file: &*active.file,
             nonce: active.segment.nonce,
             log_id: directory.log_id,
-            limit: active.limit,
+            limit: active.segment.skips.limit(place.at, active.limit),
             until: u64::MAX,
         };
         let block = block::read(source, place)?;
@@ -259,6 +285,14 @@ fn scan(directory: &Directory, active: &mut Active) -> io::Result<Option<FormatE
             return Ok(block.fault);
         }
     }
+}
+
+/// What to do about rot.
+pub(super) fn or_skip(offset: u64) -> String {
+    format!(
+        "Restore this segment from a copy of the log, or give up what cannot be read: stop the agent and see \
+         `sync-agent log skip 0:{offset}`"
+    )
 }
 
 /// Cuts what is torn, reserves the segment's space, and makes the last write group durable again (rules 5 and 13).
@@ -298,50 +332,4 @@ fn rewrite(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
         position += bytes.len() as u64;
     }
     Ok(())
-}
-
-/// Looks through the rest of a segment for sound frames whose write group begins after the broken bytes where `active`
-/// stands. The writer begins a group only once the one before it is durable: then this is rot, not a torn write (rule
-/// 6).
-fn examine_tail(active: &Active) -> io::Result<Tail> {
-    let (file, nonce, broken, size) = (&*active.file, active.segment.nonce, active.at, active.limit);
-    const ZEROS: [u8; 4096] = [0; 4096];
-    let mut tail = Tail { end: broken, later_group: None };
-    let mut position = broken;
-    while position < size {
-        let bytes = file.read_at(position, BLOCK_BYTES)?;
-        // By chunks: most of a segment is zeros, and comparing them is many times as fast as looking at bytes.
-        let mut chunks = bytes.chunks(ZEROS.len()).enumerate();
-        if let Some((index, chunk)) = chunks.rfind(|(_, chunk)| **chunk != ZEROS[..chunk.len()])
-            && let Some(last) = chunk.iter().rposition(|byte| *byte != 0)
-        {
-            tail.end = position + (index * ZEROS.len() + last + 1) as u64;
-        }
-        for candidate in memmem::find_iter(&bytes, &frame::MAGIC) {
-            let candidate = position + candidate as u64;
-            let group_delta = sound_frame_at(file, nonce, candidate, size)?;
-            if group_delta.is_some_and(|delta| candidate.saturating_sub(u64::from(delta)) > broken) {
-                tail.later_group = Some(candidate);
-                return Ok(tail);
-            }
-        }
-        if bytes.len() < BLOCK_BYTES {
-            break;
-        }
-        // A magic may lie across the border.
-        position += (BLOCK_BYTES - frame::MAGIC.len() + 1) as u64;
-    }
-    Ok(tail)
-}
-
-/// The group_delta of the frame that begins here, if a sound one does.
-fn sound_frame_at(file: &dyn File, nonce: u64, at: u64, size: u64) -> io::Result<Option<u32>> {
-    let head = file.read_at(at, frame::FIXED_BYTES)?;
-    match frame::claimed_length(&head) {
-        Ok(length) if at + length as u64 <= size => {
-            let bytes = file.read_at(at, length)?;
-            Ok(frame::verify(&bytes, nonce).ok())
-        }
-        Ok(_) | Err(_) => Ok(None),
-    }
 }

@@ -17,6 +17,7 @@ use super::{
     sections::FormatError,
     segment_footer::{self, Counts, Footer, IndexEntry, Summary, TRAILER_BYTES},
     segment_header::{self, HEADER_BYTES, Header, Previous},
+    skipped::Skips,
 };
 
 /// Bytes between two entries of the index, at least.
@@ -35,6 +36,8 @@ pub(super) struct Segment {
     sealed: OnceLock<Sealed>,
     /// Where frames lie, while it is not sealed; then the footer has it.
     index: Mutex<Vec<IndexEntry>>,
+    /// What an operator has given up of it.
+    pub(super) skips: Skips,
 }
 
 /// What is known of a segment that nothing is appended to any more.
@@ -147,7 +150,13 @@ impl Segment {
             nonce: header.nonce,
             sealed: OnceLock::new(),
             index: Mutex::default(),
+            skips: Skips::default(),
         }
+    }
+
+    /// The same, with what an operator has given up of it.
+    pub(super) fn with_skips(self, skips: Skips) -> Self {
+        Self { skips, ..self }
     }
 
     /// The offset after its last record; `None` while it is written to.

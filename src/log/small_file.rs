@@ -1,5 +1,6 @@
-//! The container of the log's small files: identity, list of destinations, cursors, gaps. Each is written whole under a
-//! temporary name and renamed, and has its own magic, a format number, a checksum and the log's id inside.
+//! The container of the log's small files: identity, list of destinations, cursors, gaps, skipped ranges. Each is
+//! written whole under a temporary name and renamed, and has its own magic, a format number, a checksum and the log's id
+//! inside.
 
 use bytes::{Buf, BufMut};
 use plugin_api::identity::LogId;
@@ -17,6 +18,7 @@ pub(super) enum Kind {
     Destinations,
     Cursor,
     Gaps,
+    Skipped,
 }
 
 impl Kind {
@@ -26,6 +28,7 @@ impl Kind {
             Self::Destinations => b"SYNCDST\n",
             Self::Cursor => b"SYNCCUR\n",
             Self::Gaps => b"SYNCGAP\n",
+            Self::Skipped => b"SYNCSKP\n",
         }
     }
 }

@@ -17,6 +17,8 @@ mod poison;
 
 mod repeats;
 
+mod rot;
+
 mod shutdown;
 
 mod stderr;

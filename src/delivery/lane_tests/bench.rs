@@ -9,7 +9,10 @@ use std::{
 
 use fakes::algolia::{Detail, FakeAlgolia, Options};
 use plugin_algolia::{Algolia, Settings};
-use plugin_api::{identity::Position, operation::Action};
+use plugin_api::{
+    identity::{Position, Timestamp},
+    operation::Action,
+};
 use plugin_http::{endpoint::Endpoint, secret::Secret};
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
@@ -20,6 +23,7 @@ use crate::{
     delivery::{Backoff, LaneSettings, Letters, Snapshot, Wiring, start},
     log::{
         EmbeddedLog,
+        inspect::{Rotten, StoppedLog},
         interface::{Append, Attributes, BacklogLimit, From, Log, Progress, Subscription, Totals},
     },
     record::PayloadWriter,
@@ -151,7 +155,7 @@ impl Bench {
     /// Opens the log as soon as whoever had it before has let it go.
     pub(super) async fn open_log(&self) -> EmbeddedLog {
         let settings = crate::log::Settings {
-            dir: self.root.path().join("log"),
+            dir: self.log_dir(),
             disk_bytes_max: 64 << 20,
             segment_bytes: SEGMENT_BYTES,
             retention: crate::log::Retention { age: Duration::ZERO, bytes_max: 0 },
@@ -181,6 +185,47 @@ impl Bench {
         assert!(at(0) < status.start && status.start <= at(40), "{status:?}");
         log.close().await;
         (status.start, status.end)
+    }
+
+    /// Fills the log and lets records in its midst rot; returns the log's end.
+    pub(super) async fn let_rot(&self) -> Position {
+        let log = self.open_log().await;
+        log.subscribe(NAME, From::Oldest).await.unwrap();
+        let body = format!(r#"{{"text":"{}"}}"#, "x".repeat(1_000));
+        for number in 0..50 {
+            append(&log, "products", &[(number.to_string(), body.clone())]).await;
+        }
+        let end = log.status().end;
+        log.close().await;
+        drop(log);
+        let mut segments: Vec<PathBuf> =
+            fs::read_dir(self.log_dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        segments.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+        segments.sort();
+        let mut bytes = fs::read(&segments[1]).unwrap();
+        bytes[6_000] ^= 1;
+        bytes[7_500] ^= 1;
+        fs::write(&segments[1], bytes).unwrap();
+        end
+    }
+
+    /// Gives up what is rotten, without a word in the dead letters; returns how many records that are.
+    pub(super) fn give_up(&self) -> u64 {
+        let log = StoppedLog::open(&self.log_dir()).unwrap();
+        let rotten = log.rotten(&mut |_| {}).unwrap();
+        log.give_up(&rotten, Timestamp(1)).unwrap();
+        rotten.iter().map(Rotten::records).sum()
+    }
+
+    /// From now on no range can be recorded.
+    pub(super) fn break_ranges(&self) {
+        self.execute(
+            "CREATE TRIGGER broken BEFORE INSERT ON ranges BEGIN SELECT RAISE(ABORT, 'broken'); END",
+        );
+    }
+
+    fn log_dir(&self) -> PathBuf {
+        self.root.path().join("log")
     }
 
     fn store(&self) -> PathBuf {

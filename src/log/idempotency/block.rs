@@ -98,7 +98,11 @@ impl Collected {
 
 impl Place {
     /// Reads the block; the inner error says why there is no sound one.
-    pub(super) fn read(&self, file: &dyn File, nonce: u64) -> io::Result<Result<Vec<u8>, FormatError>> {
+    pub(in crate::log) fn read(
+        &self,
+        file: &dyn File,
+        nonce: u64,
+    ) -> io::Result<Result<Vec<u8>, FormatError>> {
         if self.length == 0 {
             return Ok(Ok(Vec::new()));
         }

@@ -209,9 +209,16 @@ impl Rebuilding<'_> {
         let limit = file.size().map_err(at(&segment.path))?;
         let (nonce, log_id, until) =
             (segment.nonce, self.directory.log_id, segment.end().unwrap_or(u64::MAX));
-        let source = FrameSource { file: &*file, nonce, log_id, limit, until };
         let mut start = Start { at: HEADER_BYTES as u64, offset: segment.base };
         loop {
+            if let Some(range) = segment.skips.covering(start.at) {
+                // What keys lay there is not known any more.
+                self.table.forget_before_now();
+                start = range.to;
+                continue;
+            }
+            let limit = segment.skips.limit(start.at, limit);
+            let source = FrameSource { file: &*file, nonce, log_id, limit, until };
             let read = frames::read(source, start).map_err(at(&segment.path))?;
             for found in &read.found {
                 self.table.advance(found.frame.accepted_at);

@@ -4,6 +4,7 @@
 //! damaging such a copy.
 
 mod backlog;
+mod compatibility;
 mod concurrency;
 mod crash;
 mod destinations;
@@ -12,11 +13,13 @@ mod faults;
 mod faulty;
 mod gate;
 mod idempotency;
+mod inspect;
 mod model;
 mod poison;
 mod reading;
 mod recovery;
 mod simulation;
+mod skip;
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! Words for people: times, and data made safe to print.
+//! Words for people that several commands share: times, and data made safe to print.
 
 use std::{borrow::Cow, fmt::Write as _, io::IsTerminal as _};
 
