@@ -62,6 +62,13 @@ impl Objects {
         Ok(objects)
     }
 
+    /// All that there could be.
+    pub(super) fn unknown() -> Self {
+        let objects = Self::default();
+        objects.bits.get_or_init(|| (0..WORDS).map(|_| AtomicU64::new(u64::MAX)).collect());
+        objects
+    }
+
     pub(super) fn add_all(&self, letters: &[Letter]) {
         for Letter { record, operation, .. } in letters {
             let keys = [Some(&record.key), operation.as_ref().map(|operation| &operation.key)];

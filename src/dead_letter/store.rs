@@ -72,7 +72,12 @@ impl Store {
             // Filing tries it again, and is who must not go on without.
             tracing::error!(%error, "dead letters cannot be counted");
         }
-        let objects = Arc::new(Objects::load(&connection).map_err(StoreError::sqlite(path))?);
+        let objects = Objects::load(&connection).unwrap_or_else(|error| {
+            let error = StoreError::sqlite(path)(error);
+            tracing::error!(%error, "objects of the dead letters cannot be read, every delivery is compared with them");
+            Objects::unknown()
+        });
+        let objects = Arc::new(objects);
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let owned = path.to_owned();
         let desk = Desk { connection, ledger };

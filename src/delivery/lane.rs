@@ -289,9 +289,7 @@ impl Lane {
     /// When to ask for a confirmation next: not while the destination must not be asked for anything.
     fn confirm_at(&self) -> Option<Instant> {
         let (due, _) = self.visibility.next()?;
-        Some(
-            self.pace.pause(Instant::now()).map_or(due, |resume_at| due.max(resume_at + CONFIRM_AFTER_PAUSE)),
-        )
+        Some(self.pace.resume_at().map_or(due, |resume_at| due.max(resume_at + CONFIRM_AFTER_PAUSE)))
     }
 
     fn confirm(&self) -> Option<Confirming> {

@@ -272,7 +272,9 @@ async fn an_index_that_fills_half_is_left_behind_alone() {
     lane.stop().await;
     let mut lane = crashed.start().await;
     let again = lane.until("all is settled again", |snapshot| snapshot.delivered == at(43)).await;
-    assert_eq!((again.totals, told(&crashed)), (done.totals, gap));
+    // Which of its good records took the place of which may differ.
+    let counts = |totals: Totals| (totals.written + totals.superseded, totals.dead_lettered, totals.gap);
+    assert_eq!((counts(again.totals), told(&crashed)), (counts(done.totals), gap));
     // Records of two indexes alternate, so that no two of a range are neighbours: below the cursor they become one.
     lane.append("bad", &refused).await;
     let start = Instant::now();

@@ -56,7 +56,7 @@ impl Pace {
 
     /// What may be sent while so many requests are in flight.
     pub(super) fn permit(&self, in_flight: usize, now: Instant) -> Permit {
-        if let Some(resume_at) = self.pause(now) {
+        if let Some(resume_at) = self.resume_at.filter(|resume_at| *resume_at > now) {
             return Permit::Nothing(Some(resume_at));
         }
         match self.breaker.state() {
@@ -72,9 +72,9 @@ impl Pace {
         }
     }
 
-    /// Nothing is sent before this moment, if there is one.
-    pub(super) fn pause(&self, now: Instant) -> Option<Instant> {
-        self.resume_at.filter(|resume_at| *resume_at > now)
+    /// Nothing is sent before this moment; it may be over.
+    pub(super) fn resume_at(&self) -> Option<Instant> {
+        self.resume_at
     }
 
     /// How much the next batch may carry.

@@ -44,15 +44,12 @@ impl Group {
 
     /// Two groups that share no key; the second one is empty if there is only one key.
     pub(super) fn halves(self, mark: u64, now: Instant) -> (Self, Self) {
-        let half_length = self.operations.len() / 2;
         let mut sides: FxHashMap<Key, bool> = FxHashMap::default();
         let (mut first, mut second) = (Vec::new(), Vec::new());
         for operation in self.operations {
-            let in_first = *sides.entry(operation.key.clone()).or_insert(first.len() < half_length);
+            // With two keys or more neither side stays empty.
+            let in_first = *sides.entry(operation.key.clone()).or_insert(first.len() <= second.len());
             if in_first { first.push(operation) } else { second.push(operation) }
-        }
-        if first.is_empty() {
-            (first, second) = (second, first);
         }
         // A half is under suspicion already: its next failure is judged by its sibling's success.
         let failures = FAILURES_BEFORE_OTHERS - 1;
