@@ -73,13 +73,14 @@ async fn a_missing_object_is_created_in_order() {
                 );
             }
             assert_eq!(fake.objects("i").remove("1").unwrap_or_default(), expected, "{operations:?}");
-            assert_eq!((fake.request_count(), fake.violations()), (requests, vec![]), "{operations:?}");
+            assert_eq!(fake.violations(), [""; 0]);
 
             // Everything once more, as after a lost answer: the same state. Merged updates have no guard and cannot tell
             // what comes late.
             if merging {
                 continue;
             }
+            assert_eq!(fake.request_count(), requests, "{operations:?}");
             write(&elasticsearch, &batch(&on_key)).await;
             assert_eq!(fake.objects("i").remove("1").unwrap_or_default(), expected, "{operations:?} twice");
         }
