@@ -67,6 +67,8 @@ struct Lane {
     refused_indexes: HashSet<Arc<str>>,
     /// What was delivered since the cursor was persisted, of objects that may have letters.
     delivered: Vec<Delivered>,
+    /// Indexes of which it was told that somebody else writes them with versions of their own.
+    foreign_indexes: HashSet<Arc<str>>,
     /// Records became a gap since the cursor was persisted.
     has_gaps: bool,
     since: u64,
@@ -163,6 +165,7 @@ impl Lane {
             unreadable: None,
             refused_indexes: HashSet::new(),
             delivered: Vec::new(),
+            foreign_indexes: HashSet::new(),
             has_gaps: false,
             since,
             stuck_index: None,
