@@ -187,6 +187,11 @@ impl FakeAlgolia {
         self.shared.lock().removed.insert(index.to_owned());
     }
 
+    /// Every index exists again.
+    pub fn restore_indexes(&self) {
+        self.shared.lock().removed.clear();
+    }
+
     /// Changes when tasks become published.
     pub fn set_publish(&self, publish: Publish) {
         self.shared.lock().tasks.publish = publish;
