@@ -86,6 +86,10 @@ impl Subject for Application {
         self.set_host(HostState::Serving).await;
     }
 
+    fn unmet(&self) -> usize {
+        self.fake.faults_left()
+    }
+
     async fn release(&self) -> usize {
         self.fake.apply_held()
     }

@@ -27,6 +27,12 @@ pub trait Subject: Send + Sync + Sized + 'static {
     /// Ends every state and forgets what was to befall the next writes. What was held stays held.
     async fn recover(&self);
 
+    /// How many of the faults that were to befall the next writes have not: a test that ends with any tells less than it
+    /// seems to.
+    fn unmet(&self) -> usize {
+        0
+    }
+
     /// Applies the requests that [`Fault::Hold`] kept, and says how many there were.
     async fn release(&self) -> usize {
         0

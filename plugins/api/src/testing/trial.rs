@@ -97,11 +97,6 @@ impl<S: Subject, D: Driver> Trial<S, D> {
         Self { driver, ..self }
     }
 
-    /// Whether anything was told of errors.
-    pub(super) fn has_failed(&self) -> bool {
-        !self.driver.words().is_empty()
-    }
-
     pub(super) fn rejected(&self) -> Vec<Rejected> {
         self.driver.rejected()
     }
@@ -109,6 +104,7 @@ impl<S: Subject, D: Driver> Trial<S, D> {
     /// Everything holds: what was rejected are exactly those changes, each object ends as it must, no key went back, and
     /// no secret was told.
     pub(super) async fn judge(&self, is_rejected: impl Fn(&Change) -> bool) {
+        assert_eq!(self.subject.unmet(), 0, "not everything has gone wrong that was to");
         let rejected = self.rejected();
         let numbers: BTreeSet<u64> = rejected.iter().map(|rejected| rejected.number).collect();
         let changes = self.history.changes().iter();
