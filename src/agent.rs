@@ -4,19 +4,17 @@
 //! A stop goes the data's way: intake first, then delivery, then the log.
 
 mod keeper;
+mod plugins;
 
 use std::{fs, io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, time::Duration};
 
-use plugin_algolia::Algolia;
-use plugin_api::{destination::Destination, identity::Position};
-use plugin_file::File;
-use plugin_http::{endpoint::Endpoint, secret::Secret};
+use plugin_api::identity::Position;
 use thiserror::Error;
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
-use self::keeper::Keeper;
+use self::{keeper::Keeper, plugins::build};
 use crate::{
-    config::{self, AlgoliaSettings, Config, Kind, NonIdempotent, OnBacklogFull},
+    config::{self, Config, OnBacklogFull},
     dead_letter::{Bounds, IndexFull, Store, StoreError, store_path},
     delivery::{self, Backoff, LaneSettings, Letters, Snapshot},
     ingress::{BindError, Indexes, Refusals, Server},
@@ -287,40 +285,6 @@ fn bounds(destination: &config::Destination) -> Bounds {
             OnBacklogFull::Detach => IndexFull::Gap,
         },
     }
-}
-
-fn build(destination: &config::Destination, config: &Config) -> Result<Arc<dyn Destination>, StartError> {
-    let failed = |reason: String| StartError::Destination { destination: destination.name.clone(), reason };
-    Ok(match &destination.kind {
-        Kind::File(file) => Arc::new(File::new(plugin_file::Settings {
-            rotate_bytes: file.rotate_bytes,
-            rotate_age: file.rotate_age,
-            ..plugin_file::Settings::new(&file.dir)
-        })),
-        Kind::Algolia(algolia) => {
-            let settings = algolia_settings(algolia, destination.timeout, config).map_err(failed)?;
-            Arc::new(Algolia::new(settings).map_err(|error| failed(error.to_string()))?)
-        }
-    })
-}
-
-fn algolia_settings(
-    algolia: &AlgoliaSettings,
-    timeout: Duration,
-    config: &Config,
-) -> Result<plugin_algolia::Settings, String> {
-    let parse = |host: &String| Endpoint::parse(host, algolia.insecure).map_err(|error| error.to_string());
-    let hosts = algolia.hosts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-    Ok(plugin_algolia::Settings {
-        hosts: (!hosts.is_empty()).then_some(hosts),
-        gzip: algolia.gzip,
-        timeout,
-        non_idempotent_operations: match config.limits.non_idempotent_operations {
-            NonIdempotent::Allow => true,
-            NonIdempotent::Refuse => false,
-        },
-        ..plugin_algolia::Settings::new(algolia.app_id.expose(), Secret::new(algolia.api_key.expose()))
-    })
 }
 
 /// A cursor is persisted so many times at least while a destination passes as much as it may be behind.

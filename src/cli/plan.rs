@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 
 use super::output::{HEADING, NAME, WARNING, styled};
 use crate::config::{
-    Config, Destination, Kind, Loaded, NonIdempotent, OnBacklogFull, Override, Secret, SecretSource,
-    show_duration, show_size,
+    AlgoliaSettings, Config, Destination, ElasticsearchAuth, ElasticsearchSettings, Kind, Loaded,
+    NonIdempotent, OnBacklogFull, Override, PartialUpdates, Secret, SecretSource, show_duration, show_size,
 };
 
 /// The plan; as JSON its keys are those of the config file.
@@ -175,14 +175,41 @@ fn warnings(config: &Config) -> Vec<String> {
     }
     for destination in &config.destinations {
         match &destination.kind {
-            Kind::Algolia(settings) if settings.insecure => {
+            Kind::Algolia(AlgoliaSettings { insecure: true, .. })
+            | Kind::Elasticsearch(ElasticsearchSettings { insecure: true, .. }) => {
                 let name = &destination.name;
                 warnings.push(format!("destinations.{name} may send keys and records in the clear"));
             }
-            Kind::Algolia(_) | Kind::File(_) => {}
+            Kind::Algolia(_) | Kind::Elasticsearch(_) | Kind::File(_) => {}
         }
     }
     warnings
+}
+
+fn elasticsearch(settings: &ElasticsearchSettings) -> Vec<(&'static str, Setting)> {
+    let mut rows =
+        vec![("type", Setting::text("elasticsearch")), ("nodes", Setting::Names(settings.nodes.clone()))];
+    rows.extend(match &settings.auth {
+        ElasticsearchAuth::None => vec![("auth", Setting::text("none"))],
+        ElasticsearchAuth::Basic { user, password } => {
+            vec![("auth.basic.user", Setting::text(user)), ("auth.basic.password", Setting::secret(password))]
+        }
+        ElasticsearchAuth::ApiKey(key) => vec![("auth.api_key", Setting::secret(key))],
+        ElasticsearchAuth::Bearer(token) => vec![("auth.bearer", Setting::secret(token))],
+    });
+    let mozilla = || Setting::text("Mozilla's list");
+    let ca_file = settings.ca_file.as_ref().map_or_else(mozilla, |file| Setting::text(file.path.display()));
+    let partial_updates = match settings.partial_updates {
+        PartialUpdates::Script => "script",
+        PartialUpdates::DeepMerge => "deep_merge",
+    };
+    rows.extend([
+        ("ca_file", ca_file),
+        ("insecure", Setting::Flag(settings.insecure)),
+        ("gzip", Setting::Flag(settings.gzip)),
+        ("partial_updates", Setting::text(partial_updates)),
+    ]);
+    rows
 }
 
 fn limits(config: &Config) -> Rows {
@@ -220,6 +247,7 @@ fn destination(destination: &Destination) -> Rows {
             ("insecure", Setting::Flag(settings.insecure)),
             ("gzip", Setting::Flag(settings.gzip)),
         ],
+        Kind::Elasticsearch(settings) => elasticsearch(settings),
         Kind::File(settings) => vec![
             ("type", Setting::text("file")),
             ("dir", Setting::text(settings.dir.display())),
@@ -228,6 +256,7 @@ fn destination(destination: &Destination) -> Rows {
         ],
     };
     rows.extend([
+        ("index", Setting::text(&destination.index_names)),
         ("batch.operations_max", Setting::count(destination.batch.operations_max)),
         ("batch.bytes_max", Setting::size(destination.batch.bytes_max)),
         ("batch.linger", Setting::duration(destination.batch.linger)),
@@ -332,6 +361,7 @@ destinations.archive
   dir                        ./out
   rotate.bytes               128MiB
   rotate.age                 1h
+  index                      {index}
   batch.operations_max       5000
   batch.bytes_max            8MiB
   batch.linger               200ms
@@ -352,6 +382,7 @@ destinations.search
   hosts                      http://fake:9201
   insecure                   true
   gzip                       true
+  index                      {index}
   batch.operations_max       1000
   batch.bytes_max            8MiB
   batch.linger               200ms

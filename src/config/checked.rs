@@ -92,6 +92,8 @@ pub struct Destination {
     pub name: Arc<str>,
     /// Its type with the settings of that type.
     pub kind: Kind,
+    /// `index`: by which name it knows an index. Default `{index}`, the same name.
+    pub index_names: IndexNames,
     /// `batch`
     pub batch: BatchLimits,
     /// Batches in flight at most. Default 10, at most 1,000; a lane has one in flight for now.
@@ -116,6 +118,8 @@ pub struct Destination {
 pub enum Kind {
     /// `type = "algolia"`
     Algolia(AlgoliaSettings),
+    /// `type = "elasticsearch"`
+    Elasticsearch(ElasticsearchSettings),
     /// `type = "file"`
     File(FileSettings),
 }
@@ -135,6 +139,59 @@ pub struct AlgoliaSettings {
     pub gzip: bool,
 }
 
+/// `type = "elasticsearch"`: Elasticsearch or OpenSearch
+#[derive(Clone, Debug)]
+pub struct ElasticsearchSettings {
+    /// URLs without path, such as `https://es-1:9200`: they take turns. At least one.
+    pub nodes: Vec<String>,
+    /// `auth`. Default: none.
+    pub auth: ElasticsearchAuth,
+    /// A PEM file with the authorities that are trusted. Default: Mozilla's list, built in.
+    pub ca_file: Option<CaFile>,
+    /// Allows plain HTTP to nodes that are not on loopback. Default false.
+    pub insecure: bool,
+    /// Compresses request bodies. Default true.
+    pub gzip: bool,
+    /// How partial updates are written. Default `script`.
+    pub partial_updates: PartialUpdates,
+}
+
+/// `auth`
+#[derive(Clone, Debug)]
+pub enum ElasticsearchAuth {
+    /// Without credentials.
+    None,
+    /// `{ basic = { user, password } }`
+    Basic {
+        /// The user's name, without a colon.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// `{ api_key }`: the key as it is given out, base64 of id, colon and key.
+    ApiKey(Secret),
+    /// `{ bearer }`
+    Bearer(Secret),
+}
+
+/// `ca_file`, as it was read.
+#[derive(Clone, Debug)]
+pub struct CaFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its text.
+    pub pem: Arc<str>,
+}
+
+/// `partial_updates`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartialUpdates {
+    /// By script: first-level attributes are replaced; what comes late or twice touches nothing newer.
+    Script,
+    /// As `doc`, for clusters without scripts: objects are merged deeply, and what comes late is applied all the same.
+    DeepMerge,
+}
+
 /// `type = "file"`
 #[derive(Clone, Debug)]
 pub struct FileSettings {
@@ -144,6 +201,47 @@ pub struct FileSettings {
     pub rotate_bytes: u64,
     /// A file of this age is rotated. Default 1 h, 1 s to 30 days.
     pub rotate_age: Duration,
+}
+
+/// `index`: the names by which a destination knows indexes, such as `{index}_v2`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IndexNames {
+    before: Arc<str>,
+    after: Arc<str>,
+}
+
+impl IndexNames {
+    const INDEX: &str = "{index}";
+
+    /// Reads a pattern; `None` unless `{index}` is in it exactly once, or if it could make no name.
+    #[must_use]
+    pub fn parse(pattern: &str) -> Option<Self> {
+        let (before, after) = pattern.split_once(Self::INDEX)?;
+        let fits = pattern.len() <= 256 && !pattern.chars().any(char::is_control);
+        let names = Self { before: before.into(), after: after.into() };
+        (fits && !after.contains(Self::INDEX)).then_some(names)
+    }
+
+    /// The destination's name of an index.
+    #[must_use]
+    pub fn of(&self, index: &Arc<str>) -> Arc<str> {
+        if self.before.is_empty() && self.after.is_empty() {
+            return index.clone();
+        }
+        [&*self.before, &**index, &*self.after].concat().into()
+    }
+
+    /// What stands before the index's own name, and behind it.
+    #[must_use]
+    pub fn parts(&self) -> (&str, &str) {
+        (&self.before, &self.after)
+    }
+}
+
+impl fmt::Display for IndexNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{}", self.before, Self::INDEX, self.after)
+    }
 }
 
 /// `batch`

@@ -1,12 +1,15 @@
 //! `[destinations.NAME]`: the settings of each type and those that every destination has.
 
+mod elasticsearch;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use http::{Uri, uri::Scheme};
 
 use super::{
     checked::{
-        AlgoliaSettings, Backoff, BatchLimits, DeadLetters, Destination, FileSettings, Kind, OnBacklogFull,
+        AlgoliaSettings, Backoff, BatchLimits, DeadLetters, Destination, FileSettings, IndexNames, Kind,
+        OnBacklogFull,
     },
     environment::Environment,
     ranges,
@@ -73,7 +76,7 @@ impl<'a> Destinations<'a> {
         mut table: Table<'a>,
         environment: &dyn Environment,
     ) -> Option<Destination> {
-        let accepted = one_of(["algolia", "file"].into_iter());
+        let accepted = one_of(["algolia", "elasticsearch", "file"].into_iter());
         let Some(kind) = table.take("type") else {
             table.missing("type", accepted);
             table.abandon();
@@ -81,17 +84,20 @@ impl<'a> Destinations<'a> {
         };
         let (kind, operations_max) = match kind.string(&accepted) {
             Some("algolia") => (algolia(&mut table, environment).map(Kind::Algolia), 1_000),
+            Some("elasticsearch") => {
+                let settings = elasticsearch::elasticsearch(&mut table, environment);
+                (settings.map(Kind::Elasticsearch), 1_000)
+            }
             Some("file") => (self.file(&mut table).map(Kind::File), 5_000),
             other => {
-                match other {
-                    Some("elasticsearch") => kind.wrong("is not supported by this version", accepted),
-                    Some(_) => kind.wrong("is not a type of destination", accepted),
-                    None => {}
+                if other.is_some() {
+                    kind.wrong("is not a type of destination", accepted);
                 }
                 table.abandon();
                 return None;
             }
         };
+        let index_names = index_names(&mut table, kind.as_ref());
         let batch = batch(table.table("batch"), operations_max);
         let requests_max = table.quantity("requests_max", Count(10), ranges::REQUESTS_MAX).length();
         let timeout = table.quantity("timeout", Duration::from_secs(30), ranges::TIMEOUT);
@@ -111,6 +117,7 @@ impl<'a> Destinations<'a> {
         Some(Destination {
             name,
             kind,
+            index_names,
             batch,
             requests_max,
             timeout,
@@ -151,19 +158,35 @@ fn algolia(table: &mut Table<'_>, environment: &dyn Environment) -> Option<Algol
             if hosts.is_empty() && value.is_array() {
                 value.wrong("without a host", "at least one URL, or no `hosts` for Algolia's own");
             }
-            hosts.iter().filter_map(|host| checked_host(host, insecure)).collect()
+            hosts.iter().filter_map(|host| checked_host(host, insecure, "app_id and api_key")).collect()
         }
         None => Vec::new(),
     };
     Some(AlgoliaSettings { app_id: app_id?, api_key: api_key?, hosts, insecure, gzip })
 }
 
-/// A URL without path, and with TLS wherever somebody could listen.
-fn checked_host(value: &Value<'_>, insecure: bool) -> Option<String> {
+/// `index`: by which name a destination knows an index.
+fn index_names(table: &mut Table<'_>, kind: Option<&Kind>) -> IndexNames {
+    let accepted = "a name in which {index} stands once for the index's own, such as \"{index}_v2\"";
+    let Some(value) = table.take("index") else { return IndexNames::default() };
+    let Some(pattern) = value.string(accepted) else { return IndexNames::default() };
+    let Some(names) = IndexNames::parse(pattern) else {
+        value.wrong("is not a name for indexes", accepted);
+        return IndexNames::default();
+    };
+    match kind {
+        Some(Kind::Elasticsearch(_)) => elasticsearch::check_names(&names, &value),
+        Some(Kind::Algolia(_) | Kind::File(_)) | None => {}
+    }
+    names
+}
+
+/// A URL without path, and with TLS wherever somebody could listen. `instead` is where credentials belong.
+fn checked_host(value: &Value<'_>, insecure: bool, instead: &str) -> Option<String> {
     let accepted = "a URL such as \"https://host:443\", without a path";
     let text = value.string(accepted)?;
     if text.contains('@') {
-        value.wrong_secretly("holds credentials, which belong into app_id and api_key", accepted);
+        value.wrong_secretly(format!("holds credentials, which belong into {instead}"), accepted);
         return None;
     }
     let uri = text.parse::<Uri>().ok();

@@ -22,8 +22,9 @@ mod problem;
 mod tests;
 
 pub use checked::{
-    AlgoliaSettings, Backoff, BatchLimits, Config, Data, DeadLetters, Destination, FileSettings, IndexRule,
-    Kind, Limits, Listen, NonIdempotent, OnBacklogFull, Retention, Secret, SecretSource,
+    AlgoliaSettings, Backoff, BatchLimits, CaFile, Config, Data, DeadLetters, Destination, ElasticsearchAuth,
+    ElasticsearchSettings, FileSettings, IndexNames, IndexRule, Kind, Limits, Listen, NonIdempotent,
+    OnBacklogFull, PartialUpdates, Retention, Secret, SecretSource,
 };
 #[cfg(test)]
 pub(crate) use environment::FixedEnvironment;

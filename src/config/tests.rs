@@ -1,5 +1,7 @@
 //! The whole config, from text to checked values or to the words that an operator reads.
 
+mod elasticsearch;
+
 use std::{path::Path, time::Duration};
 
 use super::{check::check, *};
@@ -216,8 +218,8 @@ path = "x.wasm"
         "26:1 destinations.search.rate_limit: not supported by this version (leave it out for now)",
         "27:15 destinations.a b: not a valid name (1 to 64 of A-Z a-z 0-9 _ -)",
         r#"29:7 destinations.a b.dir: "sync-agent-data/logs/default" lies inside the log's directory (a directory outside /srv/sync-agent-data/logs)"#,
-        r#"31:8 destinations.mirror.type: "elasticsearch" is not supported by this version (one of: algolia, file)"#,
-        "32:15 destinations.nothing.type: missing (one of: algolia, file)",
+        r#"30:15 destinations.mirror.nodes: missing (an array of URLs, such as ["https://es-1:9200", "https://es-2:9200"])"#,
+        "32:15 destinations.nothing.type: missing (one of: algolia, elasticsearch, file)",
         "35:16 indexes[0].destinations: an array without a destination (an array of destinations, one of: a b, mirror, nothing, search)",
         "36:1 indexes[1].destinations: missing (an array of destinations, one of: a b, mirror, nothing, search)",
         r#"37:9 indexes[1].match: "products*" already has a rule, and the first match wins (each pattern once)"#,

@@ -15,7 +15,7 @@ use super::StoreError;
 /// "SyDL": marks the file as ours.
 const APPLICATION_ID: i64 = 0x5379_444c;
 /// The format of this agent, in `user_version`.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 /// The oldest that it reads; [`open`] brings a file up to date.
 const FORMAT_OLDEST: i64 = 1;
 /// How long to wait for another connection's write; there is none but a reader's recovery of the log.
@@ -166,7 +166,10 @@ fn bring_up_to_date(connection: &mut Connection, found: Option<i64>) -> rusqlite
         transaction.execute_batch(CREATE)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     }
-    transaction.execute_batch(FROM_1_TO_2)?;
+    if found.unwrap_or(FORMAT_OLDEST) < 2 {
+        transaction.execute_batch(FROM_1_TO_2)?;
+    }
+    // Format 3 brought a word and changed no table.
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()
 }

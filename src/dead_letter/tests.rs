@@ -88,7 +88,7 @@ async fn keeps_everything() {
 
     let found = read(&path, Filter::default(), Order::OldestFirst);
     let ids: Vec<u64> = found.iter().map(|filed| filed.id.0).collect();
-    assert_eq!(ids, (1..=9).collect::<Vec<_>>());
+    assert_eq!(ids, (1..=10).collect::<Vec<_>>());
     assert!(found.iter().all(|filed| !filed.stale));
     let found: Vec<Letter> = found.into_iter().map(|filed| filed.letter).collect();
     assert_eq!(format!("{found:#?}"), format!("{letters:#?}"));
@@ -254,8 +254,8 @@ async fn refuses_what_it_does_not_understand() {
         }
         assert!(fs::read(&path).unwrap() == before, "a refused file was changed");
     };
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
-    refused("have format 3, this agent reads up to 2");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
+    refused("have format 4, this agent reads up to 3");
     Connection::open(&path).unwrap().pragma_update(None, "application_id", 1).unwrap();
     refused("not of dead letters");
     fs::write(&path, vec![b'x'; 8192]).unwrap();
@@ -388,4 +388,13 @@ async fn brings_an_older_store_up_to_date() {
     assert_eq!((offsets(&found), found[0].id, found[1].id), (vec![1, 2, 3], LetterId(1), LetterId(2)));
     let taken: u64 = found.iter().map(|filed| filed.letter.size()).sum();
     assert_eq!(store.usage().borrow().used, taken, "the older ones are counted");
+    store.close().await.unwrap();
+
+    // Format 2 has the same tables.
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    let store = Store::open(&path, Bounds::default()).unwrap();
+    assert_eq!((store.count().await.unwrap(), store.usage().borrow().used), (3, taken));
+    store.close().await.unwrap();
+    let version = Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0));
+    assert_eq!(version, Ok(3));
 }

@@ -61,6 +61,8 @@ struct Lane {
     unreadable: Option<String>,
     /// Indexes whose refusal was told and that have not been written since.
     refused_indexes: HashSet<Arc<str>>,
+    /// Indexes of which it was told that somebody else writes them with versions of their own.
+    foreign_indexes: HashSet<Arc<str>>,
     /// Records became a gap since the cursor was persisted.
     has_gaps: bool,
     since: u64,
@@ -152,6 +154,7 @@ impl Lane {
             hole: None,
             unreadable: None,
             refused_indexes: HashSet::new(),
+            foreign_indexes: HashSet::new(),
             has_gaps: false,
             since,
             in_flight: 0,

@@ -74,7 +74,7 @@ impl Algolia {
         // The key is read anew for every request; checked here, so that a bad one is found at the start.
         settings::api_key(&settings.api_key)?;
         Ok(Self {
-            client: client(USER_AGENT)?,
+            client: client(USER_AGENT, None)?,
             app_id: settings::app_id(&settings.app_id)?,
             hosts: Hosts::new(settings::hosts(&settings)?),
             api_key: settings.api_key,
@@ -176,7 +176,7 @@ impl Algolia {
                     self.client.request(method.clone(), endpoint.url(path)).headers(headers.clone());
                 if body.is_empty() { request } else { request.body(body.clone()) }
             },
-            secret: &self.api_key,
+            secrets: &[self.api_key.expose()],
             bytes,
             answer_bytes_max,
         };

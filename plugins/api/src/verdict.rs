@@ -15,6 +15,8 @@ pub enum ReasonCode {
     NotAdmitted,
     /// The destination refuses this index; its other indexes go on.
     IndexRefused,
+    /// The destination holds the object with a version that no agent gave it, so that ours will never be taken.
+    ForeignVersion,
     /// The record's own request failed again and again while others succeeded.
     PoisonSuspected,
     /// The destination asked for less.
@@ -29,11 +31,12 @@ pub enum ReasonCode {
 
 impl ReasonCode {
     /// Every code.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Rejected,
         Self::TooLarge,
         Self::NotAdmitted,
         Self::IndexRefused,
+        Self::ForeignVersion,
         Self::PoisonSuspected,
         Self::Throttled,
         Self::Unavailable,
@@ -49,6 +52,7 @@ impl ReasonCode {
             Self::TooLarge => "too_large",
             Self::NotAdmitted => "not_admitted",
             Self::IndexRefused => "index_refused",
+            Self::ForeignVersion => "foreign_version",
             Self::PoisonSuspected => "poison_suspected",
             Self::Throttled => "throttled",
             Self::Unavailable => "unavailable",

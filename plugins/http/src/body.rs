@@ -1,6 +1,6 @@
 //! Bytes on the way out and in: compressed requests, answers read under a limit.
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use flate2::{Compression, write::GzEncoder};
@@ -33,12 +33,14 @@ pub fn excerpt(body: &[u8]) -> String {
     line.chars().take(EXCERPT_CHARS_MAX).collect()
 }
 
-/// The answer without a secret that it repeats, as the error page of a proxy may.
-pub(crate) fn without(body: Bytes, secret: &str) -> Bytes {
-    if secret.is_empty() || memmem::find(&body, secret.as_bytes()).is_none() {
-        return body;
+/// The answer without the secrets that it repeats, as the error page of a proxy may.
+pub(crate) fn without(mut body: Bytes, secrets: &[Arc<str>]) -> Bytes {
+    for secret in secrets {
+        if !secret.is_empty() && memmem::find(&body, secret.as_bytes()).is_some() {
+            body = String::from_utf8_lossy(&body).replace(&**secret, "(hidden)").into();
+        }
     }
-    String::from_utf8_lossy(&body).replace(secret, "(hidden)").into()
+    body
 }
 
 /// What reading an answer's body came to.

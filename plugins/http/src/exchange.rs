@@ -6,6 +6,7 @@
 
 use std::{
     error::Error,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -20,7 +21,6 @@ use crate::{
     hosts::Hosts,
     patience::Patience,
     retry_after::retry_after,
-    secret::Secret,
 };
 
 /// An answer of a host that serves: 2xx or 4xx.
@@ -47,8 +47,8 @@ impl Answer {
 pub struct Outgoing<'a, F> {
     /// Builds the request for a host.
     pub build: F,
-    /// The secret that it carries; an answer that repeats it is read without it (G10).
-    pub secret: &'a Secret,
+    /// The secrets that it carries; an answer that repeats one is read without it (G10).
+    pub secrets: &'a [Arc<str>],
     /// Bytes of its body on the wire, for the time-out.
     pub bytes: usize,
     /// The largest answer to read, in decompressed bytes, inclusive.
@@ -85,7 +85,7 @@ where
     };
     for host in hosts.in_order(Instant::now()) {
         let request = (outgoing.build)(host.endpoint()).timeout(patience.timeout(outgoing.bytes));
-        let error = match send(request, outgoing.secret, outgoing.answer_bytes_max).await {
+        let error = match send(request, outgoing.secrets, outgoing.answer_bytes_max).await {
             Ok(answer) if answer.status.is_success() || answer.status.is_client_error() => {
                 host.succeeded();
                 patience.answered();
@@ -125,11 +125,15 @@ where
     Err(worst)
 }
 
-async fn send(request: RequestBuilder, secret: &Secret, answer_bytes_max: usize) -> Result<Answer, Failure> {
+async fn send(
+    request: RequestBuilder,
+    secrets: &[Arc<str>],
+    answer_bytes_max: usize,
+) -> Result<Answer, Failure> {
     let response = request.send().await.map_err(Failure::of)?;
     let (status, headers) = (response.status(), response.headers().clone());
     let body = match body::read(response, answer_bytes_max).await {
-        Read::Whole(body) => body::without(body, &secret.expose()),
+        Read::Whole(body) => body::without(body, secrets),
         // Of an error the status says enough.
         Read::TooLarge | Read::Failed(_) if !status.is_success() => Bytes::new(),
         Read::TooLarge => return Err(Failure::AnswerTooLarge { bytes_max: answer_bytes_max }),

@@ -4,7 +4,10 @@
 //! left out: when all are down, all are tried again.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -13,10 +16,12 @@ use crate::endpoint::Endpoint;
 /// How long a host that failed is passed over; what Algolia's own clients use.
 pub const DOWN: Duration = Duration::from_secs(300);
 
-/// The hosts of one service, in the order of preference.
+/// The hosts of one service.
 #[derive(Debug)]
 pub struct Hosts {
     hosts: Vec<Host>,
+    /// Requests so far, where the hosts take turns.
+    turns: Option<AtomicUsize>,
 }
 
 /// One host.
@@ -34,17 +39,27 @@ enum Fault {
 }
 
 impl Hosts {
-    /// The hosts in the order in which they are to be tried.
+    /// Hosts of which the first fit one is always asked first.
     #[must_use]
     pub fn new(endpoints: impl IntoIterator<Item = Endpoint>) -> Self {
         let hosts = endpoints.into_iter().map(|endpoint| Host { endpoint, mark: Mutex::new(None) });
-        Self { hosts: hosts.collect() }
+        Self { hosts: hosts.collect(), turns: None }
+    }
+
+    /// Equal hosts: each request asks the next one first.
+    #[must_use]
+    pub fn in_turn(endpoints: impl IntoIterator<Item = Endpoint>) -> Self {
+        Self { turns: Some(AtomicUsize::new(0)), ..Self::new(endpoints) }
     }
 
     /// Every host: the fit ones first, then those that timed out, then those that are down.
     #[must_use]
     pub fn in_order(&self, now: Instant) -> Vec<&Host> {
         let mut hosts: Vec<&Host> = self.hosts.iter().collect();
+        if let Some(turns) = &self.turns {
+            let turn = turns.fetch_add(1, Ordering::Relaxed) % hosts.len().max(1);
+            hosts.rotate_left(turn);
+        }
         hosts.sort_by_cached_key(|host| host.fault(now));
         hosts
     }
@@ -109,5 +124,18 @@ mod tests {
         assert_eq!(order(&hosts, start + DOWN), "bac");
         hosts.hosts[2].succeeded();
         assert_eq!(order(&hosts, start + DOWN), "bca");
+    }
+
+    /// G5: equal hosts share the requests, and one that is down is left out of it.
+    #[test]
+    fn equal_hosts_take_turns() {
+        let endpoints =
+            ["a", "b", "c"].map(|name| Endpoint::parse(&format!("https://{name}"), false).unwrap());
+        let hosts = Hosts::in_turn(endpoints);
+        let start = Instant::now();
+        assert_eq!([(); 4].map(|()| order(&hosts, start)), ["abc", "bca", "cab", "abc"]);
+        hosts.hosts[1].failed(start);
+        assert_eq!([(); 3].map(|()| order(&hosts, start)), ["cab", "cab", "acb"]);
+        assert!(Hosts::in_turn([]).in_order(start).is_empty());
     }
 }

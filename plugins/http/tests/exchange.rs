@@ -9,7 +9,6 @@ use plugin_http::{
     exchange::{Answer, Outgoing, exchange},
     hosts::Hosts,
     patience::Patience,
-    secret::Secret,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -47,10 +46,10 @@ async fn ask_for(
     bytes_max: usize,
     timeout: Duration,
 ) -> Result<Answer, WriteError> {
-    let client = client("test/1").expect("no certificate files are needed");
+    let client = client("test/1", None).expect("no certificate files are needed");
     let build = |endpoint: &Endpoint| client.get(endpoint.url("/x"));
-    let secret = Secret::new("hunter2");
-    let outgoing = Outgoing { build, secret: &secret, bytes: 0, answer_bytes_max: bytes_max };
+    let secrets = ["hunter2".into(), "aHVudGVyMg".into()];
+    let outgoing = Outgoing { build, secrets: &secrets, bytes: 0, answer_bytes_max: bytes_max };
     exchange(&Hosts::new(endpoints), &Patience::new(timeout), outgoing).await
 }
 
@@ -72,6 +71,9 @@ async fn an_answer_does_not_repeat_the_key() {
     let (endpoint, _serving) =
         server(b"HTTP/1.1 400 Bad\r\ncontent-length: 12\r\n\r\nkey: hunter2", false).await;
     assert_eq!(ask([endpoint], 100).await.unwrap().body, "key: (hidden)");
+    let (endpoint, _serving) =
+        server(b"HTTP/1.1 400 Bad\r\ncontent-length: 18\r\n\r\naHVudGVyMg hunter2", false).await;
+    assert_eq!(ask([endpoint], 100).await.unwrap().body, "(hidden) (hidden)");
     let (endpoint, _serving) =
         server(b"HTTP/1.1 503 Bad\r\ncontent-length: 12\r\n\r\nkey: hunter2", false).await;
     let shown = format!("{:?}", ask([endpoint], 100).await.unwrap_err());

@@ -3,4 +3,7 @@
 //!
 //! Used by tests, benches and the `demo` command. Nothing here knows the agent.
 
+mod host;
+
 pub mod algolia;
+pub mod elasticsearch;

@@ -14,7 +14,7 @@ struct Setup {
 
 impl Setup {
     async fn new(options: Options) -> Self {
-        let client = plugin_http::client::client("test").expect("the client needs nothing");
+        let client = plugin_http::client::client("test", None).expect("the client needs nothing");
         let fake = FakeAlgolia::start(options).await.expect("loopback sockets can be opened");
         Self { fake, client }
     }

@@ -2,13 +2,12 @@
 //! where they are known.
 //!
 //! It is not a search engine: nothing can be queried but what was written. A record follows the modules in their
-//! order: the `server` is told what to be, a `host` accepts a connection, `routes` checks the credentials, asks the
+//! order: the `server` is told what to be, `routes` checks the credentials, asks the
 //! `script` whether to misbehave and reads the `batch`, the `store` applies it, the `journal` remembers it and
 //! `tasks` confirm it. Every refusal's text lies in `answer`.
 
 mod server;
 
-mod host;
 mod routes;
 mod script;
 
@@ -23,5 +22,7 @@ mod answer;
 pub use batch::Action;
 pub use journal::{Applied, Detail, Seen};
 pub use script::{Fault, Forbidden, Poison};
-pub use server::{FakeAlgolia, HostState, Options};
+pub use server::{FakeAlgolia, Options};
 pub use tasks::Publish;
+
+pub use crate::host::HostState;

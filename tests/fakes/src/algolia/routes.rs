@@ -22,8 +22,9 @@ use super::{
     batch::{self, Action, Item},
     journal::{Applied, Detail, Seen},
     script::{self, Fault, Held, Poison},
-    server::{HostState, Shared, State},
+    server::{Shared, State},
 };
+use crate::host::HostState;
 
 /// The name that stands for several indexes.
 const SEVERAL: &str = "*";

@@ -9,17 +9,21 @@ use std::{
     },
 };
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Response, body::Incoming};
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    host::Host,
     journal::{Applied, Detail, Journal, Seen},
     routes,
     script::{Fault, Mark, Poison, Script},
     store::Store,
     tasks::{Publish, Tasks},
 };
+use crate::host::{Host, HostState, Service};
 
 /// What kind of application the fake is.
 #[derive(Clone, Debug)]
@@ -52,17 +56,6 @@ impl Default for Options {
             publish: Publish::AtOnce,
         }
     }
-}
-
-/// What a host does with connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HostState {
-    /// It serves.
-    Serving,
-    /// It refuses them, and has cut those that were open.
-    Refusing,
-    /// It answers everything with this status.
-    Failing(u16),
 }
 
 /// A running fake. Dropping it closes every socket.
@@ -293,6 +286,17 @@ pub(super) struct State {
     pub(super) store: Store,
     pub(super) tasks: Tasks,
     pub(super) journal: Journal,
+}
+
+impl Service for Shared {
+    async fn answer(
+        self: Arc<Self>,
+        host: usize,
+        cut: CancellationToken,
+        request: Request<Incoming>,
+    ) -> Response<Full<Bytes>> {
+        routes::answer(&self, host, &cut, request).await
+    }
 }
 
 impl Shared {

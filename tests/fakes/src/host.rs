@@ -1,16 +1,19 @@
-//! One host: its socket and connections.
+//! One host of a fake service: its socket and connections.
 //!
 //! Several hosts are one application: they differ in their sockets alone. A host that is switched off refuses
 //! connections and keeps its port, so that nothing else can take it meanwhile.
 
 use std::{
     convert::Infallible,
+    future::Future,
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use hyper::{server::conn::http1, service::service_fn};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
@@ -19,10 +22,31 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{routes, server::Shared};
+/// What all hosts of a service share, and how it answers.
+pub(crate) trait Service: Send + Sync + 'static {
+    /// Serves one request that came to a host; never ends where there is to be no answer. Cancelling `cut` cuts the
+    /// connection.
+    fn answer(
+        self: Arc<Self>,
+        host: usize,
+        cut: CancellationToken,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+}
+
+/// What a host does with connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostState {
+    /// It serves.
+    Serving,
+    /// It refuses them, and has cut those that were open.
+    Refusing,
+    /// It answers everything with this status.
+    Failing(u16),
+}
 
 /// One host's socket.
-pub(super) struct Host {
+pub(crate) struct Host {
     address: SocketAddr,
     /// Bound and never listening: it keeps the port while the host refuses connections.
     _reservation: TcpSocket,
@@ -37,30 +61,30 @@ struct Listening {
 
 impl Host {
     /// Takes a port, without listening yet.
-    pub(super) fn reserve(port: Option<u16>) -> io::Result<Self> {
+    pub(crate) fn reserve(port: Option<u16>) -> io::Result<Self> {
         let reservation = bind((Ipv4Addr::LOCALHOST, port.unwrap_or(0)).into())?;
         let address = reservation.local_addr()?;
         Ok(Self { address, _reservation: reservation, listening: Mutex::new(None) })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Accepts connections, if it does not yet.
-    pub(super) fn listen(&self, shared: &Arc<Shared>, number: usize) -> io::Result<()> {
+    pub(crate) fn listen(&self, service: &Arc<impl Service>, number: usize) -> io::Result<()> {
         let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
         if listening.is_none() {
             let listener = bind(self.address)?.listen(1024)?;
             let stop = CancellationToken::new();
-            let task = tokio::spawn(accept(listener, Arc::clone(shared), number, stop.clone()));
+            let task = tokio::spawn(accept(listener, Arc::clone(service), number, stop.clone()));
             *listening = Some(Listening { stop: stop.drop_guard(), task });
         }
         Ok(())
     }
 
     /// Closes every connection and accepts no more.
-    pub(super) async fn refuse(&self) {
+    pub(crate) async fn refuse(&self) {
         let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Listening { stop, task }) = listening {
             drop(stop);
@@ -79,7 +103,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, host: usize, stop: CancellationToken) {
+async fn accept(listener: TcpListener, service: Arc<impl Service>, host: usize, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
         select! {
@@ -90,7 +114,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, host: usize, stop: C
             accepted = listener.accept() => {
                 // A connection that ended before it was accepted is the client's affair.
                 let Ok((stream, _)) = accepted else { continue };
-                connections.spawn(serve(stream, Arc::clone(&shared), host, stop.child_token()));
+                connections.spawn(serve(stream, Arc::clone(&service), host, stop.child_token()));
             }
         }
     }
@@ -98,13 +122,13 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, host: usize, stop: C
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>, host: usize, cut: CancellationToken) {
+async fn serve(stream: TcpStream, service: Arc<impl Service>, host: usize, cut: CancellationToken) {
     // Without it answers would still be right, only later.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| async {
-        Ok::<_, Infallible>(routes::answer(&shared, host, &cut, request).await)
+    let answer = service_fn(|request| async {
+        Ok::<_, Infallible>(Arc::clone(&service).answer(host, cut.clone(), request).await)
     });
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
     select! {
         // A cut connection sends nothing more.
         biased;

@@ -1,0 +1,147 @@
+//! The rules by which an operation is refused before it is sent: one item that breaks them would take the whole request
+//! with it, or mean something else here than at Algolia.
+
+use std::{borrow::Cow, fmt, sync::LazyLock};
+
+use memchr::memmem::Finder;
+use plugin_api::{
+    identity::Version,
+    operation::{Action, Operation},
+    verdict::{Reason, ReasonCode},
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::encode::VERSION_FACTOR;
+
+/// Bytes of a document's id, inclusive.
+const ID_BYTES_MAX: usize = 512;
+
+/// Bytes of an index's name, inclusive.
+const INDEX_BYTES_MAX: usize = 255;
+
+/// Bytes of a document, inclusive: what a node takes in one request, unless its `http.max_content_length` was changed.
+const BODY_BYTES_MAX: usize = 100 * 1024 * 1024;
+
+/// Characters that no index's name has.
+const FORBIDDEN: &str = "\\/*?\"<>| ,#:";
+
+/// The greatest version that leaves room for the next one's: a greater one is answered with a 500 for ever.
+const VERSION_MAX: Version = Version((i64::MAX / VERSION_FACTOR) as u64 - 1);
+
+/// Algolia's built-in operations.
+const BUILT_IN: [&str; 7] =
+    ["Increment", "Decrement", "Add", "Remove", "AddUnique", "IncrementFrom", "IncrementSet"];
+
+static OPERATION: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("_operation"));
+static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u"));
+
+/// Checks one operation.
+pub(crate) fn admit(operation: &Operation) -> Result<(), Reason> {
+    index(&operation.key.index)?;
+    let bytes = operation.key.object_id.len();
+    if !(1..=ID_BYTES_MAX).contains(&bytes) {
+        return refuse(format!("the object id has {bytes} bytes, 1 to {ID_BYTES_MAX} are allowed"));
+    }
+    if operation.version > VERSION_MAX {
+        return refuse(format!("the version {} is greater than {VERSION_MAX}", operation.version));
+    }
+    match operation.action {
+        Action::Delete => Ok(()),
+        Action::Save | Action::PartialUpdate | Action::PartialUpdateNoCreate => {
+            let body = operation.body.trim_ascii();
+            if !(body.starts_with(b"{") && body.ends_with(b"}")) {
+                return refuse("the body is not a JSON object".into());
+            }
+            if body.len() > BODY_BYTES_MAX {
+                let message = format!("the body has {} bytes, {BODY_BYTES_MAX} are allowed", body.len());
+                return Err(Reason::new(ReasonCode::TooLarge, message));
+            }
+            attributes(body)
+        }
+    }
+}
+
+/// Checks an index's name by Elasticsearch's rules.
+pub(crate) fn index(name: &str) -> Result<(), Reason> {
+    let bytes = name.len();
+    if !(1..=INDEX_BYTES_MAX).contains(&bytes) {
+        return refuse(format!("the index name has {bytes} bytes, 1 to {INDEX_BYTES_MAX} are allowed"));
+    }
+    let problem = if matches!(name, "." | "..") {
+        "is not allowed".to_owned()
+    } else if name.starts_with(['_', '-', '+']) {
+        "starts with one of _ - +".to_owned()
+    } else if let Some(forbidden) = name.chars().find(|c| FORBIDDEN.contains(*c) || c.is_control()) {
+        format!("has the character {forbidden:?} in it")
+    } else if name.to_lowercase() != name {
+        "is not in lowercase".to_owned()
+    } else {
+        return Ok(());
+    };
+    refuse(format!("the index name {name:?} {problem}"))
+}
+
+/// Refuses first-level attributes such as `{"_operation": "Increment", "value": 1}`: nobody would compute them here, and
+/// they would be stored as they are.
+fn attributes(body: &[u8]) -> Result<(), Reason> {
+    // Parsed only where one of these may stand, plainly or with an escaped letter.
+    if [&OPERATION, &ESCAPE].into_iter().all(|word| word.find(body).is_none()) {
+        return Ok(());
+    }
+    let Entries(attributes) = match serde_json::from_slice(body) {
+        Ok(entries) => entries,
+        Err(error) => return refuse(format!("the body is not a JSON object: {error}")),
+    };
+    match attributes.iter().find_map(|(name, value)| Some((name, built_in(value)?))) {
+        Some((name, operation)) => refuse(format!(
+            "the operation {operation} of {name:?} is one of Algolia's, which Elasticsearch does not have"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The operation that a first-level value asks for, if it is one.
+fn built_in(value: &RawValue) -> Option<&'static str> {
+    // What is no object holds no operation.
+    let Entries(entries) = serde_json::from_str(value.get()).ok()?;
+    entries.into_iter().filter(|(name, _)| name == "_operation").find_map(|(_, operation)| {
+        // An `_operation` that is no string is an attribute like any other.
+        let operation: String = serde_json::from_str(operation.get()).ok()?;
+        BUILT_IN.into_iter().find(|name| *name == operation)
+    })
+}
+
+fn refuse(message: String) -> Result<(), Reason> {
+    Err(Reason::new(ReasonCode::NotAdmitted, message))
+}
+
+/// The entries of an object in their order, repeated names included.
+struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Entries<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = object.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Collect)
+    }
+}

@@ -1,0 +1,86 @@
+//! One write may take several requests: of a partial update it is known only from the answer that there is nothing to
+//! update, and that it must be sent as a whole object.
+//!
+//! Whatever follows such an operation on its key within the batch is sent again behind it, since it was applied before
+//! it (G4). Every round settles at least the first of the operations that it sends again, so the rounds come to an end.
+
+use std::collections::HashMap;
+
+use plugin_api::{
+    operation::{Key, Operation},
+    verdict::{Reason, ReasonCode, Verdict},
+};
+
+use crate::{
+    classify::Fate,
+    encode::{Form, Line},
+    settings::PartialUpdates,
+};
+
+/// Requests of one write, at most; what is left then the agent sends again.
+pub(crate) const ROUNDS_MAX: usize = 8;
+
+/// The operations of a batch on their way through the rounds.
+pub(crate) struct Rounds<'a> {
+    /// What the next request carries.
+    lines: Vec<Line<'a>>,
+    verdicts: Vec<Option<Verdict>>,
+}
+
+impl<'a> Rounds<'a> {
+    /// All operations of a batch, in the forms in which they are sent at first.
+    pub(crate) fn new(operations: &'a [Operation], partial_updates: PartialUpdates) -> Self {
+        let line =
+            |(place, operation)| Line { place, operation, form: Form::first(operation, partial_updates) };
+        Self {
+            lines: operations.iter().enumerate().map(line).collect(),
+            verdicts: vec![None; operations.len()],
+        }
+    }
+
+    /// What the next request carries, in order; empty once all is settled.
+    pub(crate) fn lines(&self) -> &[Line<'a>] {
+        &self.lines
+    }
+
+    /// Takes what became of each line.
+    pub(crate) fn settle(&mut self, fates: Vec<Fate>) {
+        let mut again: HashMap<&Key, Following> = HashMap::new();
+        for (line, fate) in std::mem::take(&mut self.lines).into_iter().zip(fates) {
+            let key = &line.operation.key;
+            let behind = if again.is_empty() { None } else { again.get(key) };
+            match (behind, fate) {
+                (Some(Following::NextRound), _) => self.lines.push(line),
+                // The agent sends it again behind the one that was not applied.
+                (Some(Following::Agent(reason)), _) => {
+                    self.verdicts[line.place] = Some(Verdict::Retry(reason.clone()));
+                }
+                (None, Fate::Again(form)) => {
+                    again.insert(key, Following::NextRound);
+                    self.lines.push(Line { form, ..line });
+                }
+                (None, Fate::Done(verdict)) => {
+                    if let Verdict::Retry(reason) = &verdict {
+                        again.insert(key, Following::Agent(reason.clone()));
+                    }
+                    self.verdicts[line.place] = Some(verdict);
+                }
+            }
+        }
+    }
+
+    /// A verdict for each operation of the batch, in its order.
+    pub(crate) fn into_verdicts(self) -> Vec<Verdict> {
+        let unsettled = || {
+            let words = format!("not settled within {ROUNDS_MAX} requests");
+            Verdict::Retry(Reason::new(ReasonCode::Unavailable, words))
+        };
+        self.verdicts.into_iter().map(|verdict| verdict.unwrap_or_else(unsettled)).collect()
+    }
+}
+
+/// Who sends again what follows on a key.
+enum Following {
+    NextRound,
+    Agent(Reason),
+}
