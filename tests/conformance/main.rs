@@ -6,11 +6,17 @@ mod lane;
 
 #[path = "../../plugins/algolia/tests/conformance/subject.rs"]
 mod algolia_subject;
+#[path = "../../plugins/elasticsearch/tests/conformance/subject.rs"]
+mod elasticsearch_subject;
 #[path = "../../plugins/file/tests/conformance/subject.rs"]
 mod file_subject;
 
 mod algolia {
     plugin_api::conformance!(crate::algolia_subject::Application, crate::lane::Lane);
+}
+
+mod elasticsearch {
+    plugin_api::conformance!(crate::elasticsearch_subject::Cluster, crate::lane::Lane);
 }
 
 mod file {

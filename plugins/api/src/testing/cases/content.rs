@@ -29,7 +29,15 @@ pub async fn a_batch_is_applied_in_its_order<S: Subject>() {
     let mut history = History::default();
     let mixed = history.mixed(100);
     let written = destination.write(&batch(&mixed)).await.expect("nothing is wrong");
-    assert_eq!(written.verdicts, vec![Verdict::Written; 100]);
+    let is_versioned = destination.capabilities().versioned;
+    let fits = |verdict: &Verdict| match verdict {
+        Verdict::Written => true,
+        // By a later one of the same batch.
+        Verdict::Superseded => is_versioned,
+        Verdict::Retry(_) | Verdict::Reject(_) => false,
+    };
+    assert_eq!(written.verdicts.len(), 100);
+    assert!(written.verdicts.iter().all(fits), "{written:?}");
     assert_eq!(subject.state().await.objects, history.objects(|_| false));
     let indexes: HashSet<_> = written.confirmations.iter().map(|confirmation| &confirmation.index).collect();
     assert_eq!(indexes.len(), written.confirmations.len(), "one for each index, at most");
@@ -66,7 +74,7 @@ pub async fn what_is_admitted_arrives_unchanged<S: Subject>() {
     ];
     let body: Value = json!({
         "text": "é \"}{\" ☃\u{2028}\n", "nested": { "objectID": 1, "_id": "x", "list": [[], {}, null] },
-        "numbers": [0, -1, 1.5, 1e300, 9_007_199_254_740_993_u64], "": "empty", "long": "x".repeat(9_000),
+        "integer": -9_007_199_254_740_993_i64, "fraction": 1.5, "large": 1.5e30, "long": "x".repeat(9_000),
     });
     let mut history = History::default();
     let in_indexes = names.map(|name| history.change(Action::Save, name, "id", body.clone()));
