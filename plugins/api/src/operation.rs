@@ -36,7 +36,7 @@ impl Action {
 }
 
 /// The object that an operation changes: operations of one key reach a destination in log order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// The destination's index.
     pub index: Arc<str>,
