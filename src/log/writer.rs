@@ -16,7 +16,7 @@ use ring::rand::SystemRandom;
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    catalogue::{Catalogue, Durable, Reclaim},
+    catalogue::{Catalogue, Durable},
     destinations::Destinations,
     directory::{self, Directory},
     files,
@@ -214,7 +214,7 @@ impl Writer {
         let prepare = |of: &Self| segment::prepare(&of.directory.files, &path, of.last.end, of.segment_bytes);
         let prepared = match prepare(self) {
             Err(error) if files::is_no_space(&error) => {
-                self.give_back(self.segment_bytes)?;
+                self.make_room(self.segment_bytes)?;
                 prepare(self)
             }
             prepared => prepared,
@@ -276,7 +276,7 @@ impl Writer {
             if needed == 0 {
                 return Ok(());
             }
-            self.give_back(needed)?;
+            self.make_room(needed)?;
             let used = self.catalogue.bytes();
             if used + next <= self.disk_bytes_max {
                 return Ok(());
@@ -289,9 +289,8 @@ impl Writer {
     }
 
     /// Gives so many bytes of what was delivered back to the disk, if there are so many.
-    fn give_back(&mut self, bytes: u64) -> Result<(), Refusal> {
-        let gone = self.destinations.give_back(Reclaim::Pressure(bytes));
-        gone.map_err(|error| self.not_recorded(&error))
+    fn make_room(&mut self, bytes: u64) -> Result<(), Refusal> {
+        self.destinations.make_room(bytes).map_err(|error| self.not_recorded(&error))
     }
 }
 
