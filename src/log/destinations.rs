@@ -52,7 +52,7 @@ pub(super) struct Reach {
 pub(super) struct State {
     /// Everyone whom this log has served.
     listed: BTreeSet<String>,
-    configured: BTreeMap<String, BacklogLimit>,
+    pub(super) configured: BTreeMap<String, BacklogLimit>,
     /// Configured but not subscribed yet: as long as there are any, nothing goes.
     pub(super) expected: BTreeSet<String>,
     pub(super) subscribed: BTreeMap<String, Arc<Cursor>>,
@@ -209,18 +209,22 @@ impl Destinations {
             Err(what) => {
                 let path = self.cursor_path(destination);
                 let alert = format!("{}: {what}; going on at the oldest position, {start}", path.display());
-                return Ok((Progress { next: start, ..Progress::default() }, Some(alert)));
+                let progress = Progress { next: start, ..Progress::default() };
+                self.close_gap(destination, &progress, start, gaps)?;
+                return Ok((progress, Some(alert)));
             }
         };
         self.check_end(destination, &progress)?;
-        // A gap that was closed just before a crash: its end counts, not the cursor that was to follow.
-        let passed = gaps.last().filter(|gap| gap.closed_at.is_some()).map_or(start, |gap| gap.to.max(start));
-        if progress.next >= passed {
+        let before = (progress.next, progress.totals.gap);
+        let progress = gaps::pass(progress, gaps);
+        // What a gap has counted stays counted, though a crash may have kept it in the log.
+        let counted = gaps::open_gap(gaps).map_or(start, |gap| gap.to);
+        let passed = progress.next.max(start).max(counted);
+        self.close_gap(destination, &progress, passed, gaps)?;
+        let progress = gaps::skip_to(progress, passed);
+        if progress.next == before.0 {
             return Ok((progress, None));
         }
-        self.close_gap(destination, &progress, passed, gaps)?;
-        let before = (progress.next, progress.totals.gap);
-        let progress = gaps::skip_to(progress, passed);
         let missed = progress.totals.gap - before.1;
         let alert = format!("the log begins at {start}: records from {} on are a gap of {missed}", before.0);
         Ok((progress, Some(alert)))

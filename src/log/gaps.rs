@@ -58,6 +58,15 @@ pub(super) fn skip_to(progress: Progress, to: Position) -> Progress {
     Progress { next, completed, totals: Totals { gap: totals.gap + missed, ..totals }, ..progress }
 }
 
+/// Where a destination goes on whose gap was closed, though its cursor may not have followed: the gap's end counts.
+pub(super) fn pass(progress: Progress, gaps: &[Gap]) -> Progress {
+    let closed = gaps.iter().rev().find(|gap| gap.closed_at.is_some());
+    match closed.filter(|gap| progress.next < gap.to) {
+        Some(gap) => skip_to(progress, gap.to),
+        None => progress,
+    }
+}
+
 pub(super) fn encode(log_id: LogId, destination: &str, gaps: &[Gap]) -> Vec<u8> {
     small_file::encode(Kind::Gaps, log_id, |out| {
         sections::put(out, TAG_DESTINATION, destination.as_bytes());

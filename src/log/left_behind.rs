@@ -128,24 +128,27 @@ impl Destinations {
         }
         let (progress, _) = self.find_detached(destination, &gaps)?;
         let start = self.catalogue.start();
-        let to = match from {
-            From::Oldest => start.max(progress.next.offset),
-            From::Now => self.durable.borrow().end.max(progress.next.offset),
-        };
         let gap = gaps::open_gap(&mut gaps).ok_or_else(not_detached)?;
+        let to = match from {
+            // What the gap has counted stays counted, though a crash may have kept it in the log.
+            From::Oldest => start.max(progress.next.offset).max(gap.to.offset),
+            From::Now => self.durable.borrow().end,
+        };
         self.extend(gap, &progress, &self.catalogue.range(gap.to.offset.max(start), to), to)?;
         gap.to.offset = to;
         gap.closed_at = Some(self.clock.now());
         let closed = gap.clone();
-        // The gap first: a destination whose gap is closed goes on at its end, whatever its cursor says.
+        // The gap first: a destination whose gap is closed goes on at its end, whatever becomes of its cursor.
         self.write_gaps(destination, &gaps)?;
-        self.write_cursor(destination, &gaps::skip_to(progress, Position { partition: 0, offset: to }))?;
-        state.left_behind.remove(destination);
+        if state.configured.contains_key(destination) {
+            state.left_behind.remove(destination);
+        }
         if state.subscribed.remove(destination).is_some() {
             // Nothing goes before it has subscribed again.
             state.expected.insert(destination.to_owned());
             self.catalogue.hold_all();
         }
+        self.write_cursor(destination, &gaps::skip_to(progress, Position { partition: 0, offset: to }))?;
         Ok(closed)
     }
 
@@ -226,6 +229,7 @@ impl Destinations {
         // Without a cursor it restarts at the oldest position: there is nothing to compare with.
         let Ok(progress) = self.read_cursor(destination)? else { return Ok(()) };
         let mut gaps = self.read_gaps(destination)?;
+        let progress = gaps::pass(progress, &gaps);
         if progress.next.offset >= to {
             return Ok(());
         }
@@ -237,7 +241,7 @@ impl Destinations {
         self.write_gaps(destination, &gaps)
     }
 
-    /// Records what a destination has missed that was not configured.
+    /// Records what a destination has missed that was not configured, and goes on at `to`.
     pub(super) fn close_gap(
         &self,
         destination: &str,
@@ -245,11 +249,11 @@ impl Destinations {
         to: Position,
         gaps: &mut Vec<Gap>,
     ) -> Result<(), LogError> {
-        if gaps.last().is_some_and(|gap| gap.closed_at.is_some() && gap.to == to) {
-            return Ok(());
-        }
         let now = self.clock.now();
         if gaps::open_gap(gaps).is_none() {
+            if progress.next >= to {
+                return Ok(());
+            }
             gaps.push(gaps::opened(progress.next.offset, GapCause::Removed, now));
         }
         if let Some(gap) = gaps::open_gap(gaps) {

@@ -181,6 +181,9 @@ impl Writer {
         if self.destinations.reach.detaches(self.end_byte) {
             // The records that fill the backlog must be durable before anybody is left behind for them.
             self.flush();
+            if let Some(cause) = self.directory.poisoned() {
+                return Err(Refusal::Poison(cause.to_owned()));
+            }
             self.destinations.detach_beyond(self.end_byte).map_err(|error| self.not_recorded(&error))?;
         }
         if self.destinations.reach.refuses(self.end_byte) {
