@@ -70,6 +70,8 @@ pub struct Operation {
     pub body: Bytes,
     /// Orders this operation among those of its key, at destinations that check versions.
     pub version: Version,
+    /// The index that the record was sent to, which the destination may call otherwise.
+    pub record_index: Arc<str>,
     /// The record that it comes from.
     pub source: Source,
 }
