@@ -125,6 +125,12 @@ impl Setup {
             .destination(name, &format!("type = \"algolia\"\n{secrets}hosts = [{host:?}]\n"))
     }
 
+    /// Adds an Elasticsearch destination with this node, such as `http://127.0.0.1:9200`, and no credentials.
+    #[must_use]
+    pub fn elasticsearch(self, name: &str, node: &str) -> Self {
+        self.destination(name, &format!("type = \"elasticsearch\"\nnodes = [{node:?}]\n"))
+    }
+
     /// Adds keys to `[data]`.
     #[must_use]
     pub fn data(mut self, toml: &str) -> Self {
