@@ -16,12 +16,14 @@ struct Prepared;
 
 impl Environment for Prepared {
     fn variable(&self, name: &str) -> Option<String> {
-        (name == "ALGOLIA_APP_ID").then(|| "APP".to_owned())
+        ["ALGOLIA_APP_ID", "ES_API_KEY"].contains(&name).then(|| "SECRET".to_owned())
     }
 
     fn secret_file(&self, path: &Path) -> io::Result<String> {
-        assert_eq!(path, Path::new("/run/secrets/algolia-key"));
-        Ok("key\n".to_owned())
+        let certificate = "-----BEGIN CERTIFICATE-----\n";
+        let content = [("/run/secrets/algolia-key", "key\n"), ("/etc/ssl/es-ca.pem", certificate)];
+        let found = content.iter().find(|(known, _)| path == Path::new(known));
+        Ok(found.unwrap_or_else(|| panic!("{} is not prepared", path.display())).1.to_owned())
     }
 
     fn working_directory(&self) -> PathBuf {
@@ -49,7 +51,7 @@ fn its_config_is_accepted() {
         let path = directory.path().join("agent.toml");
         fs::write(&path, text).unwrap();
         let loaded = load(Some(&path), &Prepared).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
-        assert_eq!(loaded.config.destinations.len(), 2);
+        assert_eq!(loaded.config.destinations.len(), 3);
     }
 }
 

@@ -17,6 +17,7 @@ use ring::rand::SystemRandom;
 use tokio::{sync::watch, task::spawn_blocking};
 
 use super::{
+    buffers::Buffers,
     catalogue::{Catalogue, Durable, Reclaim, Retention},
     destinations::Destinations,
     directory::{self, Directory, Opened, at, halted},
@@ -218,7 +219,12 @@ impl EmbeddedLog {
             waiting: Vec::new(),
             no_space_until: None,
         };
-        let readable = Arc::new(Readable { log_id: directory.log_id, files, catalogue: catalogue.clone() });
+        let readable = Arc::new(Readable {
+            log_id: directory.log_id,
+            files,
+            catalogue: catalogue.clone(),
+            buffers: Buffers::default(),
+        });
         let ids = RequestIds::new(directory.log_id, &directory.key);
         let repeats = Repeats::new(keys, clock, ids, readable.clone(), durable.clone());
         let shared = Shared {

@@ -29,6 +29,7 @@ mod segment_header;
 mod catalogue;
 
 mod block;
+mod buffers;
 mod reader;
 
 mod rot;

@@ -37,7 +37,13 @@ impl Router {
         rule.map_or(&self.default, |rule| &rule.destinations)
     }
 
-    /// Whether this destination receives this index's records.
+    /// What an index is called at a destination; `None` if that does not receive its records.
+    #[must_use]
+    pub fn name_at(&self, index: &Arc<str>, destination: &str) -> Option<Arc<str>> {
+        self.delivers(index, destination).then(|| index.clone())
+    }
+
+    /// Whether a destination receives an index's records.
     #[must_use]
     pub fn delivers(&self, index: &str, destination: &str) -> bool {
         self.destinations(index).iter().any(|name| &**name == destination)
@@ -66,6 +72,7 @@ mod tests {
         assert_eq!(of("products_de"), ["a", "b"]);
         assert_eq!(of("private_1"), [""; 0]);
         assert_eq!(of("other"), ["c"]);
-        assert!(router.delivers("products_de", "b") && !router.delivers("products", "b"));
+        assert!(router.name_at(&"products_de".into(), "b").is_some());
+        assert!(router.name_at(&"products".into(), "b").is_none());
     }
 }

@@ -91,6 +91,7 @@ impl Lane {
     /// Tells the operator what became of rejected operations; of an index that is refused, once until it is written
     /// again.
     fn tell(&mut self, letters: &[Letter], kept: usize, gaps: usize) {
+        self.tell_foreign(letters);
         let Some(Letter { source, record, reason, stage, .. }) = letters.first() else { return };
         let (destination, index) = (&self.settings.name, &record.key.index);
         let (request_id, stage) = (source.request_id, stage.as_str());
@@ -111,6 +112,23 @@ impl Lane {
                 %destination, operations = gaps, stage, %index, %request_id, %reason,
                 "rejected operations are not kept, their records count as a gap",
             );
+        }
+    }
+}
+
+impl Lane {
+    /// Tells, once for each index, that somebody else writes the same objects: what they wrote will never be replaced.
+    fn tell_foreign(&mut self, letters: &[Letter]) {
+        for Letter { source, record, reason, .. } in letters {
+            let index = &record.key.index;
+            if reason.code == ReasonCode::ForeignVersion && self.foreign_indexes.insert(index.clone()) {
+                tracing::error!(
+                    destination = %self.settings.name, %index, object_id = %record.key.object_id,
+                    request_id = %source.request_id, %reason,
+                    "somebody else writes this index with versions of their own: such records are dead-lettered until the \
+                     object is deleted there with its version",
+                );
+            }
         }
     }
 }
