@@ -61,7 +61,7 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     outage: Option<u64>,
 
-    /// A cluster without credentials, for `opensearch` [default: BENCH_OPENSEARCH of the environment]
+    /// A cluster without credentials, for `opensearch` [default: OPENSEARCH_URL of the environment]
     #[arg(long, value_name = "URL")]
     opensearch: Option<String>,
 
@@ -156,7 +156,7 @@ pub(crate) fn main() -> anyhow::Result<()> {
         footer_section_bytes: arguments.footer_section_bytes,
         rate: arguments.rate,
         outage: Duration::from_secs(outage),
-        opensearch: arguments.opensearch.or_else(|| std::env::var("BENCH_OPENSEARCH").ok()),
+        opensearch: arguments.opensearch.or_else(|| std::env::var("OPENSEARCH_URL").ok()),
     };
     // One thread generates the load, so that it takes no more than one of two cores.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -1,12 +1,13 @@
 //! The benchmarks: `cargo run --release -p bench -- SCENARIO`.
 //!
-//! The agent, each fake destination and the baselines each run in a process of their own, so that the CPU time of
-//! each can be told apart; this process generates the load. What a figure is measured against (a target, a baseline of
-//! the same run) is printed beside it. Figures of different runs or machines are not comparable, ratios are.
+//! The agent, each fake destination and the baselines each run in a process of their own, so that the CPU time of each can
+//! be told apart; this process generates the load. What a figure is measured against (a target, a baseline of the same
+//! run) is printed beside it. Figures of different runs or machines are not comparable, ratios are.
 //!
 //! Read [`cli`] first, then a scenario. [`ingest`], [`deliver`], [`hotkeys`], [`isolation`], [`opensearch`] and [`backlog`]
-//! measure the agent; [`baseline`], [`simple`] and [`loader`] are what they are compared with. [`append`], [`lz4`], [`reopen`] and [`retention`] measure the log alone: their work is done by
-//! jobs ([`job`]), each in a process of its own, as are the servers in [`child`].
+//! measure the agent; [`baseline`], [`simple`] and [`loader`] are what they are compared with. [`append`], [`lz4`],
+//! [`reopen`] and [`retention`] measure the log alone: their work is done by jobs ([`job`]), each in a process of its own,
+//! as are the servers in [`child`].
 
 mod cli;
 
