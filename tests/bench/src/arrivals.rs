@@ -116,8 +116,8 @@ mod tests {
         assert!(super::latencies(&accepted, &arrived[1..], (at(0), at(1))).is_err());
     }
 
-    /// Scenario: half a line, its end with another line, and lines of another index. Each probe is noted when its line
-    /// is whole.
+    /// Scenario: a line and half of the next one, then its end, and lines of another index. Each probe is noted when its
+    /// line is whole.
     #[tokio::test]
     async fn a_probe_arrives_with_the_end_of_its_line() {
         let directory = tempfile::tempdir().unwrap();
@@ -134,13 +134,13 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        probes.write_all(b"{\"object_id\":").unwrap();
+        probes.write_all(b"{}\n{\"object_id\":").unwrap();
         fs::write(directory.path().join("products.ndjson"), "{}\n{}\n").unwrap();
-        assert_eq!(count(0).await, 0);
-        let before = micros(SystemTime::now());
+        assert_eq!(count(1).await, 1);
+        let between = micros(SystemTime::now());
         probes.write_all(b"1}\n{}\n").unwrap();
-        assert_eq!(count(2).await, 2);
+        assert_eq!(count(3).await, 3);
         let moments = arrivals.taken().await.unwrap();
-        assert!(moments.iter().all(|moment| *moment >= before), "{moments:?}");
+        assert!(moments[0] <= between && moments[1..].iter().all(|moment| *moment >= between), "{moments:?}");
     }
 }
