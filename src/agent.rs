@@ -300,7 +300,10 @@ fn lane_settings(destination: &config::Destination) -> LaneSettings {
         bytes_max: destination.batch.bytes_max,
         linger: destination.batch.linger,
         requests_max: destination.requests_max,
-        rate_limit: RateLimit::default(),
+        rate_limit: RateLimit {
+            operations_per_second: destination.rate_limit.operations_per_second,
+            bytes_per_second: destination.rate_limit.bytes_per_second,
+        },
         backoff: Backoff { min: destination.backoff.min, max: destination.backoff.max },
         attempts_max: destination.attempts_max,
         probe_interval: LaneSettings::PROBE_INTERVAL,

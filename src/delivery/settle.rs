@@ -129,6 +129,7 @@ fn is_suspicious(reason: &Reason) -> bool {
         | ReasonCode::TooLarge
         | ReasonCode::NotAdmitted
         | ReasonCode::IndexRefused
+        | ReasonCode::ForeignVersion
         | ReasonCode::PoisonSuspected
         | ReasonCode::Throttled
         | ReasonCode::Unavailable

@@ -17,7 +17,8 @@ use plugin_api::{
 use sync_agent::{
     config::{self, ProcessEnvironment},
     dead_letter::{Bounds, Filter, Order, Store, View, store_path},
-    delivery::{self, Backoff, LaneSettings, LaneState, Letters, Snapshot, Wiring},
+    delivery::{self, Backoff, LaneSettings, LaneState, Letters, RateLimit, Snapshot, Wiring},
+    feed::Tail,
     log::{
         EmbeddedLog, Retention, Settings,
         interface::{Append, Attributes, BacklogLimit, From, Log},
@@ -127,6 +128,7 @@ impl Lane {
         let wiring = Wiring {
             destination,
             log: log.clone(),
+            tail: Arc::new(Tail::new(log.clone())),
             router: Arc::new(router(root.path())),
             letters: Letters::new(store, Arc::new(SystemClock)),
         };
@@ -134,6 +136,9 @@ impl Lane {
             name: NAME.into(),
             operations_max: tuning.operations_max,
             bytes_max: 1 << 20,
+            linger: Duration::from_millis(5),
+            requests_max: 8,
+            rate_limit: RateLimit::default(),
             backoff: Backoff { min: Duration::from_millis(1), max: Duration::from_millis(20) },
             attempts_max: tuning.attempts_max,
             probe_interval: Duration::from_millis(20),
