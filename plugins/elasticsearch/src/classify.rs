@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    encode::{Form, Line, VERSION_FACTOR},
+    encode::{Form, Line, OPERATION_FACTOR, VERSION_FACTOR, document_version},
     settings::PartialUpdates,
 };
 
@@ -152,7 +152,7 @@ impl Judge {
         match done.status {
             404 if problem.kind == "document_missing_exception" => match (line.operation.action, line.form) {
                 (Action::PartialUpdate, Form::Script | Form::Doc) => {
-                    Some(Fate::Again(Form::Index(crate::encode::document_version(line.operation.version))))
+                    Some(Fate::Again(Form::Index(document_version(line.operation))))
                 }
                 // Nothing is to be done where there is nothing to change.
                 (Action::PartialUpdateNoCreate, Form::Script | Form::Doc) => written,
@@ -181,7 +181,7 @@ impl Judge {
             }
         };
         let stored = stored_version(problem.reason.as_deref()?)?;
-        let is_own = stored / VERSION_FACTOR == ours / VERSION_FACTOR;
+        let is_own = stored / OPERATION_FACTOR == ours / OPERATION_FACTOR;
         if self.partial_updates == PartialUpdates::DeepMerge && is_own && stored > ours {
             // A partial update that came late may have changed what we wrote before: it is written over.
             return Some(Fate::Again(match line.form {

@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use plugin_api::{
-    identity::Version,
-    operation::{Action, Operation},
-};
+use plugin_api::operation::{Action, Operation};
 
 use crate::settings::PartialUpdates;
 
@@ -17,6 +14,10 @@ use crate::settings::PartialUpdates;
 /// stored version, each 1 whenever it is applied. Without it, a save could find a version that is greater than its own
 /// and be lost.
 pub(crate) const VERSION_FACTOR: i64 = 1024;
+
+/// Within that room, each operation of one record has this much: a transform may make several for one object, and each
+/// of them comes after the ones before it.
+pub(crate) const OPERATION_FACTOR: i64 = 32;
 
 /// Replaces first-level attributes, unless what is stored is newer. The text is the same for all, so that a cluster
 /// compiles it once.
@@ -62,17 +63,20 @@ impl Form {
     /// How an operation is sent at first.
     pub(crate) fn first(operation: &Operation, partial_updates: PartialUpdates) -> Self {
         match (operation.action, partial_updates) {
-            (Action::Save, _) => Self::Index(document_version(operation.version)),
-            (Action::Delete, _) => Self::Delete(document_version(operation.version)),
+            (Action::Save, _) => Self::Index(document_version(operation)),
+            (Action::Delete, _) => Self::Delete(document_version(operation)),
             (Action::PartialUpdate | Action::PartialUpdateNoCreate, PartialUpdates::Script) => Self::Script,
             (Action::PartialUpdate | Action::PartialUpdateNoCreate, PartialUpdates::DeepMerge) => Self::Doc,
         }
     }
 }
 
-/// The version that a document gets from a record's. Admitted ones stay below the greatest number.
-pub(crate) fn document_version(version: Version) -> i64 {
-    i64::try_from(version.0).unwrap_or(i64::MAX).saturating_mul(VERSION_FACTOR)
+/// The version that a document gets from an operation. Admitted ones stay below the greatest number; operations of a
+/// record beyond those for which there is room share a version.
+pub(crate) fn document_version(operation: &Operation) -> i64 {
+    let record = i64::try_from(operation.version.0).unwrap_or(i64::MAX).saturating_mul(VERSION_FACTOR);
+    let number = i64::from(operation.source.number).min(VERSION_FACTOR / OPERATION_FACTOR - 1);
+    record.saturating_add(number * OPERATION_FACTOR)
 }
 
 /// The path of every write. The cluster answers before we stop waiting, also where a shard cannot be written.
@@ -130,7 +134,7 @@ fn push(body: &mut Vec<u8>, line: &Line<'_>) {
             body.extend_from_slice(br#"{"script":{"lang":"painless","source":""#);
             body.extend_from_slice(SCRIPT.as_bytes());
             body.extend_from_slice(br#"","params":{"next":"#);
-            push_number(body, document_version(operation.version).saturating_add(VERSION_FACTOR));
+            push_number(body, document_version(operation).saturating_add(OPERATION_FACTOR));
             body.extend_from_slice(br#","d":"#);
             push_record(body, &operation.body);
             body.extend_from_slice(b"}}}");

@@ -4,12 +4,12 @@ use fakes::elasticsearch::Fault;
 use plugin_api::{
     identity::Version,
     operation::{
-        Action::{Delete, PartialUpdate, Save},
+        Action::{self, Delete, PartialUpdate, Save},
         Batch,
     },
     verdict::{ReasonCode, Verdict},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::setup::{batch, batch_from, operation, start, version, write};
 
@@ -56,6 +56,42 @@ async fn a_key_comes_several_times() {
     for _ in 0..3 {
         write(&elasticsearch, &batch).await;
         assert_eq!(json!(fake.objects("i")), json!({ "1": { "n": 3, "m": 4 } }));
+    }
+}
+
+/// A transform may make several operations for one object of one record: they have one version, and yet each comes after
+/// the ones before it, also when all are sent again and again.
+#[tokio::test]
+async fn operations_of_one_record_are_in_order() {
+    let cases: [(&[(Action, &str)], Value); 6] = [
+        (&[(Save, r#"{"a":1}"#), (PartialUpdate, r#"{"b":2}"#), (Delete, "")], Value::Null),
+        (&[(Delete, ""), (Save, r#"{"a":1}"#)], json!({ "a": 1 })),
+        (&[(PartialUpdate, r#"{"a":1}"#), (Save, r#"{"b":2}"#)], json!({ "b": 2 })),
+        (&[(PartialUpdate, r#"{"a":1}"#), (PartialUpdate, r#"{"a":2}"#)], json!({ "a": 2 })),
+        (&[(Save, "{}"), (PartialUpdate, r#"{"a":1}"#), (Save, r#"{"b":2}"#)], json!({ "b": 2 })),
+        (
+            &[(Delete, ""), (PartialUpdate, r#"{"a":1}"#), (PartialUpdate, r#"{"b":2}"#)],
+            json!({ "a": 1, "b": 2 }),
+        ),
+    ];
+    for (rows, expected) in cases {
+        let (fake, elasticsearch) = start().await;
+        let numbered = |(number, (action, body)): (usize, &(Action, &str))| {
+            let mut operation = operation(*action, "i", "1", body, Version(1_000));
+            operation.source.number = number as u32;
+            operation
+        };
+        let batch: Batch = rows.iter().enumerate().map(numbered).collect();
+        for round in 0..20 {
+            write(&elasticsearch, &batch).await;
+            assert_eq!(
+                fake.objects("i").remove("1").unwrap_or_default(),
+                expected,
+                "{rows:?}, round {round}"
+            );
+        }
+        // The next record comes after all of them.
+        assert_eq!(write(&elasticsearch, &batch_from(1_001, &[(Save, "1", "{}")])).await, [Verdict::Written]);
     }
 }
 

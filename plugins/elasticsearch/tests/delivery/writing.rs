@@ -53,7 +53,7 @@ async fn the_request_is_as_documented() {
         r#"{"update":{"_index":"i","_id":"a\"","retry_on_conflict":3}}"#,
         "\n",
         r#"{"script":{"lang":"painless","source":"if (ctx._version >= params.next) { ctx.op = 'none' } "#,
-        r#"else { ctx._source.putAll(params.d) }","params":{"next":1026048,"d":{"y":2}}}}"#,
+        r#"else { ctx._source.putAll(params.d) }","params":{"next":1025056,"d":{"y":2}}}}"#,
         "\n",
         r#"{"delete":{"_index":"i","_id":"b","version":1026048,"version_type":"external_gte"}}"#,
         "\n",
