@@ -57,7 +57,7 @@ struct Arguments {
     #[arg(long, value_name = "PER_SECOND", default_value_t = 2000.0)]
     rate: f64,
 
-    /// How long a destination is dead, for `isolation` [default: 120, with `all` 16]
+    /// How long a destination is dead, for `isolation` [default: 120, with `all` 24]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     outage: Option<u64>,
 
@@ -145,7 +145,7 @@ pub(crate) fn main() -> anyhow::Result<()> {
     }
     let beside = std::env::current_exe().context("find this binary")?.with_file_name("sync-agent");
     let scenario = arguments.scenario.context("clap requires a scenario")?;
-    let outage = arguments.outage.unwrap_or(if scenario == Scenario::All { 16 } else { 120 });
+    let outage = arguments.outage.unwrap_or(if scenario == Scenario::All { 24 } else { 120 });
     let bench = Bench {
         agent: arguments.agent.unwrap_or(beside),
         window: Duration::from_secs(arguments.seconds.max(1)),

@@ -35,8 +35,8 @@ use crate::{
 const NAME: &str = "isolation";
 /// How often the sustained rate is measured; the median counts.
 const ROUNDS: usize = 3;
-/// Before the first phase.
-const WARM_UP: Duration = Duration::from_secs(2);
+/// Before the first phase: what the start of the load piled up is delivered by then.
+const WARM_UP: Duration = Duration::from_secs(5);
 /// One probe each.
 const PROBE_INTERVAL: Duration = Duration::from_millis(20);
 /// Between two looks at what has arrived.
