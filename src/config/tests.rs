@@ -305,7 +305,6 @@ fn secrets_are_never_shown() {
         "apikey = \"SECRET\"",
         "unheard_of = { a = [{ b = \"SECRET\" }] }",
         "api_key = { file = \"/run/key\" }\nauth = { api_key = \"SECRET\" }",
-        "rate_limit = \"SECRET\"",
         "hosts = [\"https://user:SECRET@host\"]",
         "api_key = \"SECRET",
         "api_key = \"SECRET\" junk",

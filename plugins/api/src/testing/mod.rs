@@ -74,6 +74,7 @@ macro_rules! conformance {
             trouble::an_outage_loses_nothing
             trouble::a_service_that_does_not_serve_loses_nothing
             trouble::writes_that_are_not_taken_lose_nothing
+            trouble::an_outage_that_looks_like_poison_loses_nothing
             trouble::a_brown_out_loses_nothing
             trouble::a_throttle_is_kept_to
             trouble::a_request_too_large_goes_out_in_parts

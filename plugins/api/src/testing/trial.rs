@@ -138,7 +138,8 @@ impl<S: Subject, D: Driver> Trial<S, D> {
     }
 
     /// A key's operations are applied in order. A resend starts over further back, and nothing newer comes before it
-    /// has caught up. Where versions are checked, no save or delete is applied over anything newer.
+    /// has caught up. Where versions are checked, no save or delete is applied over anything newer; where operations are
+    /// coalesced, nothing is passed over but what a later save or delete takes the place of.
     fn judge_order(&self, key: &Key, applied: &[(Action, u64)], rejected: &BTreeSet<u64>) {
         let with_body = |change: &&Change| change.key == *key && change.action != Action::Delete;
         let of_key = self.history.changes().iter().filter(with_body).map(|change| change.number);
@@ -150,6 +151,8 @@ impl<S: Subject, D: Driver> Trial<S, D> {
             let sequence = Some(*sequence);
             let holds = if capabilities.versioned {
                 newest <= sequence || !matches!(action, Action::Save | Action::Delete)
+            } else if capabilities.coalesces {
+                newest >= sequence || self.is_replaced(key, last, sequence, rejected)
             } else {
                 newest >= sequence || newest == last
             };
@@ -160,6 +163,17 @@ impl<S: Subject, D: Driver> Trial<S, D> {
             let is: BTreeSet<u64> = applied.iter().map(|(_, sequence)| *sequence).collect();
             assert_eq!(is, must_be, "{key:?}: something was left out");
         }
+    }
+
+    /// Whether a save or delete takes the place of each change of a key after `last` and before `next`.
+    fn is_replaced(&self, key: &Key, last: Option<u64>, next: Option<u64>, rejected: &BTreeSet<u64>) -> bool {
+        let counts = |change: &&Change| change.key == *key && !rejected.contains(&change.number);
+        let between: Vec<&Change> = self.history.changes().iter().filter(counts).collect();
+        let passed_over =
+            between.iter().filter(|change| Some(change.number) > last && Some(change.number) < next);
+        let replaces = |change: &&&Change| matches!(change.action, Action::Save | Action::Delete);
+        let newest = between.iter().filter(|change| Some(change.number) <= next).filter(replaces).next_back();
+        passed_over.into_iter().all(|change| newest.is_some_and(|newest| change.number <= newest.number))
     }
 }
 

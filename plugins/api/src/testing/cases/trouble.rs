@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::testing::{
-    driver::Driver,
+    driver::{Driver, Tuning},
     subject::{Fault, Subject},
     trial::Trial,
 };
@@ -37,6 +37,21 @@ async fn outage<S: Subject, D: Driver>(fault: Fault) {
         trial.work_for(Duration::from_millis(100)).await;
         trial.subject.recover().await;
     }
+    trial.settle().await;
+    trial.judge(|_| false).await;
+}
+
+/// Every request meets an error that may be a record's fault, for longer than a single bad record would be given: as
+/// long as nobody succeeds it is nobody's.
+pub async fn an_outage_that_looks_like_poison_loses_nothing<S: Subject, D: Driver>() {
+    let mut trial = Trial::<S, D>::start_with(Tuning { attempts_max: 3, ..Tuning::default() }).await;
+    trial.accept_mixed(30).await;
+    trial.settle().await;
+    for _ in 0..20 {
+        trial.inject(Fault::ServerError).await;
+        trial.inject(Fault::Cut).await;
+    }
+    trial.accept_mixed(30).await;
     trial.settle().await;
     trial.judge(|_| false).await;
 }
