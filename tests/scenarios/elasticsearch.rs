@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fakes::elasticsearch::{Auth, Detail, FakeElasticsearch, Fault, HostState, Options};
+use fakes::elasticsearch::{Fault, HostState};
 use harness::{
     elasticsearch,
     journal::Marks,
@@ -12,17 +12,7 @@ use harness::{
     },
 };
 
-use crate::support::{DEADLINE, IMPATIENT, lively, settled, setup};
-
-/// A fake that [`harness::process::Setup::elasticsearch`] has the key of and that keeps what the history checker needs.
-async fn fake() -> FakeElasticsearch {
-    let options = Options {
-        auth: Auth::Header("ApiKey key".to_owned()),
-        detail: Detail::Attribute("seq".to_owned()),
-        ..Options::default()
-    };
-    FakeElasticsearch::start(options).await.unwrap()
-}
+use crate::support::{DEADLINE, IMPATIENT, fake_elasticsearch, lively, settled, setup};
 
 /// Scenario: under load of every action on few keys, Elasticsearch cuts connections before and after applying, throttles
 /// items and whole requests, hangs and is down in turn; and each time the agent is killed and started again.
@@ -31,7 +21,7 @@ async fn fake() -> FakeElasticsearch {
 /// nothing is dead-lettered: versions make it harmless that much of it is sent twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_while_elasticsearch_fails_in_every_way() {
-    let fake = fake().await;
+    let fake = fake_elasticsearch().await;
     let mut agent = setup().elasticsearch("mirror", &fake.url()).config(IMPATIENT).start().await.unwrap();
     let busy = || Fault::Items {
         status: 429,

@@ -23,3 +23,5 @@ mod rot;
 mod shutdown;
 
 mod stderr;
+
+mod storm;
