@@ -16,6 +16,8 @@ mod outage;
 
 mod poison;
 
+mod rejects;
+
 mod repeats;
 
 mod rot;
