@@ -21,7 +21,7 @@
 //! neither errors nor logs tell a secret.
 //!
 //! Read: `subject` (what a plugin's test gives), `driver` (what an engine does) and `client`, `history` (what is
-//! accepted), `trial` (one test and what must hold after it), then the cases.
+//! accepted), `trial` (one test) and `judge` (what must hold after it), then the cases.
 
 mod subject;
 
@@ -29,6 +29,7 @@ mod client;
 mod driver;
 
 mod history;
+mod judge;
 mod trial;
 mod witness;
 

@@ -1,17 +1,17 @@
 //! One test: a destination, an engine in front of it, what was accepted, and the verdict on what came of it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     time::{Duration, Instant},
 };
 
 use super::{
     driver::{Driver, Progress, Rejected, Tuning},
     history::{Change, History, INDEXES},
-    subject::{Fault, State, Subject},
+    judge::judge,
+    subject::{Fault, Subject},
     witness,
 };
-use crate::operation::{Action, Key};
 
 /// Far longer than anything here takes.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
@@ -111,69 +111,9 @@ impl<S: Subject, D: Driver> Trial<S, D> {
         let expected: BTreeSet<u64> =
             changes.filter(|change| is_rejected(change)).map(|change| change.number).collect();
         assert_eq!(numbers, expected, "other changes were rejected than must be: {rejected:?}");
-        let state = self.subject.state().await;
-        self.judge_objects(&state, &is_rejected);
-        if let Some(applied) = &state.applied {
-            let mut by_key: BTreeMap<&Key, Vec<(Action, u64)>> = BTreeMap::new();
-            for one in applied {
-                let Some(sequence) = one.sequence else { continue };
-                assert!(!expected.contains(&sequence), "{one:?} was applied and rejected");
-                by_key.entry(&one.key).or_default().push((one.action, sequence));
-            }
-            by_key.iter().for_each(|(key, applied)| self.judge_order(key, applied, &expected));
-        }
+        judge(&self.subject, &self.history, &expected).await;
         assert_eq!(self.subject.violations(), Vec::<String>::new());
         tell_no_secret(&self.subject, &self.driver.words());
-    }
-
-    fn judge_objects(&self, state: &State, is_rejected: &impl Fn(&Change) -> bool) {
-        let expected = self.history.objects(is_rejected);
-        let keys: BTreeSet<&Key> = expected.keys().chain(state.objects.keys()).collect();
-        for key in keys {
-            let (is, must_be) = (state.objects.get(key), expected.get(key));
-            let of_key = |change: &&Change| change.key == *key;
-            let changes: Vec<_> = self.history.changes().iter().filter(of_key).collect();
-            assert_eq!(is, must_be, "{key:?} is not what it must be after {changes:#?}");
-        }
-    }
-
-    /// A key's operations are applied in order. A resend starts over further back, and nothing newer comes before it
-    /// has caught up. Where versions are checked, no save or delete is applied over anything newer; where operations are
-    /// coalesced, nothing is passed over but what a later save or delete takes the place of.
-    fn judge_order(&self, key: &Key, applied: &[(Action, u64)], rejected: &BTreeSet<u64>) {
-        let with_body = |change: &&Change| change.key == *key && change.action != Action::Delete;
-        let of_key = self.history.changes().iter().filter(with_body).map(|change| change.number);
-        let must_be: BTreeSet<u64> = of_key.filter(|number| !rejected.contains(number)).collect();
-        let capabilities = self.subject.destination().capabilities();
-        let (mut newest, mut last) = (None, None);
-        for (action, sequence) in applied {
-            assert!(must_be.contains(sequence), "{key:?}: {sequence} was never accepted");
-            let sequence = Some(*sequence);
-            let holds = if capabilities.versioned {
-                newest <= sequence || !matches!(action, Action::Save | Action::Delete)
-            } else if capabilities.coalesces {
-                newest >= sequence || self.is_replaced(key, last, sequence, rejected)
-            } else {
-                newest >= sequence || newest == last
-            };
-            assert!(holds, "{key:?}: {sequence:?} is out of order: {applied:?}, accepted {must_be:?}");
-            (newest, last) = (newest.max(sequence), sequence);
-        }
-        if !capabilities.versioned && !capabilities.coalesces {
-            let is: BTreeSet<u64> = applied.iter().map(|(_, sequence)| *sequence).collect();
-            assert_eq!(is, must_be, "{key:?}: something was left out");
-        }
-    }
-
-    /// Whether a save or delete takes the place of each change of a key after `last` and before `next`.
-    fn is_replaced(&self, key: &Key, last: Option<u64>, next: Option<u64>, rejected: &BTreeSet<u64>) -> bool {
-        let counts = |change: &&Change| change.key == *key && !rejected.contains(&change.number);
-        let between: Vec<&Change> = self.history.changes().iter().filter(counts).collect();
-        let passed_over =
-            between.iter().filter(|change| Some(change.number) > last && Some(change.number) < next);
-        let replaces = |change: &&&Change| matches!(change.action, Action::Save | Action::Delete);
-        let newest = between.iter().filter(|change| Some(change.number) <= next).filter(replaces).next_back();
-        passed_over.into_iter().all(|change| newest.is_some_and(|newest| change.number <= newest.number))
     }
 }
 

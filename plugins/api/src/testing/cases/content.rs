@@ -1,7 +1,7 @@
 //! What arrives: every operation with its meaning, whatever it is named and holds, in batches of any size.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     future::Future,
     pin::pin,
     task::{Context, Waker},
@@ -15,6 +15,7 @@ use crate::{
     testing::{
         client::operation,
         history::{Change, History},
+        judge::judge,
         subject::Subject,
         trial::DEADLINE,
     },
@@ -38,7 +39,7 @@ pub async fn a_batch_is_applied_in_its_order<S: Subject>() {
     };
     assert_eq!(written.verdicts.len(), 100);
     assert!(written.verdicts.iter().all(fits), "{written:?}");
-    assert_eq!(subject.state().await.objects, history.objects(|_| false));
+    judge(&subject, &history, &BTreeSet::new()).await;
     let indexes: HashSet<_> = written.confirmations.iter().map(|confirmation| &confirmation.index).collect();
     assert_eq!(indexes.len(), written.confirmations.len(), "one for each index, at most");
     for confirmation in &written.confirmations {
@@ -126,7 +127,7 @@ pub async fn a_dropped_write_harms_nothing<S: Subject>() {
         for batch in [dropped, batch(&history.saves("products", 200))] {
             destination.write(&batch).await.expect("nothing is wrong");
         }
-        assert_eq!(subject.state().await.objects, history.objects(|_| false), "dropped after {polls} polls");
+        judge(&subject, &history, &BTreeSet::new()).await;
     }
 }
 
