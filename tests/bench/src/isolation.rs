@@ -130,7 +130,9 @@ impl Live {
         let pace = Pace::Open { requests_per_second: offered / batches().request_records as f64 };
         // Until it is stopped.
         let until = Until::Elapsed(Duration::from_secs(86_400));
-        let options = fanout.next(Options { until, pace, in_flight: 4, ..batches() });
+        // A late answer is no failure here: the rate and the probes tell.
+        let request_timeout = Duration::from_secs(60);
+        let options = fanout.next(Options { until, pace, in_flight: 4, request_timeout, ..batches() });
         let (control, address) = (options.control.clone(), fanout.agent.address());
         let load = tokio::spawn(run(address, options));
         let probing = probe(address, PROBES.to_owned(), PROBE_INTERVAL, control.clone());
