@@ -116,7 +116,7 @@ struct Phase {
 /// What a destination did that was dead.
 #[derive(Clone, Copy, Debug)]
 struct CaughtUp {
-    /// From the first operation that arrived again.
+    /// From the last look before the first operation arrived again.
     per_second: f64,
     /// Operations that waited when it was back.
     backlog: f64,
@@ -269,8 +269,9 @@ struct Drain {
     since: Instant,
     first: u64,
     backlog: u64,
-    /// When its first operation arrived, and which came last.
+    /// The last look before its first operation arrived.
     began: Option<Instant>,
+    /// The last look.
     last: (Instant, u64),
 }
 
@@ -288,7 +289,7 @@ impl Drain {
 
     fn note(&mut self, count: u64) {
         if count > self.first && self.began.is_none() {
-            self.began = Some(Instant::now());
+            self.began = Some(self.last.0);
         }
         self.last = (Instant::now(), count);
     }
