@@ -11,6 +11,7 @@ mod backlog;
 
 mod kill;
 
+mod elasticsearch;
 mod outage;
 
 mod poison;

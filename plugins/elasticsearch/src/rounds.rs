@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use plugin_api::{
     operation::{Key, Operation},
-    verdict::{Reason, ReasonCode, Verdict},
+    verdict::{Reason, ReasonCode, Verdict, WriteError},
 };
 
 use crate::{
@@ -67,6 +67,29 @@ impl<'a> Rounds<'a> {
                 }
             }
         }
+    }
+
+    /// The request of a later round failed. What earlier ones settled stands, and only what is left is sent again.
+    ///
+    /// # Errors
+    /// The same error, where it would come again and one operation of several is its cause: the batch is divided then.
+    pub(crate) fn fail(&mut self, error: WriteError) -> Result<(), WriteError> {
+        let verdict = match &error {
+            WriteError::Throttled { reason, .. }
+            | WriteError::Unavailable { reason, .. }
+            | WriteError::Unknown { reason }
+            | WriteError::Misconfigured { reason, .. } => Verdict::Retry(reason.clone()),
+            WriteError::TooLarge { reason } | WriteError::BatchRejected { reason, .. } => {
+                if self.lines.len() > 1 {
+                    return Err(error);
+                }
+                Verdict::Reject(reason.clone())
+            }
+        };
+        for line in self.lines.drain(..) {
+            self.verdicts[line.place] = Some(verdict.clone());
+        }
+        Ok(())
     }
 
     /// A verdict for each operation of the batch, in its order.

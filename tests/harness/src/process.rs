@@ -125,10 +125,12 @@ impl Setup {
             .destination(name, &format!("type = \"algolia\"\n{secrets}hosts = [{host:?}]\n"))
     }
 
-    /// Adds an Elasticsearch destination with this node, such as `http://127.0.0.1:9200`, and no credentials.
+    /// Adds an Elasticsearch destination on this node, such as `http://127.0.0.1:9201`, with the API key `key`.
     #[must_use]
     pub fn elasticsearch(self, name: &str, node: &str) -> Self {
-        self.destination(name, &format!("type = \"elasticsearch\"\nnodes = [{node:?}]\n"))
+        let auth = "auth = { api_key = { env = \"HARNESS_API_KEY\" } }\n";
+        self.environment("HARNESS_API_KEY", "key")
+            .destination(name, &format!("type = \"elasticsearch\"\n{auth}nodes = [{node:?}]\n"))
     }
 
     /// Adds keys to `[data]`.

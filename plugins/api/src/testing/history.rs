@@ -67,9 +67,14 @@ impl History {
         (0..count).map(|number| self.save(index, &format!("saved-{number}"))).collect()
     }
 
-    /// So many changes of every kind, of few objects in two indexes.
+    /// So many changes of every kind, of few objects in two indexes. Every fourth is the only one of its object: nothing
+    /// later hides it if it is lost.
     pub(super) fn mixed(&mut self, count: usize) -> Vec<Change> {
         let mut one = || {
+            let number = self.changes.len();
+            if number.is_multiple_of(4) {
+                return self.save(INDEXES[number / 4 % 2], &format!("once-{}", number / 4));
+            }
             let (index, key) = (INDEXES[self.below(INDEXES.len())], self.below(KEYS));
             let action = match self.below(10) {
                 0..4 => Action::Save,

@@ -32,6 +32,9 @@ mod history;
 mod trial;
 mod witness;
 
+#[cfg(test)]
+mod tests;
+
 #[doc(hidden)]
 pub mod cases;
 

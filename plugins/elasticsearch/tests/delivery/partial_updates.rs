@@ -1,20 +1,18 @@
 //! Partial updates (G4): first-level attributes are replaced, missing objects are created where that is wanted, in order
 //! with what surrounds them, and none of it is undone when it comes late or twice.
 
+use std::time::Duration;
+
 use fakes::elasticsearch::{FakeElasticsearch, Fault, FieldType, IndexState, Options};
 use plugin_api::{
     destination::Destination,
-    identity::Version,
-    operation::{
-        Action::{self, Delete, PartialUpdate, PartialUpdateNoCreate, Save},
-        Batch,
-    },
-    verdict::{ReasonCode, Verdict},
+    operation::Action::{self, Delete, PartialUpdate, PartialUpdateNoCreate, Save},
+    verdict::{ReasonCode, Verdict, WriteError},
 };
 use plugin_elasticsearch::{Elasticsearch, PartialUpdates};
 use serde_json::{Value, json};
 
-use crate::setup::{batch, batch_from, operation, start, start_with, write};
+use crate::setup::{batch, batch_from, start, start_with, write};
 
 fn objects(fake: &FakeElasticsearch) -> Value {
     json!(fake.objects("i"))
@@ -195,14 +193,39 @@ async fn an_update_that_met_another_is_sent_again() {
     assert!(matches!(&verdicts[0], Verdict::Retry(reason) if reason.status == Some(409)), "{verdicts:?}");
 }
 
-/// The second round's failure is the write's: everything is sent again, which does no harm.
+/// Where a later round fails, what the first one settled stands: only the rest is sent again, or refused.
 #[tokio::test]
-async fn a_second_round_may_fail() {
+async fn a_later_round_may_fail() {
+    let refused = |status| Fault::Refused { status, kind: "x".to_owned(), reason: "y".to_owned() };
+    for (fault, kind) in [
+        (Fault::Throttled { retry_after: None }, "retry Throttled"),
+        (refused(503), "retry Unavailable"),
+        (refused(500), "retry Unknown"),
+        (refused(401), "retry Misconfigured"),
+        (Fault::Cut, "retry Unknown"),
+        (refused(400), "reject Rejected"),
+        (Fault::Answered { status: 413, body: String::new() }, "reject TooLarge"),
+    ] {
+        let (fake, elasticsearch) = start().await;
+        // The first round is applied, after which the fault is met by the second.
+        let held = Fault::Delay(Duration::ZERO);
+        fake.fail_next(1, held);
+        fake.fail_next(1, fault.clone());
+        let operations = [(Save, "1", "{}"), (PartialUpdate, "2", "{}")];
+        let verdicts = write(&elasticsearch, &batch(&operations)).await;
+        let shown = match &verdicts[1] {
+            Verdict::Retry(reason) => format!("retry {:?}", reason.code),
+            Verdict::Reject(reason) => format!("reject {:?}", reason.code),
+            other => format!("{other:?}"),
+        };
+        assert_eq!((&verdicts[0], shown.as_str()), (&Verdict::Written, kind), "{fault:?}");
+        assert_eq!(write(&elasticsearch, &batch(&operations[1..])).await, [Verdict::Written]);
+    }
+    // Of several, nobody knows which one it is.
     let (fake, elasticsearch) = start().await;
-    let missing = r#"{"errors":true,"items":[{"update":{"_id":"1","status":404,"error":{"type":"document_missing_exception","reason":"[1]: document missing"}}}]}"#;
-    fake.fail_next(1, Fault::Answered { status: 200, body: missing.to_owned() });
-    fake.fail_next(1, Fault::Throttled { retry_after: None });
-    let batch: Batch = [operation(PartialUpdate, "i", "1", "{}", Version(1))].into_iter().collect();
-    assert!(elasticsearch.write(&batch).await.is_err());
-    assert_eq!(write(&elasticsearch, &batch).await, [Verdict::Written]);
+    fake.fail_next(1, Fault::Delay(Duration::ZERO));
+    fake.fail_next(1, refused(400));
+    let operations = [(PartialUpdate, "1", "{}"), (PartialUpdate, "2", "{}")];
+    let error = elasticsearch.write(&batch(&operations)).await.unwrap_err();
+    assert!(matches!(error, WriteError::BatchRejected { culprit: None, .. }), "{error:?}");
 }
