@@ -2,9 +2,10 @@
 //! update, and that it must be sent as a whole object.
 //!
 //! Whatever follows such an operation on its key within the batch is sent again behind it, since it was applied before
-//! it (G4). Every round settles at least the first of the operations that it sends again, so the rounds come to an end.
+//! it (G4); but where a save or delete follows, which replaces all that was before it, nothing is. Every round settles at
+//! least the first of the operations that it sends again, so the rounds come to an end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use plugin_api::{
     operation::{Key, Operation},
@@ -44,7 +45,8 @@ impl<'a> Rounds<'a> {
     }
 
     /// Takes what became of each line.
-    pub(crate) fn settle(&mut self, fates: Vec<Fate>) {
+    pub(crate) fn settle(&mut self, mut fates: Vec<Fate>) {
+        pass_over_replaced(&self.lines, &mut fates);
         let mut again: HashMap<&Key, Following> = HashMap::new();
         for (line, fate) in std::mem::take(&mut self.lines).into_iter().zip(fates) {
             let key = &line.operation.key;
@@ -99,6 +101,25 @@ impl<'a> Rounds<'a> {
             Verdict::Retry(Reason::new(ReasonCode::Unavailable, words))
         };
         self.verdicts.into_iter().map(|verdict| verdict.unwrap_or_else(unsettled)).collect()
+    }
+}
+
+/// What a later save or delete of the request has replaced need not be sent again: it would only bring back for a moment
+/// what is gone.
+fn pass_over_replaced(lines: &[Line<'_>], fates: &mut [Fate]) {
+    if !fates.iter().any(|fate| matches!(fate, Fate::Again(_))) {
+        return;
+    }
+    let mut replaced: HashSet<&Key> = HashSet::new();
+    for (line, fate) in lines.iter().zip(fates).rev() {
+        let key = &line.operation.key;
+        match (&fate, line.form) {
+            (Fate::Again(_), _) if replaced.contains(key) => *fate = Fate::Done(Verdict::Superseded),
+            (Fate::Done(Verdict::Written | Verdict::Superseded), Form::Index(_) | Form::Delete(_)) => {
+                replaced.insert(key);
+            }
+            _ => {}
+        }
     }
 }
 
