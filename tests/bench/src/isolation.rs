@@ -116,7 +116,7 @@ struct Phase {
 /// What a destination did that was dead.
 #[derive(Clone, Copy, Debug)]
 struct CaughtUp {
-    /// From the first operation that arrived again.
+    /// From the last look before the first operation arrived again.
     per_second: f64,
     /// Operations that waited when it was back.
     backlog: f64,
@@ -130,7 +130,9 @@ impl Live {
         let pace = Pace::Open { requests_per_second: offered / batches().request_records as f64 };
         // Until it is stopped.
         let until = Until::Elapsed(Duration::from_secs(86_400));
-        let options = fanout.next(Options { until, pace, in_flight: 4, ..batches() });
+        // A late answer is no failure here: the rate and the probes tell.
+        let request_timeout = Duration::from_secs(60);
+        let options = fanout.next(Options { until, pace, in_flight: 4, request_timeout, ..batches() });
         let (control, address) = (options.control.clone(), fanout.agent.address());
         let load = tokio::spawn(run(address, options));
         let probing = probe(address, PROBES.to_owned(), PROBE_INTERVAL, control.clone());
@@ -267,8 +269,9 @@ struct Drain {
     since: Instant,
     first: u64,
     backlog: u64,
-    /// When its first operation arrived, and which came last.
+    /// The last look before its first operation arrived.
     began: Option<Instant>,
+    /// The last look.
     last: (Instant, u64),
 }
 
@@ -286,7 +289,7 @@ impl Drain {
 
     fn note(&mut self, count: u64) {
         if count > self.first && self.began.is_none() {
-            self.began = Some(Instant::now());
+            self.began = Some(self.last.0);
         }
         self.last = (Instant::now(), count);
     }
