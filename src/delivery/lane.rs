@@ -46,13 +46,14 @@ struct Lane {
     intake: mpsc::Receiver<Intake>,
     tracker: Tracker,
     queue: Queue,
-    ahead_batches: usize,
     pace: Pace,
     visibility: Visibility,
     /// What is in flight: batches or one probe. They are the lane's own and end with it.
     requests: JoinSet<Answer>,
     /// Operations in flight.
     in_flight: usize,
+    /// Operations of the batch that was sent last.
+    last_batch: usize,
     /// Whether the log keeps nothing for this destination any more.
     detached: watch::Receiver<bool>,
     /// When the cursor is to be persisted, if it has moved.
@@ -89,8 +90,7 @@ enum End {
 /// Reading ahead of the watermark stops here, so that the cursor's ranges and memory stay bounded.
 const AHEAD_RECORDS_MAX: usize = 100_000;
 const AHEAD_BYTES_MAX: usize = 64 << 20;
-/// So many batches are read ahead of those in flight; where later operations take the place of earlier ones many more,
-/// as that is what they take it of.
+/// So many batches are read ahead of those in flight; many more where later operations take the place of earlier ones.
 const AHEAD_BATCHES: usize = 2;
 const AHEAD_BATCHES_COALESCING: usize = 16;
 
@@ -157,7 +157,7 @@ impl Lane {
             visibility,
             requests: JoinSet::new(),
             in_flight: 0,
-            ahead_batches: if capabilities.coalesces { AHEAD_BATCHES_COALESCING } else { AHEAD_BATCHES },
+            last_batch: 0,
             detached,
             commit_at: None,
             bytes_since_commit: 0,
@@ -316,7 +316,7 @@ impl Lane {
     }
 
     fn wants_more(&self) -> bool {
-        let batches = self.ahead_batches.max(self.pace.limit());
+        let batches = if self.queue.coalescing_pays() { AHEAD_BATCHES_COALESCING } else { AHEAD_BATCHES };
         let wanted = !self.queue.fills(self.bounds, batches) || self.queue.wants_others();
         self.has_room() && self.hole.is_none() && wanted
     }

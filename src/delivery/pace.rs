@@ -82,11 +82,6 @@ impl Pace {
         self.rate.bound(bounds)
     }
 
-    /// Batches in flight at most.
-    pub(super) fn limit(&self) -> usize {
-        self.concurrency.limit()
-    }
-
     /// A batch leaves now, while so many others are in flight.
     pub(super) fn sent(&mut self, in_flight: usize, operations: usize, bytes: usize, now: Instant) -> Sent {
         self.rate.sent(operations, bytes, now);

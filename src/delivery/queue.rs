@@ -39,6 +39,8 @@ pub(super) enum Wanted {
 #[derive(Debug)]
 pub(super) struct Queue {
     coalesces: bool,
+    /// Whether the last request replaced enough to read further ahead for it.
+    coalescing_pays: bool,
     backoff: Backoff,
     ready: VecDeque<Operation>,
     ready_bytes: usize,
@@ -80,6 +82,7 @@ impl Queue {
     pub(super) fn new(coalesces: bool, backoff: Backoff) -> Self {
         Self {
             coalesces,
+            coalescing_pays: false,
             backoff,
             ready: VecDeque::new(),
             ready_bytes: 0,
@@ -109,6 +112,11 @@ impl Queue {
     pub(super) fn fills(&self, bounds: BatchBounds, batches: usize) -> bool {
         self.ready.len() >= bounds.operations_max.saturating_mul(batches)
             || self.ready_bytes >= bounds.bytes_max.saturating_mul(batches)
+    }
+
+    /// Whether later operations take the place of many earlier ones: the more are ready, the more do.
+    pub(super) fn coalescing_pays(&self) -> bool {
+        self.coalescing_pays
     }
 
     /// Since when something has been ready that no request took.
@@ -207,15 +215,16 @@ impl Queue {
 
     /// One operation of a key has come to its end. With the last one, what waits behind them is ready.
     fn release(&mut self, key: &Key, now: Instant) {
-        let Some(busy) = self.busy.get_mut(key) else {
+        // Nearly always it is the only one.
+        let Some(mut busy) = self.busy.remove(key) else {
             debug_assert!(false, "what was taken is busy until it is settled");
             return;
         };
         busy.taken -= 1;
         if busy.taken > 0 {
+            self.busy.insert(key.clone(), busy);
             return;
         }
-        let Some(busy) = self.busy.remove(key) else { return };
         if !busy.behind.is_empty() {
             self.ready_since.get_or_insert(now);
         }

@@ -88,7 +88,7 @@ impl Feed {
         let mut feed_block = FeedBlock {
             first: self.next,
             operations_by_record: Vec::with_capacity(records),
-            operations: Vec::new(),
+            operations: Vec::with_capacity(records),
             bytes: block.bytes(),
         };
         for (frame, records) in block.frames() {

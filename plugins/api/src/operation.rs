@@ -118,6 +118,13 @@ impl Batch {
     }
 }
 
+impl From<Vec<Operation>> for Batch {
+    fn from(operations: Vec<Operation>) -> Self {
+        let bytes = operations.iter().map(Operation::size).sum();
+        Self { operations, bytes }
+    }
+}
+
 impl FromIterator<Operation> for Batch {
     fn from_iter<T: IntoIterator<Item = Operation>>(operations: T) -> Self {
         let mut batch = Self::default();

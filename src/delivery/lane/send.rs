@@ -1,6 +1,6 @@
 //! What a lane sends, and what it does with the answers.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use plugin_api::{
     operation::Batch,
@@ -30,6 +30,11 @@ pub(super) enum Answer {
     },
     Probe(Result<(), WriteError>),
 }
+
+/// A batch of so many operations tells of load,
+const LOAD_OPERATIONS: usize = 64;
+/// and then a request costs more than it gains by leaving earlier than this.
+const MOMENT: Duration = Duration::from_millis(5);
 
 impl Lane {
     /// Sends whatever may be sent now; returns when there may be more to send, if that is known.
@@ -62,24 +67,30 @@ impl Lane {
         }
     }
 
-    /// What may be sent now; and when what is ready may be, if not now. A batch leaves at once when nothing is in
-    /// flight, else when it is full or has lingered.
+    /// What may be sent now; and when what is ready may be, if not now. A batch leaves when it is full or has lingered;
+    /// when nothing is in flight it leaves at once or, under load, has only a moment to grow.
     fn wanted(&self, now: Instant) -> (Wanted, Option<Instant>) {
-        if self.requests.is_empty() {
-            return (Wanted::AnythingAtAll, None);
+        let alone = self.requests.is_empty();
+        let linger = match alone {
+            true if self.last_batch < LOAD_OPERATIONS => Duration::ZERO,
+            true => self.settings.linger.min(MOMENT),
+            false => self.settings.linger,
+        };
+        let lingers_until = self.queue.ready_since().map(|since| since + linger);
+        if let Some(until) = lingers_until.filter(|until| *until > now)
+            && !self.queue.fills(self.bounds, 1)
+        {
+            return (Wanted::Groups, Some(until));
         }
-        let lingers_until = self.queue.ready_since().map(|since| since + self.settings.linger);
-        if self.queue.fills(self.bounds, 1) || lingers_until.is_some_and(|until| until <= now) {
-            return (Wanted::Anything, None);
-        }
-        (Wanted::Groups, lingers_until)
+        (if alone { Wanted::AnythingAtAll } else { Wanted::Anything }, None)
     }
 
     fn send(&mut self, mut group: Group, now: Instant) {
-        let batch: Batch = std::mem::take(&mut group.operations).into_iter().collect();
+        let batch = Batch::from(std::mem::take(&mut group.operations));
         let count = batch.operations().len();
         let sent = self.pace.sent(self.requests.len(), count, batch.bytes(), now);
         self.in_flight += count;
+        self.last_batch = count;
         let destination = self.destination.clone();
         self.requests.spawn(async move {
             let answer = match destination.write(&batch).await {

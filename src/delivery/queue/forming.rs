@@ -1,8 +1,8 @@
 //! Forming a request from what is ready.
 
-use std::collections::VecDeque;
+use std::collections::{VecDeque, hash_map::Entry};
 
-use plugin_api::operation::{Action, Key, Operation};
+use plugin_api::operation::{Action, Operation};
 use tokio::time::Instant;
 
 use super::{Busy, Queue, id};
@@ -14,13 +14,19 @@ pub(in crate::delivery) struct BatchBounds {
     pub(in crate::delivery) bytes_max: usize,
 }
 
-/// A request that is being formed, with a hole for each operation whose place another one took.
+/// A request that is being formed.
 struct Forming {
     bounds: BatchBounds,
-    operations: Vec<Option<Operation>>,
-    holes: usize,
+    operations: Vec<Operation>,
+    /// Places of operations that are left out at the end, as a later one took their place.
+    holes: Vec<usize>,
     bytes: usize,
+    /// Operations whose place another one took.
+    replaced: usize,
 }
+
+/// Coalescing pays where at least one of so many operations is replaced.
+const COALESCED_MIN: usize = 8;
 
 impl Queue {
     /// Takes a full request of what is ready, or all of it; of this index only, if one is named.
@@ -31,7 +37,8 @@ impl Queue {
         now: Instant,
     ) -> Vec<Operation> {
         self.requests += 1;
-        let mut request = Forming { bounds, operations: Vec::new(), holes: 0, bytes: 0 };
+        let operations = Vec::with_capacity(bounds.operations_max.min(self.ready.len()));
+        let mut request = Forming { bounds, operations, holes: Vec::new(), bytes: 0, replaced: 0 };
         let mut passed_over = Vec::new();
         while let Some(operation) = self.ready.pop_front() {
             self.ready_bytes -= operation.size();
@@ -44,40 +51,45 @@ impl Queue {
         }
         passed_over.into_iter().rev().for_each(|operation| self.make_first(operation));
         self.ready_since = (!self.ready.is_empty()).then_some(now);
-        request.operations.into_iter().flatten().collect()
+        self.coalescing_pays = request.replaced * COALESCED_MIN >= request.operations.len().max(1);
+        request.into_operations()
     }
 
     /// Adds an operation to the request, or puts it behind what makes its key busy; gives it back if the request is
     /// full.
     fn join(&mut self, request: &mut Forming, operation: Operation) -> Option<Operation> {
         let newest = request.operations.len();
-        match self.busy.get_mut(&operation.key) {
-            Some(busy) if busy.request != self.requests => busy.behind.push_back(operation),
-            Some(busy) if self.coalesces && replaces(operation.action) => {
-                if !request.has_bytes(&operation) {
-                    return Some(operation);
-                }
-                let mut replaced = Vec::with_capacity(busy.taken);
-                for earlier in request.remove(&operation.key, busy.newest, busy.taken) {
-                    // Only one that came earlier can have taken the place of others.
-                    replaced.append(&mut self.replaced.remove(&id(&earlier)).unwrap_or_default());
-                    replaced.push(earlier);
-                }
-                (busy.taken, busy.newest) = (1, newest);
-                self.replaced.insert(id(&operation), replaced);
+        let mut busy = match self.busy.entry(operation.key.clone()) {
+            Entry::Occupied(busy) => busy,
+            Entry::Vacant(_) if !request.has_room(&operation) => return Some(operation),
+            Entry::Vacant(free) => {
+                free.insert(Busy { request: self.requests, taken: 1, newest, behind: VecDeque::new() });
                 request.push(operation);
+                return None;
             }
-            _ if !request.has_room(&operation) => return Some(operation),
-            Some(busy) => {
-                busy.taken += 1;
-                busy.newest = newest;
-                request.push(operation);
+        };
+        let busy = busy.get_mut();
+        if busy.request != self.requests {
+            busy.behind.push_back(operation);
+        } else if self.coalesces && replaces(operation.action) {
+            if !request.has_bytes(&operation) {
+                return Some(operation);
             }
-            None => {
-                let busy = Busy { request: self.requests, taken: 1, newest, behind: VecDeque::new() };
-                self.busy.insert(operation.key.clone(), busy);
-                request.push(operation);
+            let mut replaced = Vec::with_capacity(busy.taken);
+            let id_of = id(&operation);
+            for earlier in request.replace(operation, busy.newest, busy.taken) {
+                // Only one that came earlier can have taken the place of others.
+                replaced.append(&mut self.replaced.remove(&id(&earlier)).unwrap_or_default());
+                replaced.push(earlier);
             }
+            busy.taken = 1;
+            self.replaced.insert(id_of, replaced);
+        } else if request.has_room(&operation) {
+            busy.taken += 1;
+            busy.newest = newest;
+            request.push(operation);
+        } else {
+            return Some(operation);
         }
         None
     }
@@ -94,23 +106,40 @@ fn replaces(action: Action) -> bool {
 impl Forming {
     fn push(&mut self, operation: Operation) {
         self.bytes += operation.size();
-        self.operations.push(Some(operation));
+        self.operations.push(operation);
     }
 
-    /// Takes so many operations of a key out, the last of them from place `newest`; returns them in log order.
-    fn remove(&mut self, key: &Key, newest: usize, count: usize) -> Vec<Operation> {
-        let places = self.operations[..=newest].iter_mut().rev();
-        let of_key = places.filter(|place| place.as_ref().is_some_and(|operation| operation.key == *key));
-        let mut removed: Vec<Operation> = of_key.take(count).filter_map(Option::take).collect();
-        self.holes += removed.len();
-        self.bytes -= removed.iter().map(Operation::size).sum::<usize>();
-        removed.reverse();
-        removed
+    /// Takes the place of so many operations of its key, the last of them at place `newest`; returns them in log order.
+    fn replace(&mut self, operation: Operation, newest: usize, count: usize) -> Vec<Operation> {
+        let key = operation.key.clone();
+        self.bytes += operation.size();
+        self.replaced += count;
+        let mut replaced = Vec::with_capacity(count);
+        if count > 1 {
+            let is_hole = |place: &usize| self.holes.contains(place);
+            let of_key = (0..newest).filter(|place| self.operations[*place].key == key && !is_hole(place));
+            let places: Vec<usize> = of_key.collect();
+            replaced.extend(places.iter().map(|place| self.operations[*place].clone()));
+            self.holes.extend(places);
+        }
+        replaced.push(std::mem::replace(&mut self.operations[newest], operation));
+        self.bytes -= replaced.iter().map(Operation::size).sum::<usize>();
+        replaced
+    }
+
+    fn into_operations(mut self) -> Vec<Operation> {
+        self.holes.sort_unstable();
+        let mut place = 0..;
+        self.operations.retain(|_| {
+            self.holes.is_empty()
+                || place.next().is_none_or(|place| self.holes.binary_search(&place).is_err())
+        });
+        self.operations
     }
 
     /// Whether one more may join; the first always may.
     fn has_room(&self, operation: &Operation) -> bool {
-        let count = self.operations.len() - self.holes;
+        let count = self.operations.len() - self.holes.len();
         count == 0 || (count < self.bounds.operations_max && self.has_bytes(operation))
     }
 
