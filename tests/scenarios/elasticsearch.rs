@@ -12,7 +12,10 @@ use harness::{
     },
 };
 
-use crate::support::{DEADLINE, IMPATIENT, lively, settled, setup};
+use crate::support::{DEADLINE, lively, settled, setup};
+
+/// Short outages; but whoever is answered must have the time to learn it, or it looks as if order was lost.
+const PATIENT: &str = "backoff = { min = \"10ms\", max = \"200ms\" }\ntimeout = \"4s\"\n";
 
 /// A fake that [`harness::process::Setup::elasticsearch`] has the key of and that keeps what the history checker needs.
 async fn fake() -> FakeElasticsearch {
@@ -32,7 +35,7 @@ async fn fake() -> FakeElasticsearch {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_while_elasticsearch_fails_in_every_way() {
     let fake = fake().await;
-    let mut agent = setup().elasticsearch("mirror", &fake.url()).config(IMPATIENT).start().await.unwrap();
+    let mut agent = setup().elasticsearch("mirror", &fake.url()).config(PATIENT).start().await.unwrap();
     let busy = || Fault::Items {
         status: 429,
         kind: "rejected_execution_exception".to_owned(),
