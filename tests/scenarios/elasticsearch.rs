@@ -12,6 +12,8 @@ use harness::{
     },
 };
 
+use tokio::time::timeout;
+
 use crate::support::{DEADLINE, lively, settled, setup};
 
 /// Short outages; but whoever is answered must have the time to learn it, or it looks as if order was lost.
@@ -45,7 +47,8 @@ async fn killed_while_elasticsearch_fails_in_every_way() {
     let mut options = Load { until: Until::Elapsed(DEADLINE), ..lively() };
     for trouble in 0..6 {
         let load = tokio::spawn(run(agent.address(), options.clone()));
-        fake.wait_for_operations(fake.operation_count() + 500).await;
+        let some = fake.wait_for_operations(fake.operation_count() + 500);
+        timeout(DEADLINE, some).await.expect("it delivers");
         match trouble {
             0 => fake.fail_next(3, Fault::CutAfterApplying),
             1 => fake.fail_next(3, Fault::Cut),
