@@ -33,7 +33,8 @@ impl Cluster {
         let (status, mut answer) = self.post(&format!("/_bulk?timeout=1s&filter_path={FILTER}"), body).await;
         assert_eq!(status, 200, "{answer}");
         let Value::Array(items) = answer["items"].take() else { panic!("{answer}") };
-        items.into_iter().map(|item| item.as_object().unwrap().values().next().unwrap().clone()).collect()
+        let said = |item: Value| item.as_object()?.values().next().cloned();
+        items.into_iter().map(|item| said(item).expect("an item says something")).collect()
     }
 
     async fn item(&self, body: &str) -> Value {
