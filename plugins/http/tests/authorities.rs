@@ -4,6 +4,8 @@
 //! The certificates in `tls` were made for this test, with the authority's key thrown away: `openssl req -x509` for the
 //! authorities, `openssl x509 -req` for the server at 127.0.0.1.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{sync::Arc, time::Duration};
 
 use plugin_api::verdict::WriteError;
