@@ -16,7 +16,8 @@ use self::{keeper::Keeper, plugins::build};
 use crate::{
     config::{self, Config, OnBacklogFull},
     dead_letter::{Bounds, IndexFull, Store, StoreError, store_path},
-    delivery::{self, Backoff, LaneSettings, Letters, Snapshot},
+    delivery::{self, Backoff, LaneSettings, Letters, RateLimit, Snapshot},
+    feed::Tail,
     ingress::{BindError, Indexes, Refusals, Server},
     log::{
         EmbeddedLog, OpenReport, Retention, Settings as LogSettings,
@@ -119,6 +120,7 @@ impl Agent {
         )?;
 
         let router = Arc::new(Router::new(config));
+        let tail = Arc::new(Tail::new(log.clone()));
         let (mut stores, mut keepers, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
         for (settings, destination) in destinations {
             let store = Arc::new(open_store(config, settings, &*log).await?);
@@ -132,9 +134,10 @@ impl Agent {
                 clock: clock.clone(),
                 interval: Keeper::INTERVAL,
             });
+            let tail = tail.clone();
             let (log, router, letters) = (log.clone(), router.clone(), Letters::new(store, clock.clone()));
             let subscription = subscribe(&settings.name, &*log).await?;
-            let wiring = delivery::Wiring { destination, log, router, letters };
+            let wiring = delivery::Wiring { destination, log, tail, router, letters };
             prepared.push((lane_settings(settings), wiring, subscription));
         }
 
@@ -295,6 +298,12 @@ fn lane_settings(destination: &config::Destination) -> LaneSettings {
         name: destination.name.clone(),
         operations_max: destination.batch.operations_max,
         bytes_max: destination.batch.bytes_max,
+        linger: destination.batch.linger,
+        requests_max: destination.requests_max,
+        rate_limit: RateLimit {
+            operations_per_second: destination.rate_limit.operations_per_second,
+            bytes_per_second: destination.rate_limit.bytes_per_second,
+        },
         backoff: Backoff { min: destination.backoff.min, max: destination.backoff.max },
         attempts_max: destination.attempts_max,
         probe_interval: LaneSettings::PROBE_INTERVAL,

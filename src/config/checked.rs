@@ -96,8 +96,10 @@ pub struct Destination {
     pub index_names: IndexNames,
     /// `batch`
     pub batch: BatchLimits,
-    /// Batches in flight at most. Default 10, at most 1,000; a lane has one in flight for now.
+    /// Batches in flight at most, fewer while the destination struggles. Default 10, at most 1,000.
     pub requests_max: usize,
+    /// `rate_limit`
+    pub rate_limit: RateLimit,
     /// How long one request may take, before what its size adds. Default 30 s, 100 ms to 10 min.
     pub timeout: Duration,
     /// `backoff`
@@ -253,6 +255,15 @@ pub struct BatchLimits {
     pub bytes_max: usize,
     /// How long a batch that is not full waits for more while another is in flight. Default 200 ms, at most 60 s.
     pub linger: Duration,
+}
+
+/// `rate_limit`: what the destination is sent each second, at most. A batch counts whole when it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Operations. Default: no limit; 1 to 100,000,000.
+    pub operations_per_second: Option<u32>,
+    /// Bytes of bodies and names. Default: no limit; 1 KiB to 1 TiB.
+    pub bytes_per_second: Option<u64>,
 }
 
 /// `backoff`

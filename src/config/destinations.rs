@@ -9,7 +9,7 @@ use http::{Uri, uri::Scheme};
 use super::{
     checked::{
         AlgoliaSettings, Backoff, BatchLimits, DeadLetters, Destination, FileSettings, IndexNames, Kind,
-        OnBacklogFull,
+        OnBacklogFull, RateLimit,
     },
     environment::Environment,
     ranges,
@@ -17,9 +17,6 @@ use super::{
     secret::secret,
     units::{Count, GIB, KIB, MIB, Size},
 };
-
-/// Keys of every destination that come with later versions.
-const LATER: [&str; 1] = ["rate_limit"];
 
 /// A destination's name: it becomes a directory's name and a metric's label.
 const NAME: &str = "1 to 64 of A-Z a-z 0-9 _ -";
@@ -111,7 +108,7 @@ impl<'a> Destinations<'a> {
         }
         let on_backlog_full = table.choice("on_backlog_full", OnBacklogFull::Refuse, &words);
         let dead_letters = dead_letters(table.table("dead_letters"));
-        table.later(&LATER);
+        let rate_limit = rate_limit(table.table("rate_limit"));
         table.finish();
         let kind = kind?;
         Some(Destination {
@@ -120,6 +117,7 @@ impl<'a> Destinations<'a> {
             index_names,
             batch,
             requests_max,
+            rate_limit,
             timeout,
             backoff,
             attempts_max,
@@ -232,6 +230,17 @@ fn backoff(table: &mut Table<'_>) -> Backoff {
     let max = table.quantity("max", min.max(Duration::from_secs(30)), min..=ranges::BACKOFF_LONGEST);
     table.finish();
     Backoff { min, max }
+}
+
+fn rate_limit(mut table: Table<'_>) -> RateLimit {
+    let rate_limit = RateLimit {
+        operations_per_second: table
+            .optional("operations_per_second", ranges::RATE_OPERATIONS)
+            .map(|Count(operations)| operations),
+        bytes_per_second: table.optional("bytes_per_second", ranges::RATE_BYTES).map(|Size(bytes)| bytes),
+    };
+    table.finish();
+    rate_limit
 }
 
 fn dead_letters(mut table: Table<'_>) -> DeadLetters {

@@ -24,7 +24,7 @@ mod tests;
 pub use checked::{
     AlgoliaSettings, Backoff, BatchLimits, CaFile, Config, Data, DeadLetters, Destination, ElasticsearchAuth,
     ElasticsearchSettings, FileSettings, IndexNames, IndexRule, Kind, Limits, Listen, NonIdempotent,
-    OnBacklogFull, PartialUpdates, Retention, Secret, SecretSource,
+    OnBacklogFull, PartialUpdates, RateLimit, Retention, Secret, SecretSource,
 };
 #[cfg(test)]
 pub(crate) use environment::FixedEnvironment;

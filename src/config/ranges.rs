@@ -12,6 +12,10 @@ pub(super) const ATTEMPTS_MAX: RangeInclusive<Count> = Count(1)..=Count(1_000);
 pub(super) const BATCH_OPERATIONS_MAX: RangeInclusive<Count> = Count(1)..=Count(10_000);
 /// `batch.linger`, `SYNCER_BATCH_TIMEOUT`.
 pub(super) const LINGER: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
+/// `rate_limit.operations_per_second`.
+pub(super) const RATE_OPERATIONS: RangeInclusive<Count> = Count(1)..=Count(100_000_000);
+/// `rate_limit.bytes_per_second`.
+pub(super) const RATE_BYTES: RangeInclusive<Size> = Size(KIB)..=Size(1024 * GIB);
 /// `backoff.min`, `SYNCER_INITIAL_BACKOFF`.
 pub(super) const BACKOFF_MIN: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(600);
 /// The longest `backoff.max`: an hour of silence after an outage would look like a defect.

@@ -56,8 +56,18 @@ pub struct Change {
     pub body: Bytes,
 }
 
-impl From<&Operation> for Change {
-    fn from(operation: &Operation) -> Self {
+impl Change {
+    /// What an operation's record asks for.
+    #[must_use]
+    pub fn of_record(operation: &Operation) -> Self {
+        let Operation { action, record_index, key, body, .. } = operation;
+        let key = Key { index: record_index.clone(), object_id: key.object_id.clone() };
+        Self { action: *action, key, body: body.clone() }
+    }
+
+    /// What an operation does.
+    #[must_use]
+    pub fn of_operation(operation: &Operation) -> Self {
         Self { action: operation.action, key: operation.key.clone(), body: operation.body.clone() }
     }
 }

@@ -22,6 +22,7 @@ mod view;
 
 mod filing;
 mod ledger;
+mod stale;
 
 mod range_rows;
 mod rows;
@@ -36,5 +37,6 @@ pub use filing::Fate;
 pub use ledger::{Bounds, IndexFull, Usage};
 pub use letter::{Change, Filed, Letter, LetterId, Stage};
 pub use range::{Cause, Range};
+pub use stale::Delivered;
 pub use store::{Store, record_range, store_path};
 pub use view::{Filter, Letters, Order, View};

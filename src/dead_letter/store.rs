@@ -6,12 +6,18 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use plugin_api::identity::{LogId, Position, Timestamp};
+use plugin_api::{
+    identity::{LogId, Position, Timestamp},
+    operation::Operation,
+};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Bounds, Fate, Letter, Range, StoreError, Usage, filing, ledger::Ledger, range_rows, rows, schema,
+    Bounds, Delivered, Fate, Letter, Range, StoreError, Usage, filing,
+    ledger::Ledger,
+    range_rows, rows, schema,
+    stale::{self, Objects},
 };
 
 /// Calls that may wait for the thread. Their letters are the callers' to bound.
@@ -31,6 +37,7 @@ pub struct Store {
     path: PathBuf,
     calls: mpsc::Sender<Call>,
     usage: watch::Receiver<Usage>,
+    objects: Arc<Objects>,
     thread: JoinHandle<Result<(), StoreError>>,
 }
 
@@ -65,6 +72,12 @@ impl Store {
             // Filing tries it again, and is who must not go on without.
             tracing::error!(%error, "dead letters cannot be counted");
         }
+        let objects = Objects::load(&connection).unwrap_or_else(|error| {
+            let error = StoreError::sqlite(path)(error);
+            tracing::error!(%error, "objects of the dead letters cannot be read, every delivery is compared with them");
+            Objects::unknown()
+        });
+        let objects = Arc::new(objects);
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let owned = path.to_owned();
         let desk = Desk { connection, ledger };
@@ -72,7 +85,7 @@ impl Store {
             .name("dead-letters".into())
             .spawn(move || serve(desk, receiver, &owned))
             .map_err(|source| StoreError::Open { path: path.into(), source })?;
-        Ok(Self { path: path.into(), calls, usage, thread })
+        Ok(Self { path: path.into(), calls, usage, objects, thread })
     }
 
     /// Files all letters or none; they are on disk when this returns, each as its fate says. A letter that is there
@@ -81,12 +94,28 @@ impl Store {
     /// # Errors
     /// If nothing was filed. The same call may be made again.
     pub async fn file(&self, letters: Vec<Letter>) -> Result<Vec<Fate>, StoreError> {
+        // Before they are there: nothing newer may be missed.
+        self.objects.add_all(&letters);
         let path = self.path.clone();
         self.run(move |Desk { connection, ledger }| {
             let filing = filing::file(connection, ledger, &letters).map_err(StoreError::sqlite(path))?;
             filing.result(ledger)
         })
         .await
+    }
+
+    /// Whether there may be letters of what an operation has changed; never tells no where there are.
+    #[must_use]
+    pub fn may_be_of(&self, operation: &Operation) -> bool {
+        self.objects.may_hold(operation)
+    }
+
+    /// Marks the letters of these operations' objects that are older; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// If nothing was marked. The same call may be made again.
+    pub async fn mark_stale(&self, delivered: Vec<Delivered>) -> Result<(), StoreError> {
+        self.call(move |connection| stale::mark(connection, &delivered)).await
     }
 
     /// Records a range; it is on disk when this returns. One that is there already, by log id, first position, index and
@@ -167,7 +196,7 @@ impl Store {
     /// # Errors
     /// If SQLite cannot close; every letter filed before is on disk nevertheless.
     pub async fn close(self) -> Result<(), StoreError> {
-        let Self { path, calls, thread, usage: _ } = self;
+        let Self { path, calls, thread, usage: _, objects: _ } = self;
         drop(calls);
         let joined = tokio::task::spawn_blocking(move || thread.join()).await;
         joined.ok().and_then(Result::ok).unwrap_or(Err(StoreError::Closed { path }))

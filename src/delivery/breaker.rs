@@ -39,11 +39,6 @@ impl Breaker {
         self.failures
     }
 
-    /// Whether a probe must succeed before the next request.
-    pub(super) fn wants_probe(&self) -> bool {
-        matches!(self.state, BreakerState::Open | BreakerState::Paused(_))
-    }
-
     /// A request was answered.
     pub(super) fn succeeded(&mut self) {
         *self = Self::default();
@@ -81,11 +76,11 @@ mod tests {
     fn opens_probes_and_closes() {
         let mut breaker = Breaker::default();
         (0..4).for_each(|_| breaker.failed());
-        assert_eq!((breaker.state(), breaker.wants_probe()), (&BreakerState::Closed, false));
+        assert_eq!(breaker.state(), &BreakerState::Closed);
         breaker.failed();
-        assert!(breaker.wants_probe());
+        assert_eq!(breaker.state(), &BreakerState::Open);
         breaker.probed();
-        assert_eq!((breaker.state(), breaker.wants_probe()), (&BreakerState::HalfOpen, false));
+        assert_eq!(breaker.state(), &BreakerState::HalfOpen);
         breaker.failed();
         assert_eq!((breaker.state(), breaker.failures()), (&BreakerState::Open, 6));
         breaker.probed();

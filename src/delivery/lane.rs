@@ -1,21 +1,19 @@
 //! A lane: the loop that takes records from its feed, sends batches and moves the cursor.
 //!
-//! One batch is in flight at a time. The lane itself never waits for anything but its own destination, its own dead
+//! Several batches may be in flight. The lane itself never waits for anything but its own destination, its own dead
 //! letters and its own cursor. A cursor moves only after the destination's answer or the letter's commit.
 
 mod bury;
+mod cursor;
 mod hole;
+mod send;
 
-use std::{collections::HashSet, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::HashSet, future::Future, panic, pin::Pin, sync::Arc, time::Duration};
 
-use plugin_api::{
-    destination::Destination,
-    identity::Position,
-    operation::Batch,
-    verdict::{Confirmation, Verdict, WriteError},
-};
+use plugin_api::{destination::Destination, identity::Position, verdict::WriteError};
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinSet,
     time::Instant,
 };
 
@@ -23,19 +21,20 @@ use super::{
     intake::{self, Hole, Intake},
     letters::Letters,
     pace::Pace,
-    queue::{BatchBounds, Group, Queue},
+    queue::{BatchBounds, Queue},
     settings::{LaneSettings, Wiring},
-    settle::{Rejected, Settled, settle, verdicts_of},
+    settle::Rejected,
     status::{LaneState, Snapshot},
     tracker::{Outcome, Tracker},
     visibility::Visibility,
 };
 use crate::{
-    dead_letter::Stage,
+    dead_letter::{Delivered, Stage},
     feed::{Feed, FeedBlock},
     log::interface::{Log, Progress, Subscription},
     runtime::{Stop, TaskKind, Tasks},
 };
+use send::Answer;
 
 /// See the module's text.
 struct Lane {
@@ -47,8 +46,13 @@ struct Lane {
     intake: mpsc::Receiver<Intake>,
     tracker: Tracker,
     queue: Queue,
+    ahead_batches: usize,
     pace: Pace,
     visibility: Visibility,
+    /// What is in flight: batches or one probe. They are the lane's own and end with it.
+    requests: JoinSet<Answer>,
+    /// Operations in flight.
+    in_flight: usize,
     /// Whether the log keeps nothing for this destination any more.
     detached: watch::Receiver<bool>,
     /// When the cursor is to be persisted, if it has moved.
@@ -61,17 +65,18 @@ struct Lane {
     unreadable: Option<String>,
     /// Indexes whose refusal was told and that have not been written since.
     refused_indexes: HashSet<Arc<str>>,
+    /// What was delivered since the cursor was persisted, of objects that may have letters.
+    delivered: Vec<Delivered>,
     /// Indexes of which it was told that somebody else writes them with versions of their own.
     foreign_indexes: HashSet<Arc<str>>,
     /// Records became a gap since the cursor was persisted.
     has_gaps: bool,
     since: u64,
-    in_flight: usize,
+    /// The index that was told to hold everything up.
+    stuck_index: Option<Arc<str>>,
     status: watch::Sender<Snapshot>,
 }
 
-/// What a lane waits for from its destination: one request or one probe.
-type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 type Confirming = Pin<Box<dyn Future<Output = (Arc<str>, Result<bool, WriteError>)> + Send>>;
 
 /// Why a lane delivers no more.
@@ -81,15 +86,16 @@ enum End {
     Detached,
 }
 
-enum Answer {
-    Write { group: Group, batch: Batch, answer: Result<(Vec<Verdict>, Vec<Confirmation>), WriteError> },
-    Probe(Result<(), WriteError>),
-}
-
-const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Reading ahead of the watermark stops here, so that the cursor's ranges and memory stay bounded.
 const AHEAD_RECORDS_MAX: usize = 100_000;
 const AHEAD_BYTES_MAX: usize = 64 << 20;
+/// So many batches are read ahead of those in flight; where later operations take the place of earlier ones many more,
+/// as that is what they take it of.
+const AHEAD_BATCHES: usize = 2;
+const AHEAD_BATCHES_COALESCING: usize = 16;
+
+/// A destination that asked for a pause gets writes first.
+const CONFIRM_AFTER_PAUSE: Duration = Duration::from_millis(100);
 
 /// Starts a lane that goes on where its subscription says, as a task; what it publishes tells how it is doing.
 pub fn start(
@@ -101,7 +107,7 @@ pub fn start(
 ) -> watch::Receiver<Snapshot> {
     let name = settings.name.clone();
     let Subscription { progress, detached, alert: _ } = subscription;
-    let feed = Feed::new(wiring.log.clone(), progress.next, wiring.router.clone(), name.clone());
+    let feed = Feed::new(wiring.tail.clone(), progress.next, wiring.router.clone(), name.clone());
     let intake = intake::start(feed, &name, stop.clone(), tasks);
     let (lane, watched) = Lane::new(settings, wiring, intake, &progress, detached);
     tasks.spawn(TaskKind::Lane, &name, lane.run(stop.clone()));
@@ -117,7 +123,7 @@ impl Lane {
         progress: &Progress,
         detached: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<Snapshot>) {
-        let Wiring { destination, log, letters, router: _ } = wiring;
+        let Wiring { destination, log, letters, tail: _, router: _ } = wiring;
         let capabilities = destination.capabilities();
         let bounds = BatchBounds {
             operations_max: settings.operations_max.min(capabilities.operations_max),
@@ -126,6 +132,7 @@ impl Lane {
         let beyond: u64 = progress.completed.iter().map(|(first, end)| end - first).sum();
         let since = (progress.next.offset + beyond).saturating_sub(progress.totals.settled());
         let pace = Pace::new(&settings);
+        let queue = Queue::new(capabilities.coalesces, settings.backoff);
         let (tracker, visibility) = (Tracker::new(progress), Visibility::resume(progress, Instant::now()));
         let (status, watched) = watch::channel(Snapshot {
             destination: settings.name.clone(),
@@ -145,32 +152,37 @@ impl Lane {
             letters,
             intake,
             tracker,
-            queue: Queue::default(),
+            queue,
             pace,
             visibility,
+            requests: JoinSet::new(),
+            in_flight: 0,
+            ahead_batches: if capabilities.coalesces { AHEAD_BATCHES_COALESCING } else { AHEAD_BATCHES },
             detached,
             commit_at: None,
             bytes_since_commit: 0,
             hole: None,
             unreadable: None,
             refused_indexes: HashSet::new(),
+            delivered: Vec::new(),
             foreign_indexes: HashSet::new(),
             has_gaps: false,
             since,
-            in_flight: 0,
+            stuck_index: None,
             status,
             settings,
         };
         (lane, watched)
     }
 
-    /// Delivers until told to stop, then lets the request in flight end and persists the cursor. Once the destination
+    /// Delivers until told to stop, then lets the requests in flight end and persists the cursor. Once the destination
     /// is left behind, only the stop is awaited.
     async fn run(mut self, stop: Stop) {
         if self.deliver(&stop).await == End::Detached {
             self.publish_as(LaneState::Detached);
             self.intake.close();
-            self.queue = Queue::default();
+            self.requests.shutdown().await;
+            self.queue = Queue::new(false, self.settings.backoff);
             stop.cancelled().await;
         }
         self.commit().await;
@@ -178,97 +190,55 @@ impl Lane {
     }
 
     async fn deliver(&mut self, stop: &Stop) -> End {
-        let mut answering: Option<Answering> = None;
         let mut confirming: Option<Confirming> = None;
+        let mut committing: Option<cursor::Committing> = None;
         let mut intake_open = true;
         loop {
             let stopping = stop.is_cancelled();
-            if answering.is_none() {
-                if stopping {
-                    return End::Stopped;
-                }
-                answering = self.send();
+            if stopping && self.requests.is_empty() {
+                break;
             }
-            let wants_more = intake_open && !stopping && self.wants_more();
+            let mut wants_more = intake_open && !stopping && self.wants_more();
+            while wants_more && let Ok(intake) = self.intake.try_recv() {
+                self.take_in(intake, stop).await;
+                wants_more = self.wants_more();
+            }
+            let send_at = if stopping { None } else { self.send_all() };
             let confirm_at = self.confirm_at().filter(|_| confirming.is_none() && !stopping);
+            let commit_at = self.commit_at.filter(|_| committing.is_none());
             tokio::select! {
                 biased;
-                // The destination's answer first: everything else waits for it anyway. Then what is seldom due, so that
-                // a feed that always has more cannot keep it waiting.
-                Some(answer) = maybe(answering.as_mut()) => {
-                    answering = None;
-                    self.answered(answer, stop).await;
-                }
                 () = stop.cancelled(), if !stopping => {}
-                // The request in flight is given up: whatever became of it, its records are in the gap.
+                // What is seldom due goes before what may always be there.
                 () = left_behind(&mut self.detached) => return End::Detached,
-                () = until(self.commit_at) => self.commit().await,
-                Some((index, visible)) = maybe(confirming.as_mut()) => {
+                committed = maybe(committing.as_mut()) => {
+                    committing = None;
+                    self.committed(committed).await;
+                }
+                () = until(commit_at) => committing = self.start_commit(),
+                // The requests in flight are the destination's to answer, everything else waits for that anyway.
+                Some(answer) = self.requests.join_next() => match answer {
+                    Ok(answer) => self.answered(answer, stop).await,
+                    Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
+                    Err(_) => {}
+                },
+                (index, visible) = maybe(confirming.as_mut()) => {
                     confirming = None;
                     self.confirmed(&index, visible);
                 }
                 () = until(confirm_at) => confirming = self.confirm(),
-                () = until(self.pace.resume_at()) => {
-                    self.pace.resume();
-                    self.publish();
-                }
+                () = until(send_at) => {}
                 intake = self.intake.recv(), if wants_more => match intake {
                     Some(intake) => self.take_in(intake, stop).await,
                     None => intake_open = false,
                 },
             }
         }
-    }
-
-    /// The next request or probe, if one is due.
-    fn send(&mut self) -> Option<Answering> {
-        if self.pace.resume_at().is_some() || self.queue.is_empty() {
-            return None;
+        if let Some(committing) = committing {
+            let committed = committing.await;
+            self.committed(committed).await;
         }
-        let destination = self.destination.clone();
-        if self.pace.wants_probe() {
-            return Some(Box::pin(async move { Answer::Probe(destination.probe().await) }));
-        }
-        let mut group = self.queue.take(self.bounds)?;
-        let batch: Batch = std::mem::take(&mut group.operations).into_iter().collect();
-        self.in_flight = batch.operations().len();
-        self.publish();
-        Some(Box::pin(async move {
-            let answer = match destination.write(&batch).await {
-                Ok(mut written) => {
-                    let confirmations = std::mem::take(&mut written.confirmations);
-                    verdicts_of(written, batch.operations().len()).map(|verdicts| (verdicts, confirmations))
-                }
-                Err(error) => Err(error),
-            };
-            Answer::Write { group, batch, answer }
-        }))
-    }
-
-    async fn answered(&mut self, answer: Answer, stop: &Stop) {
-        self.in_flight = 0;
-        match answer {
-            Answer::Probe(outcome) => self.pace.probed(outcome),
-            Answer::Write { group, batch, answer } => {
-                let answer = answer.map(|(verdicts, confirmations)| {
-                    self.follow(&batch, confirmations);
-                    verdicts
-                });
-                let settled = settle(&mut self.queue, group, batch, answer, self.settings.attempts_max);
-                self.apply(settled, stop).await;
-            }
-        }
-        self.publish();
-    }
-
-    async fn apply(&mut self, settled: Settled, stop: &Stop) {
-        self.moved();
-        for (position, outcome) in settled.outcomes {
-            self.tracker.settle(position, outcome);
-        }
-        self.pace.judge(settled.health);
-        self.bury(settled.rejected, Stage::Delivery, stop).await;
-        self.cross_hole(stop).await;
+        End::Stopped
     }
 
     async fn take_in(&mut self, intake: Intake, stop: &Stop) {
@@ -300,6 +270,7 @@ impl Lane {
         if self.bytes_since_commit >= self.settings.commit_bytes {
             self.commit_at = Some(Instant::now());
         }
+        let now = Instant::now();
         let mut refused = Vec::new();
         let mut operations = block.operations.into_iter();
         for (offset, count) in (block.first.offset..).zip(block.operations_by_record) {
@@ -310,7 +281,7 @@ impl Lane {
             }
             for operation in of_record {
                 match self.destination.admit(&operation) {
-                    Ok(()) => self.queue.push(operation),
+                    Ok(()) => self.queue.push(operation, now),
                     Err(reason) => refused.push(Rejected { operation, reason, attempts: 0 }),
                 }
             }
@@ -320,7 +291,8 @@ impl Lane {
 
     /// When to ask for a confirmation next: not while the destination must not be asked for anything.
     fn confirm_at(&self) -> Option<Instant> {
-        self.visibility.next().map(|(due, _)| due).filter(|_| self.pace.resume_at().is_none())
+        let (due, _) = self.visibility.next()?;
+        Some(self.pace.resume_at().map_or(due, |resume_at| due.max(resume_at + CONFIRM_AFTER_PAUSE)))
     }
 
     fn confirm(&self) -> Option<Confirming> {
@@ -338,40 +310,15 @@ impl Lane {
         }
     }
 
-    /// Takes note of what a request wrote.
-    fn follow(&mut self, batch: &Batch, confirmations: Vec<Confirmation>) {
-        let operations = batch.operations();
-        if !self.refused_indexes.is_empty() {
-            operations.iter().for_each(|operation| _ = self.refused_indexes.remove(&operation.key.index));
-        }
-        let Some(oldest) = operations.iter().map(|operation| operation.source.position).min() else {
-            return;
-        };
-        let now = Instant::now();
-        confirmations.into_iter().for_each(|confirmation| self.visibility.wrote(confirmation, oldest, now));
-    }
-
-    fn moved(&mut self) {
-        self.commit_at.get_or_insert_with(|| Instant::now() + COMMIT_INTERVAL);
-    }
-
-    async fn commit(&mut self) {
-        if self.commit_at.take().is_none() {
-            return;
-        }
-        self.bytes_since_commit = 0;
-        let progress = self.visibility.extend(self.tracker.progress());
-        if let Err(error) = self.log.commit(&self.settings.name, &progress).await {
-            tracing::error!(destination = %self.settings.name, %error, "cursor cannot be persisted");
-            self.moved();
-        } else if std::mem::take(&mut self.has_gaps) {
-            self.letters.merge_ranges(self.log.id(), progress.next).await;
-        }
+    /// Whether reading on keeps within what may be read ahead of the watermark.
+    fn has_room(&self) -> bool {
+        self.tracker.reach() < AHEAD_RECORDS_MAX && self.tracker.held_bytes() < AHEAD_BYTES_MAX
     }
 
     fn wants_more(&self) -> bool {
-        let room = self.tracker.reach() < AHEAD_RECORDS_MAX && self.tracker.held_bytes() < AHEAD_BYTES_MAX;
-        room && self.hole.is_none() && (!self.queue.fills(self.bounds) || self.queue.wants_others())
+        let batches = self.ahead_batches.max(self.pace.limit());
+        let wanted = !self.queue.fills(self.bounds, batches) || self.queue.wants_others();
+        self.has_room() && self.hole.is_none() && wanted
     }
 
     fn publish(&self) {
@@ -400,9 +347,9 @@ impl Lane {
 }
 
 /// The future's output, or never.
-async fn maybe<T>(future: Option<&mut Pin<Box<dyn Future<Output = T> + Send>>>) -> Option<T> {
+async fn maybe<T>(future: Option<&mut Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
     match future {
-        Some(future) => Some(future.await),
+        Some(future) => future.await,
         None => std::future::pending().await,
     }
 }

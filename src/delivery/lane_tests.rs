@@ -32,7 +32,8 @@ async fn order_holds_through_failures() {
         {
             bench.fake.fail_next(1, fault.clone());
             let next = lane.log.status().end.offset;
-            lane.save("products", (next..next + 20).map(|offset| offset % 9)).await;
+            // Nothing takes the place of these.
+            lane.update("products", (next..next + 20).map(|offset| offset % 9)).await;
         }
     }
     let end = lane.log.status().end;
@@ -251,8 +252,8 @@ async fn an_index_that_fills_half_is_left_behind_alone() {
         lane.append("good", &refused).await;
     }
     let done = lane.until("all is settled", |snapshot| snapshot.delivered == at(43)).await;
-    let Totals { written, dead_lettered, gap, .. } = done.totals;
-    assert_eq!((written, dead_lettered + gap, done.state), (20, 23, LaneState::Running));
+    let Totals { written, superseded, dead_lettered, gap, .. } = done.totals;
+    assert_eq!((written + superseded, dead_lettered + gap, done.state), (20, 23, LaneState::Running));
     let letters = bench.letters();
     let of = |index: &str| letters.iter().filter(|letter| *letter.record.key.index == *index).count() as u64;
     assert_eq!((of("good"), of("bad") + 3), (3, dead_lettered));
@@ -271,7 +272,9 @@ async fn an_index_that_fills_half_is_left_behind_alone() {
     lane.stop().await;
     let mut lane = crashed.start().await;
     let again = lane.until("all is settled again", |snapshot| snapshot.delivered == at(43)).await;
-    assert_eq!((again.totals, told(&crashed)), (done.totals, gap));
+    // Which of its good records took the place of which may differ.
+    let counts = |totals: Totals| (totals.written + totals.superseded, totals.dead_lettered, totals.gap);
+    assert_eq!((counts(again.totals), told(&crashed)), (counts(done.totals), gap));
     // Records of two indexes alternate, so that no two of a range are neighbours: below the cursor they become one.
     lane.append("bad", &refused).await;
     let start = Instant::now();
@@ -501,8 +504,6 @@ async fn a_detached_destination_is_left_alone() {
     let mut lane = bench.start().await;
     let end = lane.log.status().end;
     let done = lane.until("it has caught up", |snapshot| snapshot.delivered == end).await;
-    assert_eq!(
-        done.totals,
-        Totals { written: end.offset - gap.records, gap: gap.records, ..Totals::default() }
-    );
+    let Totals { written, superseded, .. } = done.totals;
+    assert_eq!((written + superseded, done.totals.gap), (end.offset - gap.records, gap.records));
 }

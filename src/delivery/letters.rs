@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use plugin_api::identity::{LogId, Position};
+use plugin_api::{
+    identity::{LogId, Position},
+    operation::Operation,
+};
 
 use super::settle::Rejected;
 use crate::{
-    dead_letter::{Cause, Change, Fate, Letter, Range, Stage, Store, StoreError},
+    dead_letter::{Cause, Change, Delivered, Fate, Letter, Range, Stage, Store, StoreError},
     runtime::Clock,
 };
 
@@ -27,15 +30,18 @@ impl Letters {
     /// The letters of what was rejected at one stage.
     pub(super) fn write(&self, rejected: Vec<Rejected>, stage: Stage) -> Vec<Letter> {
         let dead_lettered_at = self.clock.now();
-        let letter = |Rejected { operation, reason, attempts }| Letter {
-            source: operation.source,
-            version: operation.version,
-            record: Change::from(&operation),
-            operation: None,
-            stage,
-            reason,
-            attempts,
-            dead_lettered_at,
+        let letter = |Rejected { operation, reason, attempts }| {
+            let is_renamed = operation.key.index != operation.record_index;
+            Letter {
+                source: operation.source,
+                version: operation.version,
+                record: Change::of_record(&operation),
+                operation: is_renamed.then(|| Change::of_operation(&operation)),
+                stage,
+                reason,
+                attempts,
+                dead_lettered_at,
+            }
         };
         rejected.into_iter().map(letter).collect()
     }
@@ -61,6 +67,19 @@ impl Letters {
     /// Returns once the range is safe on disk.
     pub(super) async fn record(&self, range: Range) -> Result<(), StoreError> {
         self.store.record(range).await
+    }
+
+    /// Whether there may be letters of an operation's object; never tells no where there are.
+    pub(super) fn may_be_of(&self, operation: &Operation) -> bool {
+        self.store.may_be_of(operation)
+    }
+
+    /// Returns once the letters of these operations' objects that are older are marked stale on disk.
+    pub(super) async fn mark_stale(&self, delivered: &[Delivered]) -> Result<(), StoreError> {
+        if delivered.is_empty() {
+            return Ok(());
+        }
+        self.store.mark_stale(delivered.to_vec()).await
     }
 
     /// Tidies up what filing has left below a persisted cursor. If that fails it is done next time.

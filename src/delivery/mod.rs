@@ -2,8 +2,8 @@
 //!
 //! A record enters a lane from its feed (`intake`; `tracker` knows what is outstanding), its operations wait in the
 //! `queue` until a batch takes them, the plugin sends the batch, and `settle` turns the answer into outcomes, letters
-//! and resends. `pace` says when to send again, by `backoff` and `breaker`; `visibility` follows what was written until searches
-//! see it. `lane` drives all of them; none of them knows a destination by name.
+//! and resends. `pace` says what may be sent when, by `backoff`, `breaker`, `concurrency` and `rate`; `visibility` follows
+//! what was written until searches see it. `lane` drives all of them; none of them knows a destination by name.
 
 mod intake;
 
@@ -18,6 +18,8 @@ mod pace;
 
 mod backoff;
 mod breaker;
+mod concurrency;
+mod rate;
 
 mod visibility;
 
@@ -29,6 +31,7 @@ pub use backoff::Backoff;
 pub use breaker::BreakerState;
 pub use lane::start;
 pub use letters::Letters;
+pub use rate::RateLimit;
 pub use settings::{LaneSettings, Wiring};
 pub use status::{LaneState, Snapshot};
 

@@ -1,282 +1,240 @@
-//! The operations of a lane that are not settled and not in flight, and which of them the next request carries.
+//! The operations of a lane that are not settled, and which of them the next request carries.
 //!
-//! What has not been sent waits in log order. What was sent and must be sent again forms *groups*. Invariants: no key
-//! is in two groups, and an operation that waits while its key is in a group is not taken before that group is done.
-//! Therefore groups may be sent in any order, and each key's operations still go out in log order.
+//! What has not been sent is *ready*, in log order. What is in flight, or was sent and must be sent again as a *group*,
+//! makes its keys *busy*: whatever else comes for a busy key waits behind it, in log order. Invariants: a key is in one
+//! request or group at most, and what waits behind it is ready only once that is done. Therefore requests and groups may
+//! go and end in any order, and each key's operations still go out one after the other.
 //!
-//! A group that keeps failing with an unknown outcome may hold a poison record, or the destination may be down. Only
-//! others' success tells: so such a group lets operations that are disjoint from it go first, and only failures with
-//! successes of others in between count against it.
+//! Where the destination coalesces, a save or delete takes the place of its key's operations before it in the same
+//! request; these are kept until the verdict, and sent after all if it is rejected.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::Arc,
-};
+mod forming;
+mod group;
+mod suspicion;
+
+use std::{collections::VecDeque, sync::Arc};
 
 use plugin_api::operation::{Key, Operation};
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::FxHashMap;
+use tokio::time::Instant;
 
-/// How much one request may carry; both bounds are inclusive.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BatchBounds {
-    pub(super) operations_max: usize,
-    pub(super) bytes_max: usize,
-}
+use super::backoff::Backoff;
 
-/// Operations that go out in one request, in this order.
-#[derive(Debug)]
-pub(super) struct Group {
-    pub(super) operations: Vec<Operation>,
-    /// Requests that carried these operations, with others or alone, and failed for what they held or for unknown
-    /// reasons; an outage does not count.
-    pub(super) attempts: u32,
-    /// Requests of exactly this group whose outcome was unknown.
-    failures: u32,
-    /// Those of them, while it was a single operation, that had others' success since the one before.
-    judged: u32,
-    /// Others' successes when it was last tried.
-    mark: u64,
-}
+pub(super) use forming::BatchBounds;
+pub(super) use group::Group;
+pub(super) use suspicion::Suspicion;
 
-/// What follows from a request whose outcome is unknown.
-#[derive(Debug)]
-pub(super) enum Suspicion {
-    /// It will be sent again.
-    Resend,
-    /// It alone failed `attempts_max` times while others succeeded; with the group's attempts.
-    Poison(Operation, u32),
+/// What may go into the next request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// What was sent before and is due.
+    Groups,
+    /// The same, else what is ready.
+    Anything,
+    /// The same, else whatever is due: nothing is in flight that could tell whether it should go.
+    AnythingAtAll,
 }
 
 /// See the module's text.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
-    waiting: VecDeque<Operation>,
-    waiting_bytes: usize,
+    coalesces: bool,
+    backoff: Backoff,
+    ready: VecDeque<Operation>,
+    ready_bytes: usize,
+    /// Since when something has been ready that no request took.
+    ready_since: Option<Instant>,
+    busy: FxHashMap<Key, Busy>,
     groups: VecDeque<Group>,
-    /// Successful requests by index, counted while a group exists.
+    /// What an operation took the place of, in log order.
+    replaced: FxHashMap<Id, Vec<Operation>>,
+    /// Counts the requests that were formed.
+    requests: u64,
+    /// The last successful request of each index.
     successes: FxHashMap<Arc<str>, u64>,
+    /// Counts the requests that succeeded.
     successes_total: u64,
 }
 
-impl Group {
-    fn new(operations: Vec<Operation>, attempts: u32, mark: u64) -> Self {
-        Self { operations, attempts, failures: 0, judged: 0, mark }
-    }
+/// What makes a key busy.
+#[derive(Debug)]
+struct Busy {
+    /// The request that took it first.
+    request: u64,
+    /// Its operations that were taken and are not settled.
+    taken: usize,
+    /// Where the newest of them lies in its request, as long as that is formed.
+    newest: usize,
+    /// What came later, in log order.
+    behind: VecDeque<Operation>,
 }
 
-/// A group that failed so often lets others go first.
-const FAILURES_BEFORE_OTHERS: u32 = 2;
-/// With so many groups of several operations in doubt, others are tried one operation at a time: should the destination
-/// be down after all, little is taken apart in vain.
-const GROUPS_IN_DOUBT_MAX: usize = 3;
+/// Names an operation: its record's offset and its number there.
+type Id = (u64, u32);
+
+fn id(operation: &Operation) -> Id {
+    (operation.source.position.offset, operation.source.number)
+}
 
 impl Queue {
-    /// Adds an operation that is newer than all before it.
-    pub(super) fn push(&mut self, operation: Operation) {
-        self.waiting_bytes += operation.size();
-        self.waiting.push_back(operation);
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.groups.is_empty()
-    }
-
-    /// Whether a full batch waits already, so that reading on can wait.
-    pub(super) fn fills(&self, bounds: BatchBounds) -> bool {
-        self.waiting.len() >= bounds.operations_max || self.waiting_bytes >= bounds.bytes_max
-    }
-
-    /// Whether only groups are left that wait for others' success, and what waits is of their keys: reading on may
-    /// bring such others.
-    pub(super) fn wants_others(&self) -> bool {
-        if self.groups.is_empty() || !self.groups.iter().all(|group| self.waits_for_others(group)) {
-            return false;
+    pub(super) fn new(coalesces: bool, backoff: Backoff) -> Self {
+        Self {
+            coalesces,
+            backoff,
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            ready_since: None,
+            busy: FxHashMap::default(),
+            groups: VecDeque::new(),
+            replaced: FxHashMap::default(),
+            requests: 0,
+            successes: FxHashMap::default(),
+            successes_total: 0,
         }
-        let blocked = self.blocked(None);
-        self.waiting.iter().all(|operation| blocked.contains(&operation.key))
+    }
+
+    /// Adds an operation that is newer than all before it.
+    pub(super) fn push(&mut self, operation: Operation, now: Instant) {
+        self.ready_since.get_or_insert(now);
+        self.ready_bytes += operation.size();
+        self.ready.push_back(operation);
+    }
+
+    /// Whether nothing is ready and nothing is to be sent again.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.groups.is_empty()
+    }
+
+    /// Whether so many full batches are ready.
+    pub(super) fn fills(&self, bounds: BatchBounds, batches: usize) -> bool {
+        self.ready.len() >= bounds.operations_max.saturating_mul(batches)
+            || self.ready_bytes >= bounds.bytes_max.saturating_mul(batches)
+    }
+
+    /// Since when something has been ready that no request took.
+    pub(super) fn ready_since(&self) -> Option<Instant> {
+        self.ready_since
+    }
+
+    /// When the next group may be sent again.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.groups.iter().map(|group| group.due).min()
+    }
+
+    /// The index of the oldest operation that must be sent again.
+    pub(super) fn stuck_index(&self) -> Option<&Arc<str>> {
+        let operations = self.groups.iter().filter_map(|group| group.operations.first());
+        operations.min_by_key(|operation| id(operation)).map(|operation| &operation.key.index)
     }
 
     /// What the next request carries.
-    pub(super) fn take(&mut self, bounds: BatchBounds) -> Option<Group> {
-        let ready = self.groups.iter().position(|group| !self.waits_for_others(group));
-        if let Some(ready) = ready {
-            return self.groups.remove(ready);
+    pub(super) fn take(&mut self, bounds: BatchBounds, wanted: Wanted, now: Instant) -> Option<Group> {
+        let sendable = |group: &Group| group.due <= now && !self.waits_for_others(group);
+        if let Some(sendable) = self.groups.iter().position(sendable) {
+            return self.groups.remove(sendable);
         }
-        let in_doubt = self.groups.iter().filter(|group| group.operations.len() > 1).count();
-        let operations_max = if in_doubt < GROUPS_IN_DOUBT_MAX { bounds.operations_max } else { 1 };
-        let operations = self.take_waiting(BatchBounds { operations_max, ..bounds });
+        if wanted == Wanted::Groups {
+            return None;
+        }
+        let operations = self.take_others(bounds, now);
         if !operations.is_empty() {
-            return Some(Group::new(operations, 0, self.successes_total));
+            return Some(Group::new(operations, 0, self.successes_total, now));
         }
-        self.groups.pop_front()
+        let due = self.groups.iter().position(|group| group.due <= now);
+        due.filter(|_| wanted == Wanted::AnythingAtAll).and_then(|due| self.groups.remove(due))
+    }
+
+    /// An operation that was taken was applied, or something newer was; returns those that it took the place of.
+    pub(super) fn settled(&mut self, operation: &Operation, now: Instant) -> Vec<Operation> {
+        let replaced = self.take_replaced(operation);
+        self.release(&operation.key, now);
+        replaced
+    }
+
+    /// An operation that was taken will never be applied; returns those that it took the place of. They count as taken
+    /// now, and must be sent again, with whatever came after them in the request.
+    pub(super) fn rejected(&mut self, operation: &Operation, now: Instant) -> Vec<Operation> {
+        let replaced = self.take_replaced(operation);
+        if let Some(busy) = self.busy.get_mut(&operation.key) {
+            busy.taken += replaced.len();
+        }
+        self.release(&operation.key, now);
+        replaced
     }
 
     /// Sends these operations again, before anything newer of their keys.
-    pub(super) fn resend(&mut self, operations: Vec<Operation>, attempts: u32) {
+    pub(super) fn resend(&mut self, operations: Vec<Operation>, attempts: u32, due: Instant) {
         if !operations.is_empty() {
-            self.groups.push_front(Group::new(operations, attempts, self.successes_total));
+            self.groups.push_front(Group::new(operations, attempts, self.successes_total, due));
         }
     }
 
-    /// Sends a group again, as it was, since its failure says nothing about what it holds.
-    pub(super) fn put_back(&mut self, group: Group) {
+    /// The same after a delay.
+    pub(super) fn resend_later(&mut self, operations: Vec<Operation>, attempts: u32, now: Instant) {
+        if !operations.is_empty() {
+            self.put_back(Group::new(operations, attempts, self.successes_total, now), now);
+        }
+    }
+
+    /// Sends a group again after a delay, as it was, since its failure says nothing about what it holds.
+    pub(super) fn put_back(&mut self, mut group: Group, now: Instant) {
+        group.delay(self.backoff, now);
         self.groups.push_front(group);
     }
 
-    /// Sends a group again in two requests, so that what fails in it is found. The halves share no key; of a group
-    /// with a single key the first operation goes alone and the others wait behind it.
-    pub(super) fn split(&mut self, group: Group) {
-        let mark = self.successes_total;
-        // A half is under suspicion already: its next failure is judged by its sibling's success.
-        let failures = FAILURES_BEFORE_OTHERS - 1;
-        let half = |operations| Group { failures, ..Group::new(operations, group.attempts, mark) };
-        let half_length = group.operations.len() / 2;
-        let mut sides: FxHashMap<Key, bool> = FxHashMap::default();
-        let (mut first, mut second) = (Vec::new(), Vec::new());
-        for operation in group.operations {
-            let in_first = *sides.entry(operation.key.clone()).or_insert(first.len() < half_length);
-            if in_first { first.push(operation) } else { second.push(operation) }
-        }
-        if second.is_empty() {
-            let behind = first.split_off(1);
-            self.waiting_bytes += behind.iter().map(Operation::size).sum::<usize>();
-            behind.into_iter().rev().for_each(|operation| self.waiting.push_front(operation));
+    /// Sends a group again in two requests, so that what fails in it is found. The halves share no key; of a group with
+    /// a single key the first operation goes alone and the others wait behind it.
+    pub(super) fn split(&mut self, group: Group, now: Instant) {
+        let (mut first, second) = group.halves(self.successes_total, now);
+        if second.operations.is_empty() {
+            let later = first.operations.split_off(1);
+            if let Some(busy) = first.operations.first().and_then(|first| self.busy.get_mut(&first.key)) {
+                busy.taken -= later.len();
+                later.into_iter().rev().for_each(|operation| busy.behind.push_front(operation));
+            }
         } else {
-            self.groups.push_front(half(second));
+            self.groups.push_front(second);
         }
-        self.groups.push_front(half(first));
+        self.groups.push_front(first);
     }
 
-    /// A request succeeded that carried these indexes.
-    pub(super) fn succeeded<'a>(&mut self, indexes: impl Iterator<Item = &'a Arc<str>>) {
-        self.successes_total += 1;
-        if self.groups.is_empty() {
-            self.successes.clear();
+    fn take_replaced(&mut self, operation: &Operation) -> Vec<Operation> {
+        if self.replaced.is_empty() {
+            return Vec::new();
+        }
+        self.replaced.remove(&id(operation)).unwrap_or_default()
+    }
+
+    /// One operation of a key has come to its end. With the last one, what waits behind them is ready.
+    fn release(&mut self, key: &Key, now: Instant) {
+        let Some(busy) = self.busy.get_mut(key) else {
+            debug_assert!(false, "what was taken is busy until it is settled");
+            return;
+        };
+        busy.taken -= 1;
+        if busy.taken > 0 {
             return;
         }
-        let mut seen: Option<&Arc<str>> = None;
-        for index in indexes {
-            if !seen.is_some_and(|seen| Arc::ptr_eq(seen, index)) {
-                seen = Some(index);
-                self.successes.insert(index.clone(), self.successes_total);
-            }
+        let Some(busy) = self.busy.remove(key) else { return };
+        if !busy.behind.is_empty() {
+            self.ready_since.get_or_insert(now);
         }
+        // They are older than most of what is ready.
+        busy.behind.into_iter().rev().for_each(|operation| self.make_first(operation));
     }
 
-    /// The group was sent and its outcome is unknown (a time-out, a cut connection, a 500).
-    pub(super) fn suspect(&mut self, mut group: Group, attempts_max: u32) -> Suspicion {
-        let others = self.others_succeeded(&group);
-        group.failures += 1;
-        group.mark = self.successes_total;
-        if group.operations.len() == 1 {
-            group.judged += u32::from(others);
-            if group.judged >= attempts_max
-                && let Some(operation) = group.operations.pop()
-            {
-                return Suspicion::Poison(operation, group.attempts);
-            }
-            self.groups.push_back(group);
-        } else if others || (group.failures > FAILURES_BEFORE_OTHERS && !self.has_others(&group)) {
-            self.split(group);
-        } else {
-            self.groups.push_back(group);
-        }
-        Suspicion::Resend
+    fn make_first(&mut self, operation: Operation) {
+        self.ready_bytes += operation.size();
+        self.ready.push_front(operation);
     }
-
-    fn waits_for_others(&self, group: &Group) -> bool {
-        group.failures >= FAILURES_BEFORE_OTHERS && !self.others_succeeded(group)
-    }
-
-    /// Whether others succeeded since the group was last tried: of its own index, where any wait.
-    fn others_succeeded(&self, group: &Group) -> bool {
-        let Some(first) = group.operations.first() else { return false };
-        let index = &first.key.index;
-        if self.successes_total == group.mark {
-            return false;
-        }
-        let same_index = self.successes.get(index).is_some_and(|success| *success > group.mark);
-        let blocked = self.blocked(Some(group));
-        let waits = |o: &Operation| o.key.index == *index && !blocked.contains(&o.key);
-        same_index || !self.waiting.iter().any(waits)
-    }
-
-    /// Whether anything could succeed that would tell this group's failure from an outage.
-    fn has_others(&self, group: &Group) -> bool {
-        let blocked = self.blocked(Some(group));
-        let ready = |group: &Group| !self.waits_for_others(group);
-        self.groups.iter().any(ready)
-            || self.waiting.iter().any(|operation| !blocked.contains(&operation.key))
-    }
-
-    fn blocked<'a>(&'a self, also: Option<&'a Group>) -> HashSet<&'a Key, FxBuildHasher> {
-        self.groups.iter().chain(also).flat_map(|group| &group.operations).map(|o| &o.key).collect()
-    }
-
-    fn take_waiting(&mut self, bounds: BatchBounds) -> Vec<Operation> {
-        if self.groups.is_empty() {
-            return self.take_front(bounds);
-        }
-        let blocked: HashSet<Key, FxBuildHasher> = self.blocked(None).into_iter().cloned().collect();
-        // Others of the suspects' own index tell most, so they go first, where any wait.
-        let index =
-            self.groups.front().and_then(|group| group.operations.first()).map(|o| o.key.index.clone());
-        let free = |o: &Operation| !blocked.contains(&o.key);
-        let same = self.waiting.iter().any(|o| free(o) && Some(&o.key.index) == index.as_ref());
-        let (mut taken, mut bytes) = (Vec::new(), 0);
-        let mut rest = VecDeque::with_capacity(self.waiting.len());
-        let mut full = false;
-        for operation in self.waiting.drain(..) {
-            let wanted = free(&operation) && (!same || Some(&operation.key.index) == index.as_ref());
-            let size = operation.size();
-            full = full || (wanted && !fits(bounds, taken.len(), bytes, size));
-            if wanted && !full {
-                bytes += size;
-                taken.push(operation);
-            } else {
-                rest.push_back(operation);
-            }
-        }
-        self.waiting = rest;
-        self.waiting_bytes -= bytes;
-        taken
-    }
-
-    fn take_front(&mut self, bounds: BatchBounds) -> Vec<Operation> {
-        let (mut count, mut bytes) = (0, 0);
-        for operation in &self.waiting {
-            let size = operation.size();
-            if !fits(bounds, count, bytes, size) {
-                break;
-            }
-            count += 1;
-            bytes += size;
-        }
-        self.waiting_bytes -= bytes;
-        self.waiting.drain(..count).collect()
-    }
-}
-
-/// Whether one more operation may join; the first always may.
-fn fits(bounds: BatchBounds, count: usize, bytes: usize, size: usize) -> bool {
-    count == 0 || (count < bounds.operations_max && bytes + size <= bounds.bytes_max)
 }
 
 #[cfg(test)]
 impl Queue {
     /// The queue in a few words, for a test that fails.
     pub(super) fn describe(&self) -> String {
-        let offsets = |o: &[Operation]| o.iter().map(|o| o.source.position.offset).collect::<Vec<_>>();
-        let group = |g: &Group| {
-            format!(
-                "{:?} failures {} attempts {} mark {}",
-                offsets(&g.operations),
-                g.failures,
-                g.attempts,
-                g.mark
-            )
-        };
-        let groups: Vec<_> = self.groups.iter().map(group).collect();
-        format!("{} waiting, {} successes, groups {groups:#?}", self.waiting.len(), self.successes_total)
+        let groups: Vec<_> = self.groups.iter().map(Group::describe).collect();
+        let (ready, busy) = (self.ready.len(), self.busy.len());
+        format!("{ready} ready, {busy} busy keys, {} successes, groups {groups:#?}", self.successes_total)
     }
 }

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use plugin_api::destination::Destination;
 
-use super::{backoff::Backoff, letters::Letters};
-use crate::{log::interface::Log, router::Router};
+use super::{backoff::Backoff, letters::Letters, rate::RateLimit};
+use crate::{feed::Tail, log::interface::Log, router::Router};
 
 /// How a lane delivers.
 #[derive(Clone, Debug)]
@@ -16,6 +16,12 @@ pub struct LaneSettings {
     pub operations_max: usize,
     /// Bytes a batch, inclusive.
     pub bytes_max: usize,
+    /// How long a batch that is not full waits for more while another is in flight.
+    pub linger: Duration,
+    /// Batches in flight at most.
+    pub requests_max: usize,
+    /// What may be sent each second.
+    pub rate_limit: RateLimit,
     /// Delays after failures.
     pub backoff: Backoff,
     /// Attempts of a single record that alone fails.
@@ -36,8 +42,10 @@ impl LaneSettings {
 pub struct Wiring {
     /// Where it delivers to.
     pub destination: Arc<dyn Destination>,
-    /// Where it reads from and keeps its cursor.
+    /// Where it keeps its cursor.
     pub log: Arc<dyn Log>,
+    /// The end of that log, which all its lanes share.
+    pub tail: Arc<Tail>,
     /// Which indexes it delivers.
     pub router: Arc<Router>,
     /// Where it leaves what the destination does not take.

@@ -1,7 +1,11 @@
-//! Between the log and a lane: reads frames, routes their records and says what each becomes at a destination.
+//! Between the log and the lanes: reads frames, routes their records and says what each becomes at a destination.
 //!
 //! A transform will stand here. Until then a routed record becomes the one operation that the producer sent.
 
-mod reader;
+mod block;
+mod tail;
 
-pub use reader::{Feed, FeedBlock, FeedError};
+mod feed;
+
+pub use feed::{Feed, FeedBlock, FeedError};
+pub use tail::Tail;

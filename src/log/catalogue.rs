@@ -19,6 +19,9 @@ use plugin_api::identity::Timestamp;
 
 use super::{files::FileSystem, segment::Segment, segment_header::HEADER_BYTES};
 
+/// Segments that retention lets go at once.
+const EXPIRED_AT_ONCE: usize = 8;
+
 /// How far the log is safe on disk; published by the writer after each sync.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Durable {
@@ -42,7 +45,8 @@ pub struct Retention {
 /// What is asked to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reclaim {
-    /// What retention does not keep at this time.
+    /// What retention does not keep at this time, so many segments at once at most: each is an open file until its
+    /// blocks are free.
     Expired(Timestamp),
     /// The oldest delivered segments, until so many bytes are free again.
     Pressure(u64),
@@ -172,16 +176,19 @@ impl Catalogue {
     pub(super) fn due(&self, reclaim: Reclaim) -> Vec<Arc<Segment>> {
         let state = self.state();
         let mut kept: u64 = state.delivered().map(|listed| listed.bytes).sum();
-        let mut freed = 0;
+        let (mut freed, mut going) = (0, 0);
         let goes = |listed: &&Listed| {
             let goes = match reclaim {
                 Reclaim::Pressure(needed) => freed < needed,
                 Reclaim::Expired(now) => {
-                    kept > self.retention.bytes_max || listed.segment.is_older(now, self.retention.age)
+                    let is_kept =
+                        kept <= self.retention.bytes_max && !listed.segment.is_older(now, self.retention.age);
+                    going < EXPIRED_AT_ONCE && !is_kept
                 }
             };
             kept -= listed.bytes;
             freed += listed.bytes;
+            going += 1;
             goes
         };
         state.delivered().take_while(goes).map(|listed| listed.segment.clone()).collect()

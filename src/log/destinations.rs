@@ -15,23 +15,19 @@ use std::{
     },
 };
 
-use plugin_api::identity::{LogId, Position};
+use plugin_api::identity::Position;
 use tokio::sync::watch;
 
 use super::{
-    catalogue::{Catalogue, Durable, Reclaim},
-    census, cursor,
+    catalogue::{Catalogue, Durable},
+    cursor,
     directory::{Directory, at, halted},
     gaps,
-    interface::{
-        Backlog, BacklogLimit, From, Gap, GapCause, LogError, Progress, Subscription, Totals, WhenFull,
-    },
-    sections::{self, FormatError, MUST_UNDERSTAND},
-    small_file::{self, Kind},
+    interface::{Backlog, BacklogLimit, From, Gap, LogError, Progress, Subscription, WhenFull},
+    sections::FormatError,
+    served,
 };
 use crate::runtime::Clock;
-
-const TAG_DESTINATION: u16 = 1 | MUST_UNDERSTAND;
 
 /// The destinations of an open log.
 pub(super) struct Destinations {
@@ -56,7 +52,7 @@ pub(super) struct Reach {
 pub(super) struct State {
     /// Everyone whom this log has served.
     listed: BTreeSet<String>,
-    configured: BTreeMap<String, BacklogLimit>,
+    pub(super) configured: BTreeMap<String, BacklogLimit>,
     /// Configured but not subscribed yet: as long as there are any, nothing goes.
     pub(super) expected: BTreeSet<String>,
     pub(super) subscribed: BTreeMap<String, Arc<Cursor>>,
@@ -85,15 +81,15 @@ impl Destinations {
         configured: BTreeMap<String, BacklogLimit>,
     ) -> Result<(Self, Vec<String>), LogError> {
         let mut alerts = Vec::new();
-        let listed = match read_list(&directory)? {
+        let listed = match served::read(&directory)? {
             Ok(listed) => listed,
             Err(what) => {
                 let path = directory.destinations();
                 let counted = "every configured destination, and each that has a cursor, counts as served";
                 alerts.push(format!("{}: {what}; {counted}", path.display()));
-                let mut listed = with_cursor(&directory)?;
+                let mut listed = served::with_cursor(&directory)?;
                 listed.extend(configured.keys().cloned());
-                write_list(&directory, &listed)?;
+                served::write(&directory, &listed)?;
                 listed
             }
         };
@@ -143,7 +139,7 @@ impl Destinations {
         if !state.listed.contains(destination) {
             let mut listed = state.listed.clone();
             listed.insert(destination.to_owned());
-            write_list(&self.directory, &listed)?;
+            served::write(&self.directory, &listed)?;
             state.listed = listed;
         }
         cursor.persisted.store(progress.next.offset, Ordering::Release);
@@ -154,7 +150,7 @@ impl Destinations {
         self.release(&state);
         drop(state);
         drop(nothing_goes);
-        self.give_back(Reclaim::Expired(self.clock.now()))?;
+        self.give_back()?;
         Ok(Subscription { progress, alert, detached })
     }
 
@@ -175,7 +171,7 @@ impl Destinations {
         cursor.persisted.store(progress.next.offset, Ordering::Release);
         drop(writing);
         self.release(&self.state());
-        self.give_back(Reclaim::Expired(self.clock.now()))
+        self.give_back()
     }
 
     /// How far each is behind.
@@ -213,46 +209,25 @@ impl Destinations {
             Err(what) => {
                 let path = self.cursor_path(destination);
                 let alert = format!("{}: {what}; going on at the oldest position, {start}", path.display());
-                return Ok((Progress { next: start, ..Progress::default() }, Some(alert)));
+                let progress = Progress { next: start, ..Progress::default() };
+                self.close_gap(destination, &progress, start, gaps)?;
+                return Ok((progress, Some(alert)));
             }
         };
         self.check_end(destination, &progress)?;
-        // A gap that was closed just before a crash: its end counts, not the cursor that was to follow.
-        let passed = gaps.last().filter(|gap| gap.closed_at.is_some()).map_or(start, |gap| gap.to.max(start));
-        if progress.next >= passed {
+        let before = (progress.next, progress.totals.gap);
+        let progress = gaps::pass(progress, gaps);
+        // What a gap has counted stays counted, though a crash may have kept it in the log.
+        let counted = gaps::open_gap(gaps).map_or(start, |gap| gap.to);
+        let passed = progress.next.max(start).max(counted);
+        self.close_gap(destination, &progress, passed, gaps)?;
+        let progress = gaps::skip_to(progress, passed);
+        if progress.next == before.0 {
             return Ok((progress, None));
         }
-        self.close_gap(destination, &progress, passed, gaps)?;
-        let before = (progress.next, progress.totals.gap);
-        let progress = skip_to(progress, passed);
         let missed = progress.totals.gap - before.1;
         let alert = format!("the log begins at {start}: records from {} on are a gap of {missed}", before.0);
         Ok((progress, Some(alert)))
-    }
-
-    /// Records what a destination has missed that was not configured.
-    fn close_gap(
-        &self,
-        destination: &str,
-        progress: &Progress,
-        to: Position,
-        gaps: &mut Vec<Gap>,
-    ) -> Result<(), LogError> {
-        if gaps.last().is_some_and(|gap| gap.closed_at.is_some() && gap.to == to) {
-            return Ok(());
-        }
-        let now = self.clock.now();
-        if gaps::open_gap(gaps).is_none() {
-            gaps.push(gaps::opened(progress.next.offset, GapCause::Removed, now));
-        }
-        if let Some(gap) = gaps::open_gap(gaps) {
-            // What went without being counted, such as below an older copy of the cursor.
-            let uncounted = census::missed(progress, progress.next.offset.max(gap.to.offset), to.offset);
-            let uncounted = (uncounted > 0).then(|| ("".into(), uncounted));
-            gaps::extend(gap, to.offset, uncounted.into_iter().collect());
-            gap.closed_at = Some(now);
-        }
-        self.write_gaps(destination, gaps)
     }
 
     /// Reads a cursor; the inner error says why it cannot be used.
@@ -375,62 +350,4 @@ impl fmt::Debug for Destinations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Destinations").field("state", &self.state).finish_non_exhaustive()
     }
-}
-
-/// Goes on at a later position: what lies before and is not settled becomes a gap, and is counted as one.
-pub(super) fn skip_to(progress: Progress, to: Position) -> Progress {
-    let missed = census::missed(&progress, progress.next.offset, to.offset);
-    let Progress { mut completed, totals, .. } = progress;
-    completed.retain(|(_, end)| *end > to.offset);
-    let mut next = to;
-    if let Some((_, end)) = completed.first().copied().filter(|(begin, _)| *begin <= to.offset) {
-        next.offset = end;
-        completed.remove(0);
-    }
-    Progress { next, completed, totals: Totals { gap: totals.gap + missed, ..totals }, ..progress }
-}
-
-/// Every destination that has a cursor's file, sound or not.
-fn with_cursor(directory: &Directory) -> Result<BTreeSet<String>, LogError> {
-    let path = directory.cursors();
-    let names = directory.files.list_sorted(&path).map_err(at(&path))?;
-    Ok(names.iter().filter_map(|name| cursor::destination_of(name.to_str()?)).collect())
-}
-
-/// The inner error says why the list cannot be used.
-fn read_list(directory: &Directory) -> Result<Result<BTreeSet<String>, String>, LogError> {
-    let path = directory.destinations();
-    let Some(bytes) = directory.files.read_small(&path).map_err(at(&path))? else {
-        return Ok(Err("the list of destinations is missing".to_owned()));
-    };
-    match decode_list(directory.log_id, &bytes) {
-        Ok(listed) => Ok(Ok(listed)),
-        Err(FormatError::Broken(what)) => Ok(Err(what)),
-        Err(FormatError::Unusable(what)) => Err(halted(&path, what)),
-    }
-}
-
-/// Reads the list of this log's destinations.
-pub(super) fn decode_list(log_id: LogId, bytes: &[u8]) -> Result<BTreeSet<String>, FormatError> {
-    let (found_id, body) = small_file::decode(Kind::Destinations, bytes)?;
-    if found_id != log_id {
-        return Err(FormatError::broken(format!("the list belongs to log {found_id}")));
-    }
-    let mut listed = BTreeSet::new();
-    sections::for_each(body, |tag, value| {
-        if tag == TAG_DESTINATION {
-            listed.insert(sections::text(value)?);
-        }
-        Ok(tag == TAG_DESTINATION)
-    })?;
-    Ok(listed)
-}
-
-fn write_list(directory: &Directory, listed: &BTreeSet<String>) -> Result<(), LogError> {
-    let bytes = small_file::encode(Kind::Destinations, directory.log_id, |out| {
-        for destination in listed {
-            sections::put(out, TAG_DESTINATION, destination.as_bytes());
-        }
-    });
-    directory.replace(&directory.destinations(), &bytes)
 }

@@ -7,7 +7,8 @@ use bytes::{Buf, BufMut};
 use plugin_api::identity::{LogId, Position, Timestamp};
 
 use super::{
-    interface::{Gap, GapCause},
+    census,
+    interface::{Gap, GapCause, Progress, Totals},
     sections::{self, FormatError, MUST_UNDERSTAND},
     segment_footer::{Counts, decode_counts, put_counts},
     small_file::{self, Kind},
@@ -41,6 +42,28 @@ pub(super) fn extend(gap: &mut Gap, to: u64, counts: Counts) {
     for (index, count) in counts {
         gap.records += count;
         *gap.by_index.entry(index).or_default() += count;
+    }
+}
+
+/// Goes on at a later position: what lies before and is not settled becomes a gap, and is counted as one.
+pub(super) fn skip_to(progress: Progress, to: Position) -> Progress {
+    let missed = census::missed(&progress, progress.next.offset, to.offset);
+    let Progress { mut completed, totals, .. } = progress;
+    completed.retain(|(_, end)| *end > to.offset);
+    let mut next = to;
+    if let Some((_, end)) = completed.first().copied().filter(|(begin, _)| *begin <= to.offset) {
+        next.offset = end;
+        completed.remove(0);
+    }
+    Progress { next, completed, totals: Totals { gap: totals.gap + missed, ..totals }, ..progress }
+}
+
+/// Where a destination goes on whose gap was closed, though its cursor may not have followed: the gap's end counts.
+pub(super) fn pass(progress: Progress, gaps: &[Gap]) -> Progress {
+    let closed = gaps.iter().rev().find(|gap| gap.closed_at.is_some());
+    match closed.filter(|gap| progress.next < gap.to) {
+        Some(gap) => skip_to(progress, gap.to),
+        None => progress,
     }
 }
 

@@ -11,9 +11,10 @@ use plugin_api::identity::Position;
 use super::{
     catalogue::Reclaim,
     census, cursor,
-    destinations::{Cursor, Destinations, State, skip_to},
+    destinations::{Cursor, Destinations, State},
     directory::{at, halted},
     gaps,
+    gone::Gone,
     interface::{AppendError, From, Gap, GapCause, LogError, Progress, WhenFull},
     sections::FormatError,
     segment::Segment,
@@ -71,27 +72,49 @@ impl Destinations {
         }
     }
 
-    /// Gives segments back that are due, each after what left-behind destinations miss of it is recorded. Nothing goes
-    /// once the log is poisoned: behind a removal that failed, another one would leave a hole.
-    pub(super) fn give_back(&self, reclaim: Reclaim) -> Result<(), LogError> {
+    /// Gives back what retention does not keep any longer.
+    pub(super) fn give_back(&self) -> Result<(), LogError> {
+        while let Some(gone) = self.remove_due(Reclaim::Expired(self.clock.now()))? {
+            // Nobody waits for a lock meanwhile.
+            gone.into_iter().for_each(Gone::give_back);
+        }
+        Ok(())
+    }
+
+    /// Gives so many bytes of what was delivered back to the disk, if there are so many. Whoever needs them waits for all
+    /// of them: steps would be of no use.
+    pub(super) fn make_room(&self, bytes: u64) -> Result<(), LogError> {
+        self.remove_due(Reclaim::Pressure(bytes)).map(drop)
+    }
+
+    /// Removes segments that are due, each after what left-behind destinations miss of it is recorded; `None` if there
+    /// are none. Nothing goes once the log is poisoned: behind a removal that failed, another one would leave a hole.
+    fn remove_due(&self, reclaim: Reclaim) -> Result<Option<Vec<Gone>>, LogError> {
         let _one_at_a_time = self.reclaiming.lock().unwrap_or_else(PoisonError::into_inner);
         if self.directory.poisoned().is_some() {
-            return Ok(());
+            return Ok(None);
         }
         // First what is due, then who is left behind: whoever is detached in between holds what is due no longer
         // than it did before.
         let due = self.catalogue.due(reclaim);
         if due.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let left_behind = self.state().left_behind.clone();
         for destination in left_behind {
             self.record_gap(&destination, &due)?;
         }
+        let gone = match reclaim {
+            Reclaim::Expired(_) => {
+                due.iter().filter_map(|segment| Gone::open(&*self.directory.files, segment)).collect()
+            }
+            Reclaim::Pressure(_) => Vec::new(),
+        };
         self.catalogue.remove(&due).map_err(|source| {
             self.directory.poison(format!("{}: {source}", self.directory.path.display()));
             at(&self.directory.path)(source)
-        })
+        })?;
+        Ok(Some(gone))
     }
 
     /// See [`super::interface::Log::resume`].
@@ -105,24 +128,27 @@ impl Destinations {
         }
         let (progress, _) = self.find_detached(destination, &gaps)?;
         let start = self.catalogue.start();
-        let to = match from {
-            From::Oldest => start.max(progress.next.offset),
-            From::Now => self.durable.borrow().end.max(progress.next.offset),
-        };
         let gap = gaps::open_gap(&mut gaps).ok_or_else(not_detached)?;
+        let to = match from {
+            // What the gap has counted stays counted, though a crash may have kept it in the log.
+            From::Oldest => start.max(progress.next.offset).max(gap.to.offset),
+            From::Now => self.durable.borrow().end,
+        };
         self.extend(gap, &progress, &self.catalogue.range(gap.to.offset.max(start), to), to)?;
         gap.to.offset = to;
         gap.closed_at = Some(self.clock.now());
         let closed = gap.clone();
-        // The gap first: a destination whose gap is closed goes on at its end, whatever its cursor says.
+        // The gap first: a destination whose gap is closed goes on at its end, whatever becomes of its cursor.
         self.write_gaps(destination, &gaps)?;
-        self.write_cursor(destination, &skip_to(progress, Position { partition: 0, offset: to }))?;
-        state.left_behind.remove(destination);
+        if state.configured.contains_key(destination) {
+            state.left_behind.remove(destination);
+        }
         if state.subscribed.remove(destination).is_some() {
             // Nothing goes before it has subscribed again.
             state.expected.insert(destination.to_owned());
             self.catalogue.hold_all();
         }
+        self.write_cursor(destination, &gaps::skip_to(progress, Position { partition: 0, offset: to }))?;
         Ok(closed)
     }
 
@@ -182,8 +208,12 @@ impl Destinations {
             let from = cursor.persisted.load(Ordering::Acquire);
             let mut gaps = self.read_gaps(&destination)?;
             gaps.push(gaps::opened(from, GapCause::BacklogFull, self.clock.now()));
-            self.write_gaps(&destination, &gaps)?;
-            cursor.detached.send_replace(true);
+            let recorded = self.write_gaps(&destination, &gaps);
+            if recorded.is_ok() || self.directory.poisoned().is_some() {
+                // If that failed, the disk may have it all the same: the cursor stays where the gap begins.
+                cursor.detached.send_replace(true);
+            }
+            recorded?;
             tracing::error!(
                 destination,
                 position = from,
@@ -203,6 +233,7 @@ impl Destinations {
         // Without a cursor it restarts at the oldest position: there is nothing to compare with.
         let Ok(progress) = self.read_cursor(destination)? else { return Ok(()) };
         let mut gaps = self.read_gaps(destination)?;
+        let progress = gaps::pass(progress, &gaps);
         if progress.next.offset >= to {
             return Ok(());
         }
@@ -212,6 +243,31 @@ impl Destinations {
         let Some(gap) = gaps::open_gap(&mut gaps) else { return Ok(()) };
         self.extend(gap, &progress, due, to)?;
         self.write_gaps(destination, &gaps)
+    }
+
+    /// Records what a destination has missed that was not configured, and goes on at `to`.
+    pub(super) fn close_gap(
+        &self,
+        destination: &str,
+        progress: &Progress,
+        to: Position,
+        gaps: &mut Vec<Gap>,
+    ) -> Result<(), LogError> {
+        let now = self.clock.now();
+        if gaps::open_gap(gaps).is_none() {
+            if progress.next >= to {
+                return Ok(());
+            }
+            gaps.push(gaps::opened(progress.next.offset, GapCause::Removed, now));
+        }
+        if let Some(gap) = gaps::open_gap(gaps) {
+            // What went without being counted, such as below an older copy of the cursor.
+            let uncounted = census::missed(progress, progress.next.offset.max(gap.to.offset), to.offset);
+            let uncounted = (uncounted > 0).then(|| ("".into(), uncounted));
+            gaps::extend(gap, to.offset, uncounted.into_iter().collect());
+            gap.closed_at = Some(now);
+        }
+        self.write_gaps(destination, gaps)
     }
 
     /// Counts what of these segments, up to `to`, neither the cursor covers nor the gap has counted.

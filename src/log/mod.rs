@@ -4,14 +4,16 @@
 //! [`interface`] is what the rest of the agent knows of a log; [`EmbeddedLog`] is the one on this machine's disk, and
 //! `FORMAT.md` shows its bytes and the rules by which it recovers. Its parts, in the order in which a request meets
 //! them: `idempotency` (was it accepted before?), `queue` and `writer` (one thread that appends), `segment` and `frame`
-//! (what it writes), `catalogue` (which segments are there and how far they are durable), `reader`, `destinations` and
-//! `cursor` (who still needs what), `left_behind`, `gaps` and `census` (what whoever nothing is kept for has missed).
+//! (what it writes), `catalogue` (which segments are there and how far they are durable), `gone` (how those go that nobody needs), `reader`, `destinations`,
+//! `served` and `cursor` (who still needs what), `left_behind`, `gaps` and `census` (what whoever nothing is kept for has
+//! missed).
 //! `directory` and `recovery` run when a log is opened; every file operation goes through `files`. [`inspect`] looks at
 //! a log that no agent uses; `rot` finds what lies behind broken bytes, `skipped` what an operator gave up there.
 
 pub mod interface;
 
 mod embedded;
+mod settings;
 
 mod idempotency;
 
@@ -27,8 +29,10 @@ mod segment_footer;
 mod segment_header;
 
 mod catalogue;
+mod gone;
 
 mod block;
+mod buffers;
 mod reader;
 
 mod rot;
@@ -39,6 +43,7 @@ mod cursor;
 mod destinations;
 mod gaps;
 mod left_behind;
+mod served;
 
 mod directory;
 mod recovery;
@@ -53,4 +58,5 @@ mod small_file;
 mod tests;
 
 pub use catalogue::Retention;
-pub use embedded::{EmbeddedLog, OpenReport, Settings};
+pub use embedded::EmbeddedLog;
+pub use settings::{OpenReport, Settings};

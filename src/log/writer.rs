@@ -16,7 +16,7 @@ use ring::rand::SystemRandom;
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    catalogue::{Catalogue, Durable, Reclaim},
+    catalogue::{Catalogue, Durable},
     destinations::Destinations,
     directory::{self, Directory},
     files,
@@ -181,6 +181,9 @@ impl Writer {
         if self.destinations.reach.detaches(self.end_byte) {
             // The records that fill the backlog must be durable before anybody is left behind for them.
             self.flush();
+            if let Some(cause) = self.directory.poisoned() {
+                return Err(Refusal::Poison(cause.to_owned()));
+            }
             self.destinations.detach_beyond(self.end_byte).map_err(|error| self.not_recorded(&error))?;
         }
         if self.destinations.reach.refuses(self.end_byte) {
@@ -214,7 +217,7 @@ impl Writer {
         let prepare = |of: &Self| segment::prepare(&of.directory.files, &path, of.last.end, of.segment_bytes);
         let prepared = match prepare(self) {
             Err(error) if files::is_no_space(&error) => {
-                self.give_back(self.segment_bytes)?;
+                self.make_room(self.segment_bytes)?;
                 prepare(self)
             }
             prepared => prepared,
@@ -276,7 +279,7 @@ impl Writer {
             if needed == 0 {
                 return Ok(());
             }
-            self.give_back(needed)?;
+            self.make_room(needed)?;
             let used = self.catalogue.bytes();
             if used + next <= self.disk_bytes_max {
                 return Ok(());
@@ -289,9 +292,8 @@ impl Writer {
     }
 
     /// Gives so many bytes of what was delivered back to the disk, if there are so many.
-    fn give_back(&mut self, bytes: u64) -> Result<(), Refusal> {
-        let gone = self.destinations.give_back(Reclaim::Pressure(bytes));
-        gone.map_err(|error| self.not_recorded(&error))
+    fn make_room(&mut self, bytes: u64) -> Result<(), Refusal> {
+        self.destinations.make_room(bytes).map_err(|error| self.not_recorded(&error))
     }
 }
 

@@ -1,16 +1,18 @@
 //! The rules, matched in the order of the file; the first match decides.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use wildmatch::WildMatch;
 
-use crate::config::Config;
+use crate::config::{Config, IndexNames};
 
 /// Answers where an index goes. Cheap to share; never changes.
 #[derive(Debug)]
 pub struct Router {
     rules: Vec<Rule>,
     default: Vec<Arc<str>>,
+    /// By destination: what it calls an index.
+    names: BTreeMap<Arc<str>, IndexNames>,
 }
 
 #[derive(Debug)]
@@ -27,7 +29,14 @@ impl Router {
             pattern: WildMatch::new(&rule.pattern),
             destinations: rule.destinations.clone(),
         });
-        Self { rules: rules.collect(), default: config.default_destinations.clone() }
+        let names = config.destinations.iter();
+        Self {
+            rules: rules.collect(),
+            default: config.default_destinations.clone(),
+            names: names
+                .map(|destination| (destination.name.clone(), destination.index_names.clone()))
+                .collect(),
+        }
     }
 
     /// The names of the destinations that receive this index's records.
@@ -37,7 +46,14 @@ impl Router {
         rule.map_or(&self.default, |rule| &rule.destinations)
     }
 
-    /// Whether this destination receives this index's records.
+    /// What an index is called at a destination; `None` if that does not receive its records.
+    #[must_use]
+    pub fn name_at(&self, index: &Arc<str>, destination: &str) -> Option<Arc<str>> {
+        let names = self.names.get(destination).filter(|_| self.delivers(index, destination))?;
+        Some(names.of(index))
+    }
+
+    /// Whether a destination receives an index's records.
     #[must_use]
     pub fn delivers(&self, index: &str, destination: &str) -> bool {
         self.destinations(index).iter().any(|name| &**name == destination)
@@ -54,7 +70,9 @@ mod tests {
             pattern: WildMatch::new(pattern),
             destinations: names(destinations),
         });
-        Router { rules: rules.collect(), default: names(default) }
+        let called =
+            [("a".into(), IndexNames::default()), ("b".into(), IndexNames::parse("v2_{index}").unwrap())];
+        Router { rules: rules.collect(), default: names(default), names: called.into() }
     }
 
     /// The first rule that matches decides, and only an index that none matches goes to the defaults.
@@ -66,6 +84,15 @@ mod tests {
         assert_eq!(of("products_de"), ["a", "b"]);
         assert_eq!(of("private_1"), [""; 0]);
         assert_eq!(of("other"), ["c"]);
-        assert!(router.delivers("products_de", "b") && !router.delivers("products", "b"));
+    }
+
+    /// Each destination calls an index what its config says, and one that does not receive it has no name for it.
+    #[test]
+    fn names_are_the_destinations_own() {
+        let router = router(&[("products*", &["a", "b"])], &["a"]);
+        let at = |index: &str, destination| router.name_at(&index.into(), destination);
+        assert_eq!(at("products_de", "a").as_deref(), Some("products_de"));
+        assert_eq!(at("products_de", "b").as_deref(), Some("v2_products_de"));
+        assert_eq!(at("other", "b"), None);
     }
 }

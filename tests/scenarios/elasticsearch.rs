@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fakes::elasticsearch::{Auth, Detail, FakeElasticsearch, Fault, HostState, Options};
+use fakes::elasticsearch::{Fault, HostState};
 use harness::{
     elasticsearch,
     journal::Marks,
@@ -14,20 +14,10 @@ use harness::{
 
 use tokio::time::timeout;
 
-use crate::support::{DEADLINE, lively, settled, setup};
+use crate::support::{DEADLINE, fake_elasticsearch, lively, settled, setup};
 
 /// Short outages; but whoever is answered must have the time to learn it, or it looks as if order was lost.
 const PATIENT: &str = "backoff = { min = \"10ms\", max = \"200ms\" }\ntimeout = \"4s\"\n";
-
-/// A fake that [`harness::process::Setup::elasticsearch`] has the key of and that keeps what the history checker needs.
-async fn fake() -> FakeElasticsearch {
-    let options = Options {
-        auth: Auth::Header("ApiKey key".to_owned()),
-        detail: Detail::Attribute("seq".to_owned()),
-        ..Options::default()
-    };
-    FakeElasticsearch::start(options).await.unwrap()
-}
 
 /// Scenario: under load of every action on few keys, Elasticsearch cuts connections before and after applying, throttles
 /// items and whole requests, hangs and is down in turn; and each time the agent is killed and started again.
@@ -36,7 +26,7 @@ async fn fake() -> FakeElasticsearch {
 /// nothing is dead-lettered: versions make it harmless that much of it is sent twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_while_elasticsearch_fails_in_every_way() {
-    let fake = fake().await;
+    let fake = fake_elasticsearch().await;
     let mut agent = setup().elasticsearch("mirror", &fake.url()).config(PATIENT).start().await.unwrap();
     let busy = || Fault::Items {
         status: 429,

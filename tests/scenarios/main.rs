@@ -16,6 +16,8 @@ mod outage;
 
 mod poison;
 
+mod rejects;
+
 mod repeats;
 
 mod rot;
@@ -23,3 +25,5 @@ mod rot;
 mod shutdown;
 
 mod stderr;
+
+mod storm;

@@ -36,7 +36,7 @@ impl Action {
 }
 
 /// The object that an operation changes: operations of one key reach a destination in log order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// The destination's index.
     pub index: Arc<str>,
@@ -70,6 +70,8 @@ pub struct Operation {
     pub body: Bytes,
     /// Orders this operation among those of its key, at destinations that check versions.
     pub version: Version,
+    /// The index that the record was sent to, which the destination may call otherwise.
+    pub record_index: Arc<str>,
     /// The record that it comes from.
     pub source: Source,
 }

@@ -79,7 +79,7 @@ impl<'a> Rounds<'a> {
         let verdict = match &error {
             WriteError::Throttled { reason, .. }
             | WriteError::Unavailable { reason, .. }
-            | WriteError::Unknown { reason }
+            | WriteError::Unknown { reason, .. }
             | WriteError::Misconfigured { reason, .. } => Verdict::Retry(reason.clone()),
             WriteError::TooLarge { reason } | WriteError::BatchRejected { reason, .. } => {
                 if self.lines.len() > 1 {

@@ -101,6 +101,7 @@ mod tests {
             key: Key { index: "products".into(), object_id: object_id.into() },
             body: Bytes::from_static(body.as_bytes()),
             version: Version(1_795_446_000_000_002),
+            record_index: "products".into(),
             source: Source {
                 log_id: LogId(Uuid::from_u128(1)),
                 position: Position { partition: 3, offset: 123 },

@@ -190,6 +190,7 @@ mod tests {
             key: Key { index: "a".into(), object_id: "1".into() },
             body: Bytes::from_static(b"{}"),
             version: Version(offset),
+            record_index: "a".into(),
             source: Source {
                 log_id: LogId(Uuid::nil()),
                 position: Position { partition: 0, offset },

@@ -30,6 +30,7 @@ fn operation(index: &str, offset: u64) -> Operation {
         key: Key { index: index.into(), object_id: format!("object-{offset}").into() },
         body: Bytes::from_static(br#"{"name":"Anvil","price":12.5}"#),
         version: Version(1_795_446_000_000_000 + offset),
+        record_index: index.into(),
         source: Source {
             log_id: LogId(Uuid::from_u128(1)),
             position: Position { partition: 0, offset },

@@ -34,8 +34,9 @@ async fn proven(stage: &Stage, played: Played) -> Proof {
 
 fn account(proof: &Proof, destination: &str) -> (bool, u64, u64, u64, u64) {
     let found = proof.accounts.iter().find(|account| account.destination == destination).unwrap();
-    let Account { holds, accepted, written, dead_lettered, pending, .. } = *found;
-    (holds, accepted, written, dead_lettered, pending)
+    let Account { holds, accepted, written, superseded, dead_lettered, pending, .. } = *found;
+    // Of an object that was saved again before it went out the newest is written.
+    (holds, accepted, written + superseded, dead_lettered, pending)
 }
 
 fn failed(proof: &Proof) -> Vec<&str> {

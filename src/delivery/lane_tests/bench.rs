@@ -20,7 +20,8 @@ use tokio::{sync::watch, time::timeout};
 use crate::{
     config::{self, FixedEnvironment},
     dead_letter::{Bounds, Filter, Letter, Order, Range, Store, View, store_path},
-    delivery::{Backoff, LaneSettings, Letters, Snapshot, Wiring, start},
+    delivery::{Backoff, LaneSettings, Letters, RateLimit, Snapshot, Wiring, start},
+    feed::Tail,
     log::{
         EmbeddedLog,
         inspect::{Rotten, StoppedLog},
@@ -120,6 +121,9 @@ impl Bench {
             name: NAME.into(),
             operations_max: 1_000,
             bytes_max: 1 << 20,
+            linger: Duration::from_millis(20),
+            requests_max: 8,
+            rate_limit: RateLimit::default(),
             backoff: Backoff { min: Duration::from_millis(1), max: Duration::from_millis(20) },
             attempts_max: 1_000,
             probe_interval: LaneSettings::PROBE_INTERVAL,
@@ -131,6 +135,7 @@ impl Bench {
         let wiring = Wiring {
             destination: Arc::new(self.algolia()),
             log: log.clone(),
+            tail: Arc::new(Tail::new(log.clone())),
             router: Arc::new(self.router()),
             letters: Letters::new(store, Arc::new(SystemClock)),
         };
@@ -177,7 +182,7 @@ impl Bench {
         log.subscribe(NAME, From::Oldest).await.unwrap();
         let body = format!(r#"{{"text":"{}"}}"#, "x".repeat(1_000));
         for number in 0..50 {
-            append(&log, "products", &[(number.to_string(), body.clone())]).await;
+            append(&log, Action::Save, "products", &[(number.to_string(), body.clone())]).await;
         }
         let progress = Progress { next: at(40), ..Progress::default() };
         log.commit(NAME, &progress).await.unwrap();
@@ -193,7 +198,7 @@ impl Bench {
         log.subscribe(NAME, From::Oldest).await.unwrap();
         let body = format!(r#"{{"text":"{}"}}"#, "x".repeat(1_000));
         for number in 0..50 {
-            append(&log, "products", &[(number.to_string(), body.clone())]).await;
+            append(&log, Action::Save, "products", &[(number.to_string(), body.clone())]).await;
         }
         let end = log.status().end;
         log.close().await;
@@ -301,17 +306,26 @@ pub(super) struct Lane {
 impl Lane {
     /// Appends one request of saves, each with its offset as `sequence`.
     pub(super) async fn save(&self, index: &str, keys: impl IntoIterator<Item = u64>) {
+        self.change(Action::Save, index, keys).await;
+    }
+
+    /// The same with partial updates.
+    pub(super) async fn update(&self, index: &str, keys: impl IntoIterator<Item = u64>) {
+        self.change(Action::PartialUpdate, index, keys).await;
+    }
+
+    async fn change(&self, action: Action, index: &str, keys: impl IntoIterator<Item = u64>) {
         let sequence = |offset| format!(r#"{{"sequence":{offset}}}"#);
         let records: Vec<_> = (self.log.status().end.offset..)
             .zip(keys)
             .map(|(o, key)| (key.to_string(), sequence(o)))
             .collect();
-        append(&self.log, index, &records).await;
+        append(&self.log, action, index, &records).await;
     }
 
     pub(super) async fn append(&self, index: &str, records: &[(&str, &str)]) {
         let owned = |(id, body): &(&str, &str)| ((*id).to_owned(), (*body).to_owned());
-        append(&self.log, index, &records.iter().map(owned).collect::<Vec<_>>()).await;
+        append(&self.log, Action::Save, index, &records.iter().map(owned).collect::<Vec<_>>()).await;
     }
 
     /// Waits until the lane shows itself like this, and checks everything that it shows meanwhile.
@@ -357,8 +371,8 @@ impl Lane {
     }
 }
 
-async fn append(log: &EmbeddedLog, index: &str, records: &[(String, String)]) {
-    let mut payload = PayloadWriter::new(Action::Save, index, 64);
+async fn append(log: &EmbeddedLog, action: Action, index: &str, records: &[(String, String)]) {
+    let mut payload = PayloadWriter::new(action, index, 64);
     for (id, body) in records {
         let write = |out: &mut Vec<u8>| {
             out.extend_from_slice(body.as_bytes());

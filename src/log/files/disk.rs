@@ -72,8 +72,8 @@ impl File for fs::File {
         Ok(self.metadata()?.len())
     }
 
-    fn read_some(&self, at: u64, into: &mut Vec<u8>) -> io::Result<usize> {
-        Ok(rustix::io::pread(self, rustix::buffer::spare_capacity(into), at)?)
+    fn read_some(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        FileExt::read_at(self, into, at)
     }
 
     fn write_some(&self, bytes: &[u8], at: u64) -> io::Result<usize> {

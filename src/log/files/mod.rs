@@ -47,8 +47,8 @@ pub(super) trait File: fmt::Debug + Send + Sync {
     /// Its size in bytes.
     fn size(&self) -> io::Result<u64>;
 
-    /// Reads into the spare capacity of `into`, less than that if it pleases, and 0 bytes only at the file's end.
-    fn read_some(&self, at: u64, into: &mut Vec<u8>) -> io::Result<usize>;
+    /// Fills `into` from a place in the file, not all of it if it pleases, and 0 bytes only at the file's end.
+    fn read_some(&self, at: u64, into: &mut [u8]) -> io::Result<usize>;
 
     /// Writes at a place in the file, not all of it if it pleases.
     fn write_some(&self, bytes: &[u8], at: u64) -> io::Result<usize>;

@@ -157,16 +157,23 @@ impl dyn File + '_ {
 
     /// Reads up to `length` bytes at a place in the file; fewer only where the file ends.
     pub(in crate::log) fn read_at(&self, at: u64, length: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(length);
-        while bytes.len() < length {
-            match self.read_some(at + bytes.len() as u64, &mut bytes) {
+        let mut bytes = vec![0; length];
+        let read = self.read_into(at, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    /// Fills `into` from a place in the file; returns how many bytes there were, fewer only where the file ends.
+    pub(in crate::log) fn read_into(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < into.len() {
+            match self.read_some(at + filled as u64, &mut into[filled..]) {
                 Ok(0) => break,
-                Ok(_) => {}
+                Ok(read) => filled += read,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        bytes.truncate(length);
-        Ok(bytes)
+        Ok(filled)
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use plugin_api::identity::LogId;
 
 use crate::log::{
-    cursor, destinations,
+    cursor,
     directory::{self, at, halted},
     files::{Access, Disk, File, FileSystem},
     gaps,
@@ -22,6 +22,7 @@ use crate::log::{
     segment,
     segment_footer::Footer,
     segment_header::{self, HEADER_BYTES, Header, Previous},
+    served,
     skipped::{self, SkippedRange, Skips},
 };
 
@@ -234,7 +235,7 @@ struct Served {
 fn read_destinations(files: &dyn FileSystem, path: &Path, log_id: LogId) -> Result<Served, LogError> {
     let list_path = path.join(directory::DESTINATIONS);
     let listed = match files.read_small(&list_path).map_err(at(&list_path))? {
-        Some(bytes) => destinations::decode_list(log_id, &bytes),
+        Some(bytes) => served::decode(log_id, &bytes),
         None => Err(FormatError::broken("it is missing")),
     };
     let cursors_path = path.join(directory::CURSORS);

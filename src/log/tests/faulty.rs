@@ -184,17 +184,10 @@ impl File for FaultyFile {
         self.file.size()
     }
 
-    fn read_some(&self, at: u64, into: &mut Vec<u8>) -> io::Result<usize> {
+    fn read_some(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
         self.disk.pass(Call::Read, &self.path)?;
-        let bytes_max = self.disk.bytes_max.load(Ordering::SeqCst);
-        if into.capacity() - into.len() <= bytes_max {
-            return self.file.read_some(at, into);
-        }
-        let mut bytes = Vec::with_capacity(bytes_max);
-        self.file.read_some(at, &mut bytes)?;
-        bytes.truncate(bytes_max);
-        into.extend_from_slice(&bytes);
-        Ok(bytes.len())
+        let length = into.len().min(self.disk.bytes_max.load(Ordering::SeqCst));
+        self.file.read_some(at, &mut into[..length])
     }
 
     fn write_some(&self, bytes: &[u8], at: u64) -> io::Result<usize> {

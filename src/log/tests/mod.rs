@@ -12,6 +12,7 @@ mod durability;
 mod faults;
 mod faulty;
 mod gate;
+mod giving_back;
 mod idempotency;
 mod inspect;
 mod model;

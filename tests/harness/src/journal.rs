@@ -7,9 +7,12 @@ use crate::history::{Applied, Event};
 pub struct Marks {
     /// The agent did not run.
     pub restarts: Vec<usize>,
-    /// Every connection was cut: the agent may not have the answer to the request that was applied last.
+    /// Every connection was cut: the agent may not have the answers to the requests that were applied last.
     pub cuts: Vec<usize>,
 }
+
+/// So many requests of a lane may be in flight.
+const REQUESTS_MAX: usize = 10;
 
 /// One operation of a journal.
 pub(crate) struct Journaled {
@@ -34,10 +37,12 @@ pub(crate) fn events(journal: impl Iterator<Item = Journaled>, marks: &Marks) ->
             _ => events.push(Event::Batch { operations: vec![applied], answered }),
         }
         before = Some(request);
-        if let (Ok(_), Some(Event::Batch { answered, .. })) =
-            (marks.cuts.binary_search(&(number + 1)), events.last_mut())
-        {
-            *answered = false;
+        if marks.cuts.binary_search(&(number + 1)).is_ok() {
+            let batches = events.iter_mut().rev().filter_map(|event| match event {
+                Event::Batch { answered, .. } => Some(answered),
+                Event::Restart => None,
+            });
+            batches.take(REQUESTS_MAX).for_each(|answered| *answered = false);
         }
     }
     events

@@ -41,6 +41,7 @@ pub(crate) fn operation(action: Action, index: &str, object_id: &str, body: &str
         key: Key { index: index.into(), object_id: object_id.into() },
         body: body.to_owned().into(),
         version: Version::default(),
+        record_index: index.into(),
         source: Source {
             log_id: LogId(Uuid::nil()),
             position: Position::default(),

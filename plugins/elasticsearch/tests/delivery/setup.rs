@@ -49,6 +49,7 @@ pub(crate) fn operation(
         key: Key { index: index.into(), object_id: object_id.into() },
         body: body.to_owned().into(),
         version,
+        record_index: index.into(),
         source: Source {
             log_id: LogId(Uuid::nil()),
             position: Position::default(),

@@ -112,6 +112,7 @@ pub(crate) fn operation(action: Action, index: &str, id: &str, body: &str, versi
         key: Key { index: Arc::from(index), object_id: Arc::from(id) },
         body: body.to_owned().into(),
         version: Version(version),
+        record_index: index.into(),
         source: Source {
             log_id: LogId(Uuid::nil()),
             position: Position::default(),

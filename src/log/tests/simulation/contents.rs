@@ -48,11 +48,11 @@ impl Contents {
     }
 
     /// Appends up to `length` bytes from `at` on.
-    pub(super) fn read(&self, at: usize, length: usize, into: &mut Vec<u8>) -> usize {
+    pub(super) fn read(&self, at: usize, into: &mut [u8]) -> usize {
         let from = at.min(self.cache.len());
-        let to = from.saturating_add(length).min(self.cache.len());
-        into.extend_from_slice(&self.cache[from..to]);
-        to - from
+        let length = into.len().min(self.cache.len() - from);
+        into[..length].copy_from_slice(&self.cache[from..from + length]);
+        length
     }
 
     pub(super) fn write(&mut self, at: usize, bytes: &[u8]) {

@@ -359,12 +359,12 @@ impl File for SimulatedFile {
         Ok(self.disk.enter()?.file(self.file).size() as u64)
     }
 
-    fn read_some(&self, at: u64, into: &mut Vec<u8>) -> io::Result<usize> {
+    fn read_some(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
         let mut state = self.disk.enter()?;
-        let room = into.capacity() - into.len();
+        let room = into.len();
         // Now and then a read is short.
         let length = if state.rng.u8(..16) == 0 { state.rng.usize(1..=room.max(1)).min(room) } else { room };
-        Ok(state.file(self.file).read(to_usize(at), length, into))
+        Ok(state.file(self.file).read(to_usize(at), &mut into[..length]))
     }
 
     fn write_some(&self, bytes: &[u8], at: u64) -> io::Result<usize> {

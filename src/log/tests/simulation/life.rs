@@ -6,27 +6,28 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use tokio::sync::watch;
+
 use super::{
-    model::{self, Asked, DESTINATIONS},
-    run::{DISK_BYTES_MAX, Run},
+    model::{Asked, DESTINATIONS},
+    run::{Configured, DISK_BYTES_MAX, Run},
     tally::Event,
 };
 use crate::log::{
     EmbeddedLog, OpenReport,
-    interface::{AppendError, Appended, Frame, From, Log, LogError, Progress, ReadError, Reader},
-    tests::{position, progress, request},
+    interface::{AppendError, Appended, Frame, Log, ReadError, Reader},
+    tests::position,
     writer::Writer,
 };
 
 /// The log while it is open.
 pub(super) struct Life<'a> {
-    run: &'a mut Run,
-    log: EmbeddedLog,
-    writer: Writer,
-    subscribed: [bool; DESTINATIONS.len()],
+    pub(super) run: &'a mut Run,
+    pub(super) log: EmbeddedLog,
+    pub(super) writer: Writer,
+    /// Whether each is detached, of those that may commit.
+    pub(super) subscriptions: [Option<watch::Receiver<bool>>; DESTINATIONS.len()],
     tail: Option<(Box<dyn Reader>, u64)>,
-    start: u64,
-    poisoned: bool,
 }
 
 /// A fault has ended the life, or what can be done in it.
@@ -35,26 +36,39 @@ pub(super) struct Ended;
 
 impl<'a> Life<'a> {
     pub(super) fn new(run: &'a mut Run, log: EmbeddedLog, writer: Writer) -> Self {
-        let start = log.status().start.offset;
-        Self { run, log, writer, subscribed: [false; DESTINATIONS.len()], tail: None, start, poisoned: false }
+        Self { run, log, writer, subscriptions: [const { None }; DESTINATIONS.len()], tail: None }
     }
 
     /// Compares what was found with the model, and brings the destinations back.
-    pub(super) fn begin(&mut self, report: &OpenReport) -> Result<(), Ended> {
-        assert_eq!(report.alerts, [""; 0]);
+    pub(super) fn begin(&mut self, report: &OpenReport, configured: &Configured) -> Result<(), Ended> {
         let (start, end) = (report.start.offset, report.end.offset);
-        self.run.model.check_start(start);
         let frames = self.read(start, end)?;
         self.run.model.check_opened(&frames, start, end, &mut self.run.tally);
         let tally = &mut self.run.tally;
         tally.count_many(Event::TornTail, u64::from(report.torn_bytes > 0));
         tally.count_many(Event::Leftover, u64::from(report.temporary_files > 0));
+        // What the life before may have changed, with who was configured then.
         self.check();
+        for (destination, limit) in self.run.model.destinations.iter_mut().zip(configured) {
+            destination.configure(*limit);
+        }
+        self.run.model.check_told(&report.alerts);
         for index in 0..DESTINATIONS.len() {
-            if self.run.rng.u8(..8) > 0 {
+            if self.is_configured(index) && self.run.rng.u8(..8) > 0 {
                 self.subscribe(index)?;
             }
         }
+        Ok(())
+    }
+
+    /// An operator lets whoever is detached go on, while no agent runs.
+    pub(super) fn repair(&mut self) -> Result<(), Ended> {
+        for index in 0..DESTINATIONS.len() {
+            if self.run.rng.u8(..4) > 0 {
+                self.resume(index)?;
+            }
+        }
+        self.close();
         Ok(())
     }
 
@@ -68,23 +82,32 @@ impl<'a> Life<'a> {
             self.go_on()?;
         }
         if self.run.rng.bool() {
-            self.run.runtime.block_on(self.log.close());
-            assert!(!self.writer.turn(), "nothing waits");
-            self.run.tally.count(Event::Closed);
+            self.close();
         }
         Ok(())
     }
 
+    fn close(&mut self) {
+        self.run.runtime.block_on(self.log.close());
+        assert!(!self.writer.turn(), "nothing waits");
+        self.run.tally.count(Event::Closed);
+    }
+
     fn step(&mut self) -> Result<(), Ended> {
-        match self.run.rng.u8(..20) {
-            0..10 => self.append(),
-            10..14 => self.commit(),
-            14..15 => self.read_from_anywhere(),
-            15..17 => self.read_the_tail(),
-            17..18 => {
+        match self.run.rng.u8(..24) {
+            0..11 => self.append(),
+            11..16 => self.commit(),
+            16..17 => self.read_from_anywhere(),
+            17..19 => self.read_the_tail(),
+            19..21 => {
                 let index = self.run.rng.usize(..DESTINATIONS.len());
-                self.subscribe(index)
+                if self.is_configured(index) { self.subscribe(index) } else { Ok(()) }
             }
+            21..22 => {
+                let index = self.run.rng.usize(..DESTINATIONS.len());
+                self.resume(index)
+            }
+            22..23 => self.give_back(),
             _ => {
                 self.run.clock.0.store(self.run.rng.u64(1..4_000_000), Ordering::SeqCst);
                 Ok(())
@@ -94,17 +117,20 @@ impl<'a> Life<'a> {
 
     /// After everything that happened the log takes and gives records, once every destination has caught up.
     fn go_on(&mut self) -> Result<(), Ended> {
-        let end = self.run.model.end;
-        for index in 0..DESTINATIONS.len() {
+        let end = self.run.model.end();
+        for index in (0..DESTINATIONS.len()).filter(|index| self.is_configured(*index)).collect::<Vec<_>>() {
+            if self.run.model.destinations[index].is_detached() {
+                self.resume(index)?;
+            }
             self.subscribe(index)?;
-            self.commit_to(index, model::at_first(end))?;
+            self.commit_ranges(index, vec![(0, end)])?;
         }
         for _ in 0..3 {
             self.append()?;
         }
-        assert!(self.run.model.end > end, "nothing was accepted");
-        let frames = self.read(end, self.run.model.end)?;
-        assert_eq!(self.run.model.check_read(&frames, end), self.run.model.end);
+        assert!(self.run.model.end() > end, "nothing was accepted");
+        let frames = self.read(end, self.run.model.end())?;
+        assert_eq!(self.run.model.check_read(&frames, end), self.run.model.end());
         Ok(())
     }
 
@@ -123,7 +149,8 @@ impl<'a> Life<'a> {
                 model.ask(records, bytes)
             })
             .collect();
-        let appends = asked.iter().map(|one| request(one.number, one.records, one.bytes));
+        let appends = asked.iter().map(|one| one.request());
+        let given_up = self.is_poisoned();
         let mut appends: Vec<_> = appends.map(|append| self.log.append(append)).collect();
         let mut answers: Vec<_> = appends.iter_mut().map(poll).collect();
         if answers.iter().any(Option::is_none) {
@@ -136,7 +163,6 @@ impl<'a> Life<'a> {
         }
         drop(appends);
         self.run.tally.count(Event::Group);
-        let given_up = self.poisoned;
         for (asked, answer) in asked.into_iter().zip(answers) {
             self.judge(asked, answer.expect("a turn answers everybody"), given_up);
         }
@@ -150,7 +176,7 @@ impl<'a> Life<'a> {
         let Run { model, tally, machine, .. } = &mut *self.run;
         match answer {
             Ok(appended) => {
-                assert!(!self.poisoned, "accepted after a failure");
+                assert!(!given_up, "accepted after a failure");
                 model.acknowledge(asked, &appended, now);
                 tally.count(Event::Appended);
             }
@@ -159,70 +185,25 @@ impl<'a> Life<'a> {
                 model.refuse(asked);
                 tally.count(Event::Full);
             }
+            // A gap could not be recorded.
+            Err(error @ AppendError::NoSpace { .. }) => {
+                assert!(!machine.struck().is_empty(), "{error}");
+                model.refuse(asked);
+            }
             Err(error @ AppendError::Poisoned { .. }) => {
                 assert!(!machine.struck().is_empty(), "{error}");
                 if given_up {
                     // Nothing that comes after the failure is ever written.
                     model.refuse(asked);
                 }
-                self.poisoned = true;
                 tally.count(Event::Poisoned);
             }
             Err(error) => panic!("{error}"),
         }
     }
 
-    /// A destination comes further, perhaps with ranges that are settled beyond.
-    fn commit(&mut self) -> Result<(), Ended> {
-        let index = self.run.rng.usize(..DESTINATIONS.len());
-        if !self.subscribed[index] {
-            return Ok(());
-        }
-        let end = self.run.model.end;
-        let rng = &mut self.run.rng;
-        let from = self.run.model.destinations[index].furthest();
-        let next = if rng.bool() { end } else { rng.u64(from..=end) };
-        let mut reached = progress(next);
-        let mut after = next;
-        while reached.completed.len() < 3 && after + 2 <= end && rng.bool() {
-            let begin = rng.u64(after + 1..end);
-            after = rng.u64(begin + 1..=end);
-            reached.completed.push((begin, after));
-        }
-        self.commit_to(index, reached)
-    }
-
-    fn commit_to(&mut self, index: usize, progress: Progress) -> Result<(), Ended> {
-        self.run.model.destinations[index].ask(progress.clone());
-        let committed = self.run.wait(self.log.commit(DESTINATIONS[index], &progress));
-        if self.settle(committed)?.is_some() {
-            self.run.model.destinations[index].acknowledge();
-            self.run.tally.count(Event::Committed);
-        }
-        self.check();
-        Ok(())
-    }
-
-    fn subscribe(&mut self, index: usize) -> Result<(), Ended> {
-        let from = if self.run.rng.bool() { From::Now } else { From::Oldest };
-        let first = model::first_offset(from, &self.log.status());
-        let subscribed = self.run.wait(self.log.subscribe(DESTINATIONS[index], from));
-        let destination = &mut self.run.model.destinations[index];
-        if subscribed.is_err() && !destination.is_served() {
-            destination.ask(model::at_first(first));
-        }
-        if let Some(found) = self.settle(subscribed)? {
-            let Run { model, tally, .. } = &mut *self.run;
-            model.destinations[index].check_found(found, first, tally);
-            tally.count(Event::Subscribed);
-            self.subscribed[index] = true;
-        }
-        self.check();
-        Ok(())
-    }
-
     fn read_from_anywhere(&mut self) -> Result<(), Ended> {
-        let (start, end) = (self.log.status().start.offset, self.run.model.end);
+        let (start, end) = (self.log.status().start.offset, self.run.model.end());
         // Often where a destination stands.
         let from = match self.run.rng.usize(..2 * DESTINATIONS.len()) {
             index if index < DESTINATIONS.len() => self.run.model.destinations[index].offset().max(start),
@@ -236,7 +217,7 @@ impl<'a> Life<'a> {
 
     /// A reader that was at the end finds what came since, and waits where nothing did.
     fn read_the_tail(&mut self) -> Result<(), Ended> {
-        let end = self.run.model.end;
+        let end = self.run.model.end();
         let (mut reader, mut offset) = match self.tail.take() {
             Some(tail) => tail,
             None => (self.run.wait(self.log.read_from(position(end))).expect("the end can be read"), end),
@@ -279,24 +260,30 @@ impl<'a> Life<'a> {
         Err(Ended)
     }
 
-    /// What a cursor's operation came to; an error needs a fault, and `None` is one that the process survives.
-    fn settle<T>(&self, result: Result<T, LogError>) -> Result<Option<T>, Ended> {
-        let error = match result {
-            Ok(done) => return Ok(Some(done)),
-            Err(error) => error,
-        };
-        assert!(matches!(error, LogError::Io { .. }), "{error}");
-        assert!(!self.run.machine.struck().is_empty(), "{error}");
-        if self.run.machine.runs() { Ok(None) } else { Err(Ended) }
-    }
-
     /// What holds after every step.
-    fn check(&mut self) {
+    pub(super) fn check(&mut self) {
         let status = self.log.status();
         self.run.model.check_status(&status);
-        assert!(status.start.offset >= self.start, "what was given back is there again");
-        self.run.tally.count_many(Event::GivenBack, u64::from(status.start.offset > self.start));
-        self.start = status.start.offset;
+        if self.is_poisoned() || !self.run.machine.runs() {
+            // What was being done is done by half, perhaps: the next life looks.
+            return;
+        }
+        (0..DESTINATIONS.len()).for_each(|index| self.check_gaps(index));
+        let Run { model, tally, .. } = &mut *self.run;
+        model.check_start(status.start.offset, tally);
+        for (destination, detached) in model.destinations.iter().zip(&self.subscriptions) {
+            let detached = detached.as_ref().map(|detached| *detached.borrow());
+            assert!(detached.is_none_or(|detached| detached == destination.is_detached()), "{destination:?}");
+        }
+    }
+
+    /// Whether nothing is accepted any more.
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.writer.directory.poisoned().is_some()
+    }
+
+    fn is_configured(&self, index: usize) -> bool {
+        self.run.model.destinations[index].limit.is_some()
     }
 }
 

@@ -2,9 +2,10 @@
 //! times a second.
 //!
 //! `disk` is the disk, made of `contents` (the bytes of files), `names` (directory entries) and `mood` (how a cut
-//! goes). `run` drives the log on one thread through one `life` after the other and compares it with `model` each time it
-//! is opened; `tally` counts what happened. A run is a function of its seed; a seed that fails is printed with the command that repeats it, and
-//! belongs into `seeds.txt`.
+//! goes). `run` drives the log on one thread through one `life` after the other, in which `subscribers` come and go, and
+//! compares it with `model` each time it is opened and after every step; `destination` (made of `settled` records) is the
+//! model of one of them. `tally` counts what happened. A run is a function of its seed; a seed that fails is printed with
+//! the command that repeats it, and belongs into `seeds.txt`.
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
@@ -13,6 +14,7 @@
 //! | `SIMULATION_FIRST_SEED` | begin with another one | 1 |
 
 mod contents;
+mod destination;
 mod disk;
 mod disk_tests;
 mod life;
@@ -20,6 +22,8 @@ mod model;
 mod mood;
 mod names;
 mod run;
+mod settled;
+mod subscribers;
 mod tally;
 
 use std::{

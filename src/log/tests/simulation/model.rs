@@ -1,17 +1,23 @@
-//! What must be true of the log: what it has acknowledged, what it may have kept beside, and how far each destination
-//! is.
+//! What must be true of the log: what it has acknowledged, what it may have kept beside, and which segments may go.
 
 use std::collections::BTreeMap;
 
 use plugin_api::identity::{RequestId, Version};
 
-use super::tally::{Event, Tally};
+use super::{
+    destination::Destination,
+    settled::unsettled,
+    tally::{Event, Tally},
+};
 use crate::log::{
-    interface::{Appended, Frame, From, LogStatus, Progress, Subscription},
-    tests::{position, request},
+    interface::{Append, Appended, Attributes, Frame, LogStatus, Progress},
+    tests::position,
 };
 
 pub(super) const DESTINATIONS: [&str; 3] = ["archive", "mirror", "search"];
+
+/// What records are for; `""` where the payload does not tell.
+const INDEXES: [&str; 4] = ["products", "prices", "stock", ""];
 
 /// A request that was handed to the log.
 #[derive(Clone, Copy, Debug)]
@@ -29,26 +35,53 @@ struct Kept {
     request_id: RequestId,
 }
 
-/// See the module's text.
+/// What is in the log for good, or was before it was given back, by offset.
 #[derive(Debug, Default)]
+pub(super) struct Requests(BTreeMap<u64, Kept>);
+
+/// See the module's text.
+#[derive(Debug)]
 pub(super) struct Model {
-    /// By offset.
-    kept: BTreeMap<u64, Kept>,
-    /// The offset after the last one.
-    pub(super) end: u64,
+    pub(super) kept: Requests,
     /// Handed over and not answered with OK, nor refused; by number.
     unanswered: BTreeMap<u64, Asked>,
     pub(super) destinations: [Destination; DESTINATIONS.len()],
+    /// Where the log began when it was last looked at.
+    start: u64,
     next_number: u64,
 }
 
-/// How far a destination is.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Destination {
-    /// The cursor that was acknowledged or found last; `None` before the first one.
-    acknowledged: Option<Progress>,
-    /// Cursors that were asked for since, without an answer.
-    in_doubt: Vec<Progress>,
+impl Asked {
+    /// A request whose payload tells it from all others.
+    pub(super) fn request(&self) -> Append {
+        let number = self.number;
+        let index = INDEXES[(number % 4) as usize];
+        let length = if index.is_empty() { u16::MAX } else { index.len() as u16 };
+        let mut payload = vec![1];
+        payload.extend_from_slice(&length.to_le_bytes());
+        payload.extend_from_slice(index.as_bytes());
+        payload.resize(self.bytes.max(payload.len()), number as u8);
+        payload.extend_from_slice(&number.to_le_bytes());
+        let caller = number.is_multiple_of(3).then(|| format!("caller {number}"));
+        Append { records: self.records, payload, attributes: Attributes { caller, ..Attributes::default() } }
+    }
+
+    fn number_of(payload: &[u8]) -> u64 {
+        let at = payload.len().checked_sub(8).expect("a payload of ours");
+        u64::from_le_bytes(payload[at..].try_into().expect("8 bytes"))
+    }
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            kept: Requests::default(),
+            unanswered: BTreeMap::new(),
+            destinations: DESTINATIONS.map(Destination::new),
+            start: 0,
+            next_number: 0,
+        }
+    }
 }
 
 impl Model {
@@ -60,12 +93,17 @@ impl Model {
         asked
     }
 
+    /// The offset after the last request.
+    pub(super) fn end(&self) -> u64 {
+        self.kept.end()
+    }
+
     /// A request was acknowledged, at this time of the clock.
     pub(super) fn acknowledge(&mut self, asked: Asked, appended: &Appended, now: u64) {
         self.unanswered.remove(&asked.number);
-        let due = now.max(self.last_version() + 1);
-        assert_eq!((appended.position, appended.version.0), (position(self.end), due), "{asked:?}");
-        self.keep(Kept { asked, version: appended.version, request_id: appended.request_id });
+        let due = now.max(self.kept.last_version() + 1);
+        assert_eq!((appended.position, appended.version.0), (position(self.end()), due), "{asked:?}");
+        self.kept.keep(Kept { asked, version: appended.version, request_id: appended.request_id });
     }
 
     /// A request was refused for good.
@@ -77,7 +115,7 @@ impl Model {
     pub(super) fn check_read(&self, frames: &[Frame], from: u64) -> u64 {
         let mut offset = from;
         for frame in frames {
-            let Some(kept) = self.kept.get(&frame.position.offset) else {
+            let Some(kept) = self.kept.0.get(&frame.position.offset) else {
                 panic!("read what nobody was told of: {:?}", frame.position);
             };
             check_frame(kept, frame);
@@ -91,115 +129,106 @@ impl Model {
     /// Everything that was found in a log that was just opened: what is kept, byte for byte, and perhaps requests that
     /// were not answered, whole and in order. From now on these are kept; others never come.
     pub(super) fn check_opened(&mut self, frames: &[Frame], start: u64, end: u64, tally: &mut Tally) {
-        assert!(end >= self.end, "ends at {end}, acknowledged or read was everything before {}", self.end);
-        let known = frames.partition_point(|frame| frame.position.offset < self.end);
-        assert_eq!(self.check_read(&frames[..known], start), self.end.max(start), "kept");
+        let before = self.end();
+        assert!(end >= before, "ends at {end}, acknowledged or read was everything before {before}");
+        let known = frames.partition_point(|frame| frame.position.offset < before);
+        assert_eq!(self.check_read(&frames[..known], start), before.max(start), "kept");
         for frame in &frames[known..] {
-            assert_eq!(frame.position, position(self.end), "offsets are dense");
-            assert!(
-                frame.version.0 > self.last_version(),
-                "{:?} after {}",
-                frame.version,
-                self.last_version()
-            );
-            let number = u64::from_le_bytes(frame.payload[..8].try_into().unwrap());
+            assert_eq!(frame.position, position(self.end()), "offsets are dense");
+            let last = self.kept.last_version();
+            assert!(frame.version.0 > last, "{:?} after {last}", frame.version);
+            let number = Asked::number_of(&frame.payload);
             let Some(asked) = self.unanswered.remove(&number) else {
                 panic!("request {number} was not asked for, or refused, or there already");
             };
-            assert!(self.kept.values().next_back().is_none_or(|kept| kept.asked.number < number), "order");
+            let newest = self.kept.0.values().next_back();
+            assert!(newest.is_none_or(|kept| kept.asked.number < number), "order");
             let kept = Kept { asked, version: frame.version, request_id: frame.request_id };
             check_frame(&kept, frame);
-            self.keep(kept);
+            self.kept.keep(kept);
             tally.count(Event::UnansweredFound);
         }
-        assert_eq!(end, self.end, "the log ends after its last frame");
+        assert_eq!(end, self.end(), "the log ends after its last frame");
         tally.count_many(Event::UnansweredGone, self.unanswered.len() as u64);
         self.unanswered.clear();
     }
 
-    /// Segments are gone only where every destination is, or may be, beyond them.
-    pub(super) fn check_start(&self, start: u64) {
-        let lowest = self.destinations.iter().map(Destination::furthest).min().unwrap_or(0);
-        assert!(start <= lowest, "the log starts at {start}, the slowest destination is at {lowest}");
+    /// Segments go only once every configured destination has subscribed, and what they hold is settled or counted for
+    /// everybody.
+    pub(super) fn check_start(&mut self, start: u64, tally: &mut Tally) {
+        assert!(start >= self.start, "what was given back is there again");
+        if start > self.start {
+            let configured = || self.destinations.iter().filter(|one| one.limit.is_some());
+            let all = configured().all(|destination| destination.subscribed);
+            assert!(all && configured().next().is_some(), "segments went before everybody was there");
+            tally.count(Event::GivenBack);
+        }
+        for destination in &self.destinations {
+            let accounted = destination.accounted();
+            assert!(accounted.is_none_or(|to| start <= to), "the log starts at {start}: {destination:?}");
+        }
+        self.start = start;
+    }
+
+    /// Opening the log tells of those, and those only, that are not configured any more and miss something.
+    pub(super) fn check_told(&self, alerts: &[String]) {
+        let is_of =
+            |alert: &String, name| alert.starts_with(&format!("destination {name:?} is not configured"));
+        for destination in &self.destinations {
+            let told = alerts.iter().any(|alert| is_of(alert, destination.name));
+            let due = destination.is_told(self.end());
+            assert!(due.is_none_or(|due| due == told), "{alerts:?}: {destination:?}");
+        }
+        let is_due = |alert| self.destinations.iter().any(|destination| is_of(alert, destination.name));
+        assert!(alerts.iter().all(is_due), "{alerts:?}");
     }
 
     /// What is published is what was acknowledged.
     pub(super) fn check_status(&self, status: &LogStatus) {
-        assert_eq!(status.end, position(self.end), "published is what nobody has an answer for");
+        assert_eq!(status.end, position(self.end()), "published is what nobody has an answer for");
         assert!(status.disk_bytes <= status.disk_bytes_max, "{status:?}");
-        self.check_start(status.start.offset);
+    }
+}
+
+impl Requests {
+    /// The offset after the last one.
+    pub(super) fn end(&self) -> u64 {
+        self.0.last_key_value().map_or(0, |(offset, kept)| offset + u64::from(kept.asked.records))
+    }
+
+    /// Whether a request begins or the last one ends here.
+    pub(super) fn is_bound(&self, offset: u64) -> bool {
+        self.0.contains_key(&offset) || offset == self.end()
+    }
+
+    /// The records from a cursor up to `to` that it does not settle, by index.
+    pub(super) fn missed(&self, progress: &Progress, to: u64) -> BTreeMap<Box<str>, u64> {
+        let next = progress.next.offset;
+        let first = self.0.range(..=next).next_back().map_or(0, |(offset, _)| *offset);
+        let mut missed = BTreeMap::new();
+        for (offset, kept) in self.0.range(first..to.max(first)) {
+            let end = (offset + u64::from(kept.asked.records)).min(to);
+            let count = unsettled(progress, *offset, end);
+            if count > 0 {
+                *missed.entry(INDEXES[(kept.asked.number % 4) as usize].into()).or_default() += count;
+            }
+        }
+        missed
     }
 
     fn last_version(&self) -> u64 {
-        let newest = self.kept.values().next_back();
+        let newest = self.0.values().next_back();
         newest.map_or(0, |kept| kept.version.0 + u64::from(kept.asked.records) - 1)
     }
 
     fn keep(&mut self, kept: Kept) {
-        self.kept.insert(self.end, kept);
-        self.end += u64::from(kept.asked.records);
-    }
-}
-
-impl Destination {
-    /// The furthest that the cursor may be.
-    pub(super) fn furthest(&self) -> u64 {
-        let asked = self.in_doubt.iter().chain(&self.acknowledged);
-        asked.map(|progress| progress.next.offset).max().unwrap_or(0)
-    }
-
-    /// Where the destination is for certain.
-    pub(super) fn offset(&self) -> u64 {
-        self.acknowledged.as_ref().map_or(0, |progress| progress.next.offset)
-    }
-
-    /// Whether the log has told it where it starts.
-    pub(super) fn is_served(&self) -> bool {
-        self.acknowledged.is_some()
-    }
-
-    /// A cursor that is asked for.
-    pub(super) fn ask(&mut self, progress: Progress) {
-        self.in_doubt.push(progress);
-    }
-
-    /// The cursor that was asked for last is acknowledged.
-    pub(super) fn acknowledge(&mut self) {
-        self.acknowledged = self.in_doubt.pop();
-        self.in_doubt.clear();
-    }
-
-    /// The cursor that a subscription found: the one that was acknowledged or one that was asked for since, and where
-    /// there is none the place to start.
-    pub(super) fn check_found(&mut self, found: Subscription, from: u64, tally: &mut Tally) {
-        let Subscription { progress, alert, detached } = found;
-        assert_eq!((alert, *detached.borrow()), (None, false));
-        if self.acknowledged.as_ref() != Some(&progress) {
-            let fresh = self.acknowledged.is_none() && progress == at_first(from);
-            assert!(fresh || self.in_doubt.contains(&progress), "{progress:?} in {self:?}");
-            tally.count_many(Event::CommitInDoubtFound, u64::from(!fresh));
-        }
-        self.acknowledged = Some(progress);
-        self.in_doubt.clear();
-    }
-}
-
-/// The cursor of a destination that starts there.
-pub(super) fn at_first(offset: u64) -> Progress {
-    Progress { next: position(offset), ..Progress::default() }
-}
-
-/// Where a destination that was never served starts.
-pub(super) fn first_offset(from: From, status: &LogStatus) -> u64 {
-    match from {
-        From::Now => status.end.offset,
-        From::Oldest => status.start.offset,
+        self.0.insert(self.end(), kept);
     }
 }
 
 fn check_frame(kept: &Kept, frame: &Frame) {
-    let Asked { number, records, bytes } = kept.asked;
-    let due = request(number, records, bytes);
+    let Asked { number, records, .. } = kept.asked;
+    let due = kept.asked.request();
     assert_eq!((frame.records, frame.version, frame.request_id), (records, kept.version, kept.request_id));
     assert_eq!(frame.attributes, due.attributes, "request {number}");
     assert!(frame.payload == due.payload, "request {number} has other bytes");

@@ -2,6 +2,7 @@
 //! end, and the next one begins with a comparison of what is found with the model.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
@@ -19,7 +20,7 @@ use super::{
 use crate::log::{
     EmbeddedLog, OpenReport, Retention, Settings,
     files::FileSystem,
-    interface::{BacklogLimit, LogError},
+    interface::{BacklogLimit, LogError, WhenFull},
     tests::{DEADLINE, SetClock},
     writer::Writer,
 };
@@ -29,6 +30,9 @@ const DATA: &str = "/data";
 const DIR: &str = "/data/logs/default";
 const SEGMENT_BYTES: u64 = 64 << 10;
 pub(super) const DISK_BYTES_MAX: u64 = 5 * SEGMENT_BYTES;
+
+/// How far each destination may be behind; `None` for those that are not configured.
+pub(super) type Configured = [Option<BacklogLimit>; DESTINATIONS.len()];
 
 /// The lives of a run.
 pub(super) const LIVES: u32 = 24;
@@ -42,6 +46,7 @@ pub(super) struct Run {
     pub(super) model: Model,
     pub(super) tally: Tally,
     retention: Retention,
+    limits: [BacklogLimit; DESTINATIONS.len()],
     /// Whether all requests are of one size, so that what is left of a torn write fits behind the next one.
     pub(super) alike: bool,
 }
@@ -52,6 +57,7 @@ impl Run {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let keeps = rng.bool();
+        let limits = [BacklogLimit::UNLIMITED, limit(&mut rng), limit(&mut rng)];
         let machine = Machine::new(Path::new(ROOT), rng.u64(..));
         if rng.bool() {
             // As the agent does before it opens the log.
@@ -65,6 +71,7 @@ impl Run {
             runtime: Builder::new_current_thread().enable_time().max_blocking_threads(1).build().unwrap(),
             model: Model::default(),
             tally: Tally::default(),
+            limits,
             // Of delivered segments none is kept, or one.
             retention: Retention {
                 age: if keeps { Duration::MAX } else { Duration::ZERO },
@@ -77,10 +84,11 @@ impl Run {
     pub(super) fn run(mut self) -> Tally {
         for life in 0..LIVES {
             let planned = self.plan(life == 0);
-            self.live(planned);
+            let configured = self.configure();
+            self.live(planned, configured);
         }
         // The last life is not disturbed, so that the log is seen to go on.
-        self.live(Vec::new());
+        self.live(Vec::new(), self.limits.map(Some));
         self.tally.count_many(Event::Rolled, self.machine.segments());
         self.tally
     }
@@ -106,14 +114,27 @@ impl Run {
         planned
     }
 
-    fn live(&mut self, planned: Vec<(u64, Fault)>) {
+    /// Who is configured in the next life: now and then somebody is removed, and comes back later. Nobody at all while an
+    /// operator is at work on the log.
+    fn configure(&mut self) -> Configured {
+        if self.rng.u8(..10) == 0 {
+            return [None; DESTINATIONS.len()];
+        }
+        let removed = [false, self.rng.u8(..10) == 0, self.rng.u8(..4) == 0];
+        std::array::from_fn(|index| (!removed[index]).then_some(self.limits[index]))
+    }
+
+    fn live(&mut self, planned: Vec<(u64, Fault)>, configured: Configured) {
         let undisturbed = planned.is_empty();
+        let repair = configured.iter().all(Option::is_none);
         let disk = self.machine.start(planned);
-        match self.open(&disk) {
+        match self.open(&disk, &configured) {
             Ok((log, writer, report)) => {
                 self.tally.count(Event::Reopened);
                 let mut life = Life::new(self, log, writer);
-                if let Err(Ended) = life.begin(&report).and_then(|()| life.spend(undisturbed)) {
+                let spend =
+                    |life: &mut Life<'_>| if repair { life.repair() } else { life.spend(undisturbed) };
+                if let Err(Ended) = life.begin(&report, &configured).and_then(|()| spend(&mut life)) {
                     assert!(!undisturbed, "nothing has struck");
                 }
             }
@@ -128,13 +149,24 @@ impl Run {
         self.end(undisturbed);
     }
 
-    fn open(&self, disk: &SimulatedDisk) -> Result<(EmbeddedLog, Writer, OpenReport), LogError> {
-        let settings = Settings {
-            dir: DIR.into(),
-            disk_bytes_max: DISK_BYTES_MAX,
-            segment_bytes: SEGMENT_BYTES,
-            retention: self.retention,
-            destinations: DESTINATIONS.map(|name| (name.to_owned(), BacklogLimit::UNLIMITED)).into(),
+    fn open(
+        &self,
+        disk: &SimulatedDisk,
+        configured: &Configured,
+    ) -> Result<(EmbeddedLog, Writer, OpenReport), LogError> {
+        let named = DESTINATIONS.iter().zip(configured);
+        let destinations: BTreeMap<_, _> =
+            named.filter_map(|(name, limit)| Some(((*name).to_owned(), (*limit)?))).collect();
+        let settings = if destinations.is_empty() {
+            Settings::repair(DIR.into())
+        } else {
+            Settings {
+                dir: DIR.into(),
+                disk_bytes_max: DISK_BYTES_MAX,
+                segment_bytes: SEGMENT_BYTES,
+                retention: self.retention,
+                destinations,
+            }
         };
         let files: Arc<dyn FileSystem> = Arc::new(disk.clone());
         EmbeddedLog::open_unattended(files, settings, self.clock.clone())
@@ -163,5 +195,15 @@ impl Run {
     pub(super) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         let waited = self.runtime.block_on(async { tokio::time::timeout(DEADLINE, future).await });
         waited.expect("the log answers")
+    }
+}
+
+/// How far a destination may be behind: it waits, or is left behind after some requests, or at the disk budget.
+fn limit(rng: &mut Rng) -> BacklogLimit {
+    let detach = |bytes_max| BacklogLimit { bytes_max, when_full: WhenFull::Detach };
+    match rng.u8(..4) {
+        0 => BacklogLimit::UNLIMITED,
+        1 => detach(u64::MAX),
+        _ => detach(rng.u64(4 << 10..DISK_BYTES_MAX / 2)),
     }
 }

@@ -55,9 +55,17 @@ pub(super) enum Event {
     Committed,
     /// A cursor that nobody had an answer for was there.
     CommitInDoubtFound,
+    /// A destination was left behind.
+    Detached,
+    /// A destination missed records while it was not configured.
+    Removed,
+    GapGrown,
+    GapClosed,
+    ResumedAtTheStart,
+    ResumedAtTheEnd,
 }
 
-const EVENTS: [Event; 23] = [
+const EVENTS: [Event; 29] = [
     Event::Cut,
     Event::CutWhileOpening,
     Event::CutAtRest,
@@ -81,13 +89,19 @@ const EVENTS: [Event; 23] = [
     Event::Subscribed,
     Event::Committed,
     Event::CommitInDoubtFound,
+    Event::Detached,
+    Event::Removed,
+    Event::GapGrown,
+    Event::GapClosed,
+    Event::ResumedAtTheStart,
+    Event::ResumedAtTheEnd,
 ];
 
 /// So many cuts interrupt every operation.
 const CUTS_FOR_ALL: u64 = 20_000;
 
 /// The operations that a cut must have interrupted.
-const OPERATIONS: [&str; 24] = [
+const OPERATIONS: [&str; 27] = [
     "create directory",
     "sync directory",
     "lock lock",
@@ -112,6 +126,9 @@ const OPERATIONS: [&str; 24] = [
     "write cursor",
     "sync data cursor",
     "rename cursor",
+    "write gaps",
+    "sync data gaps",
+    "rename gaps",
 ];
 
 impl Tally {
@@ -200,6 +217,7 @@ fn kind_of(call: Call, path: &Path) -> &'static str {
         "reserve" => " reserve",
         _ if name.ends_with(".seg") => " segment",
         _ if name.ends_with(".cursor") => " cursor",
+        _ if name.ends_with(".gaps") => " gaps",
         _ => " other file",
     }
 }

@@ -135,6 +135,12 @@ impl FakeAlgolia {
         script.always = None;
     }
 
+    /// How many of the faults of [`Self::fail_next`] no write has met yet.
+    #[must_use]
+    pub fn faults_left(&self) -> usize {
+        self.shared.lock().script.next.len()
+    }
+
     /// Makes every record with this object id poisonous.
     pub fn poison(&self, object_id: &str, poison: Poison) {
         self.shared.lock().script.poisons.push((Mark::ObjectId(object_id.to_owned()), poison));
@@ -178,6 +184,11 @@ impl FakeAlgolia {
     /// Answers that this index does not exist.
     pub fn remove_index(&self, index: &str) {
         self.shared.lock().removed.insert(index.to_owned());
+    }
+
+    /// Every index exists again.
+    pub fn restore_indexes(&self) {
+        self.shared.lock().removed.clear();
     }
 
     /// Changes when tasks become published.

@@ -176,6 +176,11 @@ async fn write(shared: &Shared, body: Bytes, number: u64, filtered: bool) -> Out
                 Err(answer) => answer,
             })
         }
+        Fault::SomeItems { status, kind, reason } => {
+            let refusal = Refusal::new(status, &kind, reason);
+            let refused = |item: &Item<'_>| item.id.bytes().last().is_some_and(|byte| byte % 2 == 0);
+            apply_but(shared, &body, number, true, filtered, |item| refused(item).then(|| refusal.clone()))
+        }
         Fault::Answered { status, body } => Outcome::Answer(Answer::json(status, body)),
         Fault::Html(status) => Outcome::Answer(Answer::html(status)),
         Fault::Redirect(location) => Outcome::Answer(script::redirect(location)),
@@ -198,6 +203,18 @@ async fn write(shared: &Shared, body: Bytes, number: u64, filtered: bool) -> Out
 
 /// Applies a request's items in their order.
 fn apply(shared: &Shared, body: &[u8], number: u64, is_answered: bool, filtered: bool) -> Outcome {
+    apply_but(shared, body, number, is_answered, filtered, |_| None)
+}
+
+/// The same but for those that are refused.
+fn apply_but(
+    shared: &Shared,
+    body: &[u8],
+    number: u64,
+    is_answered: bool,
+    filtered: bool,
+    refused: impl Fn(&Item<'_>) -> Option<Refusal>,
+) -> Outcome {
     let items = match bulk::read(body) {
         Ok(items) => items,
         Err(answer) => return Outcome::Answer(answer),
@@ -211,7 +228,10 @@ fn apply(shared: &Shared, body: &[u8], number: u64, is_answered: bool, filtered:
     }
     let mut done = 0;
     let answer = answered(&items, filtered, |item| {
-        let outcome = state.apply(item, number, is_answered);
+        let outcome = match refused(item) {
+            Some(refusal) => Err(refusal),
+            None => state.apply(item, number, is_answered),
+        };
         done += u64::from(outcome.is_ok());
         outcome
     });

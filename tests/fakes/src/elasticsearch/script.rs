@@ -38,6 +38,16 @@ pub enum Fault {
         /// Its reason.
         reason: String,
     },
+    /// The same for every document whose id ends in an even byte, as if one of two shards refused; the others' items
+    /// are applied.
+    SomeItems {
+        /// 400 to 599.
+        status: u16,
+        /// Its type.
+        kind: String,
+        /// Its reason.
+        reason: String,
+    },
     /// An answer of this status with this body, as JSON. Nothing is applied.
     Answered {
         /// 200 to 599.

@@ -150,6 +150,12 @@ impl FakeElasticsearch {
         script.always = None;
     }
 
+    /// How many of the faults of [`Self::fail_next`] no write has met yet.
+    #[must_use]
+    pub fn faults_left(&self) -> usize {
+        self.shared.lock().script.next.len()
+    }
+
     /// Makes every record with this object id poisonous.
     pub fn poison(&self, object_id: &str, poison: Poison) {
         self.shared.lock().script.poisons.push((Mark::ObjectId(object_id.to_owned()), poison));
@@ -200,6 +206,11 @@ impl FakeElasticsearch {
         let mut shared = self.shared.lock();
         let index = shared.store.index(index);
         (index.exists, index.state) = (true, state);
+    }
+
+    /// Every index that is there takes writes again.
+    pub fn open_indexes(&self) {
+        self.shared.lock().store.open_all();
     }
 
     /// Maps a first-level field, also of an index that is made later.

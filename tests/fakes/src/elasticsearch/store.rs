@@ -84,6 +84,11 @@ impl Store {
         self.indexes.get(name)
     }
 
+    /// Every index takes writes again.
+    pub(super) fn open_all(&mut self) {
+        self.indexes.values_mut().for_each(|index| index.state = IndexState::Open);
+    }
+
     /// Forgets the versions of deleted documents, as a real cluster does after `index.gc_deletes`.
     pub(super) fn forget_tombstones(&mut self) {
         let live = |_: &String, document: &mut Document| document.source.is_some();

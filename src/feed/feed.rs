@@ -9,11 +9,13 @@ use plugin_api::{
     identity::{Position, Version},
     operation::{Key, Operation, Source},
 };
+use rustc_hash::FxHashMap;
 use thiserror::Error;
 
+use super::tail::Tail;
 use crate::{
-    log::interface::{Frame, Log, ReadError, Reader},
-    record::{PayloadError, Record, read_payload},
+    log::interface::{Frame, ReadError, Reader},
+    record::{PayloadError, Record},
     router::Router,
 };
 
@@ -56,18 +58,24 @@ pub enum FeedError {
 
 /// Reads the log for one destination.
 pub struct Feed {
-    log: Arc<dyn Log>,
+    tail: Arc<Tail>,
+    /// Its own reader, while it is behind what others have read.
     reader: Option<Box<dyn Reader>>,
     next: Position,
     router: Arc<Router>,
     destination: Arc<str>,
+    /// What indexes are called at the destination, those that go there.
+    names: FxHashMap<Arc<str>, Option<Arc<str>>>,
 }
+
+/// Names of so many indexes are kept.
+const NAMES_MAX: usize = 10_000;
 
 impl Feed {
     /// A feed whose first record is the one at `from`. Reads nothing yet.
     #[must_use]
-    pub fn new(log: Arc<dyn Log>, from: Position, router: Arc<Router>, destination: Arc<str>) -> Self {
-        Self { log, reader: None, next: from, router, destination }
+    pub fn new(tail: Arc<Tail>, from: Position, router: Arc<Router>, destination: Arc<str>) -> Self {
+        Self { tail, reader: None, next: from, router, destination, names: FxHashMap::default() }
     }
 
     /// The next records, about 1 MiB of them; waits at the log's end. Cancel-safe.
@@ -75,36 +83,19 @@ impl Feed {
     /// # Errors
     /// The feed stays where it is; after an error it may be asked again.
     pub async fn next(&mut self) -> Result<FeedBlock, FeedError> {
-        let reader = match &mut self.reader {
-            Some(reader) => reader,
-            vacant => vacant.insert(self.log.read_from(self.next).await?),
-        };
-        let frames = match reader.next().await {
-            Ok(frames) => frames,
-            Err(error) => {
-                self.reader = None;
-                return Err(error.into());
-            }
-        };
-        let records = frames.iter().map(|frame| frame.records as usize).sum();
-        let mut block = FeedBlock {
+        let block = self.tail.next(self.next, &mut self.reader).await?;
+        let records = (block.end().offset - self.next.offset) as usize;
+        let mut feed_block = FeedBlock {
             first: self.next,
             operations_by_record: Vec::with_capacity(records),
             operations: Vec::new(),
-            bytes: frames.iter().map(|frame| frame.payload.len()).sum(),
+            bytes: block.bytes(),
         };
-        for frame in &frames {
-            if let Err(source) = self.expand(frame, &mut block) {
-                // It is read again, so that it is met again after what lies before it.
-                self.reader = None;
-                if block.operations_by_record.is_empty() {
-                    return Err(FeedError::Payload { position: frame.position, source });
-                }
-                break;
-            }
+        for (frame, records) in block.frames() {
+            self.expand(frame, records, &mut feed_block);
         }
-        self.next = block.end();
-        Ok(block)
+        self.next = feed_block.end();
+        Ok(feed_block)
     }
 
     /// Goes on at a later position; what lies between is the caller's to account for.
@@ -113,27 +104,40 @@ impl Feed {
         self.next = position;
     }
 
-    fn expand(&self, frame: &Frame, block: &mut FeedBlock) -> Result<(), PayloadError> {
-        let records = read_payload(&frame.payload, frame.records)?;
-        // A reader's first frame may begin before the cursor.
-        let passed = block.end().offset.saturating_sub(frame.position.offset);
-        let delivers =
-            records.first().is_some_and(|first| self.router.delivers(&first.index, &self.destination));
-        let wanted = (0..).zip(records).skip(passed as usize);
-        if delivers {
-            block.operations.extend(wanted.map(|(number, record)| operation_of(frame, number, record)));
+    fn expand(&mut self, frame: &Frame, records: &[Record], block: &mut FeedBlock) {
+        // A block may begin before the cursor.
+        let passed = (block.end().offset.saturating_sub(frame.position.offset) as usize).min(records.len());
+        let name = records.first().and_then(|first| self.name(&first.index));
+        if let Some(index) = &name {
+            let operations = (0..).zip(records).skip(passed);
+            block
+                .operations
+                .extend(operations.map(|(number, record)| operation_of(frame, number, record, index)));
         }
-        let count = frame.records as usize - passed as usize;
-        block.operations_by_record.extend(std::iter::repeat_n(u32::from(delivers), count));
-        Ok(())
+        let operations = u32::from(name.is_some());
+        block.operations_by_record.extend(std::iter::repeat_n(operations, records.len() - passed));
+    }
+
+    /// What an index is called at the destination; `None` if it does not go there.
+    fn name(&mut self, index: &Arc<str>) -> Option<Arc<str>> {
+        if let Some(name) = self.names.get(index) {
+            return name.clone();
+        }
+        if self.names.len() >= NAMES_MAX {
+            self.names.clear();
+        }
+        let name = self.router.name_at(index, &self.destination);
+        self.names.insert(index.clone(), name.clone());
+        name
     }
 }
 
-fn operation_of(frame: &Frame, number: u64, record: Record) -> Operation {
+fn operation_of(frame: &Frame, number: u64, record: &Record, index: &Arc<str>) -> Operation {
     Operation {
         action: record.action,
-        key: Key { index: record.index, object_id: record.object_id },
-        body: record.body,
+        record_index: record.index.clone(),
+        key: Key { index: index.clone(), object_id: record.object_id.clone() },
+        body: record.body.clone(),
         version: Version(frame.version.0 + number),
         source: Source {
             log_id: frame.log_id,

@@ -1,0 +1,41 @@
+//! Where a log stands.
+
+use std::time::Duration;
+
+use plugin_api::identity::Position;
+
+use super::backlog::BacklogLimit;
+
+/// Sizes and ends of a log, for status and for the equation of accepted and settled records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogStatus {
+    /// The oldest position that can be read.
+    pub start: Position,
+    /// The position after the last durable record.
+    pub end: Position,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// Those of them that a destination still needs; the others are kept for retention, and are given up first.
+    pub held_bytes: u64,
+    /// The limit, from `data.disk_bytes_max`.
+    pub disk_bytes_max: u64,
+    /// Every destination that has subscribed, by name ascending.
+    pub backlogs: Vec<Backlog>,
+    /// How many requests are remembered by their idempotency keys.
+    pub keys: usize,
+    /// How far back a repeat is recognised for certain.
+    pub keys_reach: Duration,
+}
+
+/// How far a destination is behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Its name.
+    pub destination: String,
+    /// Bytes of frames that it has not received, as far as its persisted cursor tells.
+    pub bytes: u64,
+    /// How many they may be, and what happens then.
+    pub limit: BacklogLimit,
+    /// It was left behind.
+    pub detached: bool,
+}
