@@ -255,9 +255,12 @@ impl Log for EmbeddedLog {
     fn status(&self) -> LogStatus {
         let Shared { catalogue, destinations, durable, disk_bytes_max, .. } = &*self.shared;
         let (keys, keys_reach) = self.shared.repeats.size();
+        // Not within the expression below: the guard would live through all of it, and whoever looks again while the
+        // writer waits for it waits for ever.
+        let end = durable.borrow().end;
         LogStatus {
             start: position(catalogue.start()),
-            end: position(durable.borrow().end),
+            end: position(end),
             disk_bytes: catalogue.bytes(),
             held_bytes: catalogue.held_bytes(),
             disk_bytes_max: *disk_bytes_max,

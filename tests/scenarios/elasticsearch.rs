@@ -12,7 +12,12 @@ use harness::{
     },
 };
 
-use crate::support::{DEADLINE, IMPATIENT, fake_elasticsearch, lively, settled, setup};
+use tokio::time::timeout;
+
+use crate::support::{DEADLINE, fake_elasticsearch, lively, settled, setup};
+
+/// Short outages; but whoever is answered must have the time to learn it, or it looks as if order was lost.
+const PATIENT: &str = "backoff = { min = \"10ms\", max = \"200ms\" }\ntimeout = \"4s\"\n";
 
 /// Scenario: under load of every action on few keys, Elasticsearch cuts connections before and after applying, throttles
 /// items and whole requests, hangs and is down in turn; and each time the agent is killed and started again.
@@ -22,7 +27,7 @@ use crate::support::{DEADLINE, IMPATIENT, fake_elasticsearch, lively, settled, s
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_while_elasticsearch_fails_in_every_way() {
     let fake = fake_elasticsearch().await;
-    let mut agent = setup().elasticsearch("mirror", &fake.url()).config(IMPATIENT).start().await.unwrap();
+    let mut agent = setup().elasticsearch("mirror", &fake.url()).config(PATIENT).start().await.unwrap();
     let busy = || Fault::Items {
         status: 429,
         kind: "rejected_execution_exception".to_owned(),
@@ -32,7 +37,8 @@ async fn killed_while_elasticsearch_fails_in_every_way() {
     let mut options = Load { until: Until::Elapsed(DEADLINE), ..lively() };
     for trouble in 0..6 {
         let load = tokio::spawn(run(agent.address(), options.clone()));
-        fake.wait_for_operations(fake.operation_count() + 500).await;
+        let some = fake.wait_for_operations(fake.operation_count() + 500);
+        timeout(DEADLINE, some).await.expect("it delivers");
         match trouble {
             0 => fake.fail_next(3, Fault::CutAfterApplying),
             1 => fake.fail_next(3, Fault::Cut),

@@ -91,19 +91,12 @@ impl Lane {
     /// Tells the operator what became of rejected operations; of an index that is refused, once until it is written
     /// again.
     fn tell(&mut self, letters: &[Letter], kept: usize, gaps: usize) {
+        self.tell_refused(letters);
         self.tell_foreign(letters);
-        let Some(Letter { source, record, reason, stage, .. }) = letters.first() else { return };
+        let mut others = letters.iter().filter(|letter| letter.reason.code != ReasonCode::IndexRefused);
+        let Some(Letter { source, record, reason, stage, .. }) = others.next() else { return };
         let (destination, index) = (&self.settings.name, &record.key.index);
         let (request_id, stage) = (source.request_id, stage.as_str());
-        if reason.code == ReasonCode::IndexRefused {
-            if self.refused_indexes.insert(index.clone()) {
-                tracing::error!(
-                    %destination, %index, %request_id, %reason,
-                    "destination refuses an index: check its name and the key; its records are dead-lettered",
-                );
-            }
-            return;
-        }
         if kept > 0 {
             tracing::warn!(%destination, letters = kept, stage, %index, %request_id, %reason, "operations dead-lettered");
         }
@@ -117,6 +110,19 @@ impl Lane {
 }
 
 impl Lane {
+    /// Tells of each index that is refused, once until it is written again.
+    fn tell_refused(&mut self, letters: &[Letter]) {
+        for Letter { source, record, reason, .. } in letters {
+            let index = &record.key.index;
+            if reason.code == ReasonCode::IndexRefused && self.refused_indexes.insert(index.clone()) {
+                tracing::error!(
+                    destination = %self.settings.name, %index, request_id = %source.request_id, %reason,
+                    "destination refuses an index: check its name and the key; its records are dead-lettered",
+                );
+            }
+        }
+    }
+
     /// Tells, once for each index, that somebody else writes the same objects: what they wrote will never be replaced.
     fn tell_foreign(&mut self, letters: &[Letter]) {
         for Letter { source, record, reason, .. } in letters {

@@ -148,11 +148,13 @@ impl Lane {
             Verdict::Written | Verdict::Superseded => true,
             Verdict::Retry(_) | Verdict::Reject(_) => false,
         });
+        if !self.refused_indexes.is_empty() {
+            // An item of a request may be refused for its index while others are written.
+            let written = delivered.clone();
+            written.for_each(|(operation, _)| _ = self.refused_indexes.remove(&operation.key.index));
+        }
         let of_letters = delivered.filter(|(operation, _)| self.letters.may_be_of(operation));
         self.delivered.extend(of_letters.map(|(operation, _)| Delivered::from(operation)));
-        if !self.refused_indexes.is_empty() {
-            operations.iter().for_each(|operation| _ = self.refused_indexes.remove(&operation.key.index));
-        }
         let Some(oldest) = operations.iter().map(|operation| operation.source.position).min() else {
             return;
         };

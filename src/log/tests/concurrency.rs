@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     future::Future as _,
+    sync::atomic::{AtomicBool, Ordering},
     task::{Context, Waker},
 };
 
@@ -91,6 +92,37 @@ fn check_groups(dir: &Path) {
         assert!(!found.is_empty());
     }
     assert!(larger > 100, "{larger}");
+}
+
+/// G2: looking at the log's status all the time holds up nobody: neither the writer nor the next look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn status_holds_up_nobody() {
+    let bench = Bench::new();
+    let log = Arc::new(bench.open().0);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut looking = Vec::new();
+    for _ in 0..2 {
+        let (log, stop) = (log.clone(), stop.clone());
+        // Threads of their own: one that never ends must not keep the test from failing.
+        looking.push(std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                log.status();
+            }
+        }));
+    }
+    let mut tasks = JoinSet::new();
+    for appender in 0..8 {
+        let log = log.clone();
+        tasks.spawn(async move {
+            for index in 0..200 {
+                append(&log, appender * 200 + index, 1, 100).await;
+            }
+        });
+    }
+    let all = tokio::time::timeout(std::time::Duration::from_secs(30), tasks.join_all()).await;
+    assert!(all.is_ok(), "appends and looks wait for each other");
+    stop.store(true, Ordering::Relaxed);
+    looking.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 /// G1: a producer that goes away may or may not have been accepted; nobody else notices, and closing finishes what
