@@ -1,8 +1,8 @@
 //! `demo`: the agent at work before a newcomer's eyes, and a proof at the end that nothing was lost.
 //!
-//! Everything in it is real (gRPC, log, lanes, dead letters, config) but for Algolia, which is the tests' fake. The
-//! `plan` says what is sent (`product` makes it up); the `stage` is the directory with the agent and the fake on it;
-//! the `play` sends, lets Algolia fail and waits; the `screen` shows it and the `narrator` tells it; the `proof` compares
+//! Everything in it is real (gRPC, log, lanes, dead letters, config) but for Algolia and Elasticsearch, which are the
+//! tests' fakes. The `plan` says what is sent (`product` makes it up); the `stage` is the directory with the agent and the
+//! fakes on it; the `play` sends, lets Elasticsearch fail and waits; the `screen` shows it and the `narrator` tells it; the `proof` compares
 //! what the agent says with what is really there; `text` has the words.
 
 mod product;
@@ -46,9 +46,9 @@ const KEPT_TICK: Duration = Duration::from_millis(200);
 
 /// See the agent at work: one run of about 20 seconds.
 ///
-/// Starts an agent, sends tens of thousands of generated products to it over gRPC, and delivers them to files and to
-/// a fake Algolia, which is down for a while and refuses one poison record. Then compares what was sent with what is
-/// there. Nothing leaves this machine, and nothing is left running.
+/// Starts an agent, sends tens of thousands of generated products to it over gRPC, and delivers them to files, to a
+/// fake Algolia, which refuses one poison record, and to a fake Elasticsearch, which is down for a while. Then compares
+/// what was sent with what is there. Nothing leaves this machine, and nothing is left running.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit codes:
@@ -62,7 +62,7 @@ pub struct Arguments {
     /// Where config, log and files go; made anew each time
     #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
     dir: PathBuf,
-    /// Keep the agent and the fake running until Ctrl-C
+    /// Keep the agent and the fakes running until Ctrl-C
     #[arg(long)]
     keep: bool,
     /// Print the proof as JSON and nothing else

@@ -189,10 +189,11 @@ impl Pace {
 fn health_of(error: WriteError) -> Health {
     match error {
         WriteError::Throttled { retry_after, reason } => Health::Throttles { reason, retry_after },
-        WriteError::Unavailable { retry_after, reason } => Health::Fails { reason, retry_after },
+        WriteError::Unavailable { retry_after, reason } | WriteError::Unknown { retry_after, reason } => {
+            Health::Fails { reason, retry_after }
+        }
         WriteError::Misconfigured { scope: Scope::Destination, reason } => Health::Refuses(reason),
         WriteError::Misconfigured { scope: Scope::Index(_), reason }
-        | WriteError::Unknown { reason }
         | WriteError::TooLarge { reason }
         | WriteError::BatchRejected { reason, .. } => Health::Fails { reason, retry_after: None },
     }

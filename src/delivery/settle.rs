@@ -78,7 +78,7 @@ pub(super) fn settle(
             settling.queue.put_back(group, moment.now);
             Health::Fails { reason, retry_after }
         }
-        Err(WriteError::Unknown { reason }) => settling.suspect(group, reason),
+        Err(WriteError::Unknown { retry_after, reason }) => settling.suspect(group, retry_after, reason),
         Err(WriteError::Misconfigured { scope: Scope::Destination, reason }) => {
             settling.refused(group, reason)
         }
@@ -100,7 +100,7 @@ pub(super) fn verdicts_of(written: Written, operations: usize) -> Result<Vec<Ver
         return Ok(written.verdicts);
     }
     let message = format!("answer has {} verdicts for {operations} operations", written.verdicts.len());
-    Err(WriteError::Unknown { reason: Reason::new(ReasonCode::Unknown, message) })
+    Err(WriteError::Unknown { retry_after: None, reason: Reason::new(ReasonCode::Unknown, message) })
 }
 
 /// Whether the destination looked at what it was sent, as far as one can know: an outage is no attempt.
@@ -221,17 +221,17 @@ impl Settling<'_> {
         Health::Throttles { reason, retry_after }
     }
 
-    fn suspect(&mut self, group: Group, reason: Reason) -> Health {
+    fn suspect(&mut self, group: Group, retry_after: Option<Duration>, reason: Reason) -> Health {
         let suspicion = self.queue.suspect(group, self.moment.attempts_max, self.moment.now);
         self.judge(suspicion, &reason);
-        Health::Fails { reason, retry_after: None }
+        Health::Fails { reason, retry_after }
     }
 
     /// Keys and plans are the whole destination's; but what is refused so while others succeed is refused for what it
     /// holds, whatever the answer says.
     fn refused(&mut self, group: Group, reason: Reason) -> Health {
         let others = self.queue.others_succeeded(&group);
-        let health = self.suspect(group, reason.clone());
+        let health = self.suspect(group, None, reason.clone());
         if others { health } else { Health::Refuses(reason) }
     }
 

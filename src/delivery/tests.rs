@@ -129,7 +129,7 @@ impl Model {
             return Err(WriteError::Misconfigured { scope: Scope::Destination, reason });
         }
         if find(Fault::Unknown).is_some() {
-            return Err(WriteError::Unknown { reason: reason(ReasonCode::Unknown) });
+            return Err(WriteError::Unknown { retry_after: None, reason: reason(ReasonCode::Unknown) });
         }
         if operations.len() > 1 && find(Fault::Large).is_some() {
             return Err(WriteError::TooLarge { reason: reason(ReasonCode::TooLarge) });
@@ -209,7 +209,7 @@ impl Lane {
         }
         let mut answer = self.model.write(&batch, outage);
         if lost && batch.operations().len() > 1 && answer.is_ok() {
-            answer = Err(WriteError::Unknown { reason: reason(ReasonCode::Unknown) });
+            answer = Err(WriteError::Unknown { retry_after: None, reason: reason(ReasonCode::Unknown) });
         }
         self.in_flight.push(Flight { group, batch, answer });
         true
@@ -356,7 +356,7 @@ fn a_batch_that_is_throttled_alone_is_halved() {
 fn outage_dead_letters_nothing() {
     for outage in [
         WriteError::Unavailable { retry_after: None, reason: reason(ReasonCode::Unavailable) },
-        WriteError::Unknown { reason: reason(ReasonCode::Unknown) },
+        WriteError::Unknown { retry_after: None, reason: reason(ReasonCode::Unknown) },
         WriteError::Throttled { retry_after: None, reason: reason(ReasonCode::Throttled) },
         WriteError::Misconfigured { scope: Scope::Destination, reason: reason(ReasonCode::Misconfigured) },
     ] {

@@ -208,8 +208,12 @@ impl Destinations {
             let from = cursor.persisted.load(Ordering::Acquire);
             let mut gaps = self.read_gaps(&destination)?;
             gaps.push(gaps::opened(from, GapCause::BacklogFull, self.clock.now()));
-            self.write_gaps(&destination, &gaps)?;
-            cursor.detached.send_replace(true);
+            let recorded = self.write_gaps(&destination, &gaps);
+            if recorded.is_ok() || self.directory.poisoned().is_some() {
+                // If that failed, the disk may have it all the same: the cursor stays where the gap begins.
+                cursor.detached.send_replace(true);
+            }
+            recorded?;
             tracing::error!(
                 destination,
                 position = from,

@@ -11,9 +11,12 @@ mod backlog;
 
 mod kill;
 
+mod elasticsearch;
 mod outage;
 
 mod poison;
+
+mod rejects;
 
 mod repeats;
 
@@ -22,3 +25,5 @@ mod rot;
 mod shutdown;
 
 mod stderr;
+
+mod storm;

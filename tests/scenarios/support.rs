@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fakes::algolia::{Detail, FakeAlgolia, Options};
+use fakes::{
+    algolia::{Detail, FakeAlgolia, Options},
+    elasticsearch::{self, Auth, FakeElasticsearch},
+};
 use harness::{
     history::{Destination, Findings, Request, check},
     load::{
@@ -37,6 +40,16 @@ pub(crate) async fn fake() -> FakeAlgolia {
         ..Options::default()
     };
     FakeAlgolia::start(options).await.unwrap()
+}
+
+/// A fake Elasticsearch that [`Setup::elasticsearch`] has the key of and that keeps what the history checker needs.
+pub(crate) async fn fake_elasticsearch() -> FakeElasticsearch {
+    let options = elasticsearch::Options {
+        auth: Auth::Header("ApiKey key".to_owned()),
+        detail: elasticsearch::Detail::Attribute("seq".to_owned()),
+        ..elasticsearch::Options::default()
+    };
+    FakeElasticsearch::start(options).await.unwrap()
 }
 
 /// A load with everything that can go wrong between operations: few keys, several indexes, every action, requests of

@@ -150,6 +150,7 @@ fn confirmations(answer: &Answer, request: &Request<'_>) -> Option<Vec<Confirmat
 fn unintelligible(answer: &Answer) -> WriteError {
     let words = format!("the answer is not Algolia's: {}", excerpt(&answer.body));
     WriteError::Unknown {
+        retry_after: None,
         reason: Reason::new(ReasonCode::Unknown, words).with_status(answer.status.as_u16()),
     }
 }

@@ -158,6 +158,8 @@ pub enum WriteError {
     /// before anything newer of their keys.
     #[error("{reason}")]
     Unknown {
+        /// How long the destination asked to wait.
+        retry_after: Option<Duration>,
         /// What happened.
         reason: Reason,
     },
@@ -192,7 +194,7 @@ impl WriteError {
         match self {
             Self::Throttled { reason, .. }
             | Self::Unavailable { reason, .. }
-            | Self::Unknown { reason }
+            | Self::Unknown { reason, .. }
             | Self::Misconfigured { reason, .. }
             | Self::TooLarge { reason }
             | Self::BatchRejected { reason, .. } => reason,

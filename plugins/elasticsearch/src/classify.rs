@@ -103,6 +103,7 @@ impl Judge {
             return Err(refused(answer));
         }
         let odd = |problem: String| WriteError::Unknown {
+            retry_after: None,
             reason: Reason::new(ReasonCode::Unknown, problem).with_status(answer.status.as_u16()),
         };
         let bulk: Bulk<'_> = serde_json::from_slice(&answer.body).map_err(|error| {
@@ -286,6 +287,7 @@ pub(crate) fn refreshed(answer: &Answer, index: &str) -> Result<bool, WriteError
             Err(_) => {
                 let words = format!("the answer is no refresh's: {}", excerpt(&answer.body));
                 Err(WriteError::Unknown {
+                    retry_after: None,
                     reason: Reason::new(ReasonCode::Unknown, words).with_status(status),
                 })
             }

@@ -110,13 +110,21 @@ impl Destination for Elasticsearch {
         let newest = operations.iter().map(|operation| operation.version.0).max().unwrap_or_default();
         self.newest.fetch_max(newest, Ordering::Relaxed);
         let mut rounds = Rounds::new(operations, self.partial_updates);
-        for _ in 0..ROUNDS_MAX {
+        for round in 0..ROUNDS_MAX {
             if rounds.lines().is_empty() {
                 break;
             }
-            let answered = self.send(rounds.lines()).await?;
-            self.tell_disk(answered.disk_full);
-            rounds.settle(answered.fates);
+            match self.send(rounds.lines()).await {
+                Ok(answered) => {
+                    self.tell_disk(answered.disk_full);
+                    rounds.settle(answered.fates);
+                }
+                Err(error) if round == 0 => return Err(error),
+                Err(error) => {
+                    rounds.fail(error)?;
+                    break;
+                }
+            }
         }
         let verdicts = rounds.into_verdicts();
         let confirmations = confirmations(operations, &verdicts);

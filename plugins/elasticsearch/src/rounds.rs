@@ -2,13 +2,14 @@
 //! update, and that it must be sent as a whole object.
 //!
 //! Whatever follows such an operation on its key within the batch is sent again behind it, since it was applied before
-//! it (G4). Every round settles at least the first of the operations that it sends again, so the rounds come to an end.
+//! it (G4); but where a save or delete follows, which replaces all that was before it, nothing is. Every round settles at
+//! least the first of the operations that it sends again, so the rounds come to an end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use plugin_api::{
     operation::{Key, Operation},
-    verdict::{Reason, ReasonCode, Verdict},
+    verdict::{Reason, ReasonCode, Verdict, WriteError},
 };
 
 use crate::{
@@ -44,7 +45,8 @@ impl<'a> Rounds<'a> {
     }
 
     /// Takes what became of each line.
-    pub(crate) fn settle(&mut self, fates: Vec<Fate>) {
+    pub(crate) fn settle(&mut self, mut fates: Vec<Fate>) {
+        pass_over_replaced(&self.lines, &mut fates);
         let mut again: HashMap<&Key, Following> = HashMap::new();
         for (line, fate) in std::mem::take(&mut self.lines).into_iter().zip(fates) {
             let key = &line.operation.key;
@@ -69,6 +71,29 @@ impl<'a> Rounds<'a> {
         }
     }
 
+    /// The request of a later round failed. What earlier ones settled stands, and only what is left is sent again.
+    ///
+    /// # Errors
+    /// The same error, where it would come again and one operation of several is its cause: the batch is divided then.
+    pub(crate) fn fail(&mut self, error: WriteError) -> Result<(), WriteError> {
+        let verdict = match &error {
+            WriteError::Throttled { reason, .. }
+            | WriteError::Unavailable { reason, .. }
+            | WriteError::Unknown { reason, .. }
+            | WriteError::Misconfigured { reason, .. } => Verdict::Retry(reason.clone()),
+            WriteError::TooLarge { reason } | WriteError::BatchRejected { reason, .. } => {
+                if self.lines.len() > 1 {
+                    return Err(error);
+                }
+                Verdict::Reject(reason.clone())
+            }
+        };
+        for line in self.lines.drain(..) {
+            self.verdicts[line.place] = Some(verdict.clone());
+        }
+        Ok(())
+    }
+
     /// A verdict for each operation of the batch, in its order.
     pub(crate) fn into_verdicts(self) -> Vec<Verdict> {
         let unsettled = || {
@@ -76,6 +101,25 @@ impl<'a> Rounds<'a> {
             Verdict::Retry(Reason::new(ReasonCode::Unavailable, words))
         };
         self.verdicts.into_iter().map(|verdict| verdict.unwrap_or_else(unsettled)).collect()
+    }
+}
+
+/// What a later save or delete of the request has replaced need not be sent again: it would only bring back for a moment
+/// what is gone.
+fn pass_over_replaced(lines: &[Line<'_>], fates: &mut [Fate]) {
+    if !fates.iter().any(|fate| matches!(fate, Fate::Again(_))) {
+        return;
+    }
+    let mut replaced: HashSet<&Key> = HashSet::new();
+    for (line, fate) in lines.iter().zip(fates).rev() {
+        let key = &line.operation.key;
+        match (&fate, line.form) {
+            (Fate::Again(_), _) if replaced.contains(key) => *fate = Fate::Done(Verdict::Superseded),
+            (Fate::Done(Verdict::Written | Verdict::Superseded), Form::Index(_) | Form::Delete(_)) => {
+                replaced.insert(key);
+            }
+            _ => {}
+        }
     }
 }
 

@@ -15,7 +15,9 @@ pub fn refused(status: StatusCode, retry_after: Option<Duration>, words: &str) -
         StatusCode::TOO_MANY_REQUESTS => {
             Some(WriteError::Throttled { retry_after, reason: reason(ReasonCode::Throttled) })
         }
-        StatusCode::REQUEST_TIMEOUT => Some(WriteError::Unknown { reason: reason(ReasonCode::Unknown) }),
+        StatusCode::REQUEST_TIMEOUT => {
+            Some(WriteError::Unknown { retry_after, reason: reason(ReasonCode::Unknown) })
+        }
         StatusCode::PAYLOAD_TOO_LARGE => Some(WriteError::TooLarge { reason: reason(ReasonCode::TooLarge) }),
         StatusCode::UNAUTHORIZED
         | StatusCode::PAYMENT_REQUIRED
@@ -32,7 +34,9 @@ pub fn refused(status: StatusCode, retry_after: Option<Duration>, words: &str) -
 pub(crate) fn not_serving(status: StatusCode, retry_after: Option<Duration>, words: String) -> WriteError {
     let reason = |code| Reason::new(code, words).with_status(status.as_u16());
     match status {
-        StatusCode::INTERNAL_SERVER_ERROR => WriteError::Unknown { reason: reason(ReasonCode::Unknown) },
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            WriteError::Unknown { retry_after, reason: reason(ReasonCode::Unknown) }
+        }
         _ => WriteError::Unavailable { retry_after, reason: reason(ReasonCode::Unavailable) },
     }
 }

@@ -154,7 +154,10 @@ impl Failure {
     }
 
     fn as_error(&self, endpoint: &Endpoint) -> WriteError {
-        let unknown = |words| WriteError::Unknown { reason: Reason::new(ReasonCode::Unknown, words) };
+        let unknown = |words| WriteError::Unknown {
+            retry_after: None,
+            reason: Reason::new(ReasonCode::Unknown, words),
+        };
         match self {
             Self::NotSent { problem, .. } => WriteError::Unavailable {
                 retry_after: None,

@@ -1,6 +1,10 @@
 //! Tells what happens, each thing once: turns changes between two looks at the status into sentences.
 
-use super::{play::Status, stage::ALGOLIA, text::grouped};
+use super::{
+    play::Status,
+    stage::{ALGOLIA, ELASTIC},
+    text::grouped,
+};
 use crate::{
     cli::output::{BAD, GOOD, WARNING, styled},
     delivery::BreakerState,
@@ -19,10 +23,9 @@ pub(super) struct Narrator {
 impl Narrator {
     /// What is new, in the order in which it happened, as far as one look can tell.
     pub(super) fn tell(&mut self, status: &Status) -> Vec<String> {
-        let Some(algolia) = status.lanes.iter().find(|lane| &*lane.destination == ALGOLIA) else {
-            return Vec::new();
-        };
-        let pending = algolia.pending(status.end);
+        let lane = |name: &str| status.lanes.iter().find(|lane| &*lane.destination == name);
+        let (Some(algolia), Some(elastic)) = (lane(ALGOLIA), lane(ELASTIC)) else { return Vec::new() };
+        let pending = elastic.pending(status.end);
         let mut told = Vec::new();
         if changed(&mut self.dead_lettered, algolia.totals.dead_lettered) {
             told.push(styled(
@@ -32,18 +35,19 @@ impl Narrator {
         }
         if changed(&mut self.outage, status.outage) {
             told.push(match status.outage {
-                true => styled(BAD, "Algolia goes down: no connections. The producer does not notice"),
+                true => styled(BAD, "Elasticsearch goes down: no connections. Nobody else notices"),
                 false => {
                     self.catching_up = true;
+                    let waiting = grouped(pending);
                     styled(
                         GOOD,
-                        format_args!("Algolia is back: {} records wait for it in the log", grouped(pending)),
+                        format_args!("Elasticsearch is back: {waiting} records wait for it in the log"),
                     )
                 }
             });
         }
         // Half-open is on the way to either.
-        let open = match algolia.breaker {
+        let open = match elastic.breaker {
             BreakerState::Closed => false,
             BreakerState::HalfOpen => self.open,
             BreakerState::Open | BreakerState::Paused(_) => true,
@@ -51,7 +55,7 @@ impl Narrator {
         if changed(&mut self.open, open) {
             told.push(match open {
                 true => styled(BAD, "Its circuit breaker opens: only probes go out until one succeeds"),
-                false => styled(GOOD, "Its circuit breaker closes: Algolia gets what it missed"),
+                false => styled(GOOD, "Its circuit breaker closes: Elasticsearch gets what it missed"),
             });
         }
         if changed(&mut self.produced, status.acknowledged >= status.records) {
@@ -60,7 +64,7 @@ impl Narrator {
         // So few are always on their way while records come in.
         if self.catching_up && !self.open && pending < status.records / 50 {
             self.catching_up = false;
-            told.push(styled(GOOD, "Algolia has caught up"));
+            told.push(styled(GOOD, "Elasticsearch has caught up"));
         }
         told
     }

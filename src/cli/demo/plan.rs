@@ -92,13 +92,23 @@ impl Plan {
         kept.filter(|number| *number != self.poison_number()).map(|number| self.object(number)).collect()
     }
 
+    /// The documents at the end by id, as a destination holds them that took every record and keeps ids beside them.
+    pub(super) fn documents(self) -> BTreeMap<String, Value> {
+        (0..self.saves() - self.deletes()).map(|number| self.document(number)).collect()
+    }
+
     fn object(self, number: u64) -> (String, Value) {
+        let (id, mut object) = self.document(number);
+        object["objectID"] = json!(id);
+        (id, object)
+    }
+
+    fn document(self, number: u64) -> (String, Value) {
         let id = object_id(number);
         let mut object = json_object(product(number));
         if number < self.updated() {
             object.extend(json_object(price_update(number, ROUNDS - 1)));
         }
-        object.insert("objectID".to_owned(), json!(id));
         (id, Value::Object(object))
     }
 

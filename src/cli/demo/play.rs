@@ -19,7 +19,7 @@ use tokio_stream::StreamExt;
 use super::{
     plan::{INDEX, Phase, Plan},
     screen::Screen,
-    stage::{ALGOLIA, FILES, Stage},
+    stage::{ALGOLIA, ELASTIC, FILES, Stage},
 };
 use crate::{
     cli::send::sender::{Event, Options, send},
@@ -54,13 +54,14 @@ pub(super) struct Played {
     pub(super) outage: Outage,
 }
 
-/// What happened while Algolia was down.
+/// What happened while Elasticsearch was down.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Outage {
     pub(super) took: Duration,
     pub(super) acknowledged: u64,
     pub(super) written_to_files: u64,
-    /// Records that waited for Algolia at its end.
+    pub(super) written_to_algolia: u64,
+    /// Records that waited for Elasticsearch at its end.
     pub(super) waiting: u64,
     pub(super) breaker_opened: bool,
 }
@@ -145,30 +146,34 @@ async fn produce(stage: &Stage, plan: Plan, pace: Duration, producer: &Arc<Produ
     Ok(())
 }
 
-/// Algolia's host refuses connections, from when it has a third of the records until the producer is through with four
-/// fifths.
+/// Elasticsearch's node refuses connections, from when it has a third of the records until the producer is through with
+/// four fifths.
 async fn outage(stage: &Stage, plan: Plan, producer: &Producer) -> anyhow::Result<Outage> {
     let written = |name: &str| stage.lane(name).map_or(0, |lane| lane.totals.written);
-    // Where ingest is far ahead of Algolia, waiting for a third there would leave nothing to send.
-    let begins = || written(ALGOLIA) >= plan.records() / 3 || producer.acknowledged() >= plan.records() / 2;
+    // Where ingest is far ahead of Elasticsearch, waiting for a third there would leave nothing to send.
+    let begins = || written(ELASTIC) >= plan.records() / 3 || producer.acknowledged() >= plan.records() / 2;
     wait_until(stage, begins).await;
-    let counts = || (producer.acknowledged(), written(FILES));
+    let counts = || (producer.acknowledged(), written(FILES), written(ALGOLIA));
 
-    stage.algolia.set_hosts(HostState::Refusing).await?;
+    stage.elasticsearch.set_hosts(HostState::Refusing).await?;
     let (started, before) = (Instant::now(), counts());
     producer.set_outage(true);
-    let is_open = || stage.lane(ALGOLIA).is_some_and(|lane| lane.breaker == BreakerState::Open);
+    let is_open = || stage.lane(ELASTIC).is_some_and(|lane| lane.breaker == BreakerState::Open);
     let breaker_opened = wait_until(stage, is_open).await;
-    let ends = || producer.acknowledged() >= plan.records() / 5 * 4 && written(FILES) > before.1;
+    let ends = || {
+        let (acknowledged, files, algolia) = counts();
+        acknowledged >= plan.records() / 5 * 4 && files > before.1 && algolia > before.2
+    };
     wait_until(stage, ends).await;
     let after = counts();
-    let waiting = stage.lane(ALGOLIA).map_or(0, |lane| lane.pending(stage.log().end));
-    stage.algolia.set_hosts(HostState::Serving).await?;
+    let waiting = stage.lane(ELASTIC).map_or(0, |lane| lane.pending(stage.log().end));
+    stage.elasticsearch.set_hosts(HostState::Serving).await?;
     producer.set_outage(false);
     Ok(Outage {
         took: started.elapsed(),
         acknowledged: after.0 - before.0,
         written_to_files: after.1 - before.1,
+        written_to_algolia: after.2 - before.2,
         waiting,
         breaker_opened,
     })

@@ -1,7 +1,7 @@
 //! The proof: what the agent says became of every record, and whether the destinations really hold it.
 //!
 //! The agent's numbers come from its lanes; what a destination holds is counted without it: the files are read back,
-//! the fake Algolia is asked for its objects, the dead letters are read from their store.
+//! the fakes are asked for their objects, the dead letters are read from their store.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::{
     plan::{INDEX, Plan},
     play::{Outage, Played},
-    stage::{ALGOLIA, Stage},
+    stage::{ALGOLIA, ELASTIC, Stage},
     text::grouped,
 };
 use crate::{
@@ -80,13 +80,14 @@ impl Proof {
             lanes.iter().map(|lane| Account::new(lane, end, played.acknowledged)).collect();
         let names: Vec<_> = lanes.iter().map(|lane| lane.destination.to_string()).collect();
         let (files_dir, data_dir) = (stage.files_dir(), stage.data_dir());
-        let objects = stage.algolia.objects(INDEX);
+        let (objects, documents) = (stage.algolia.objects(INDEX), stage.elasticsearch.objects(INDEX));
         // Reads tens of thousands of lines and compares as many objects.
         let judge = move || {
             let dead_letters = read_letters(&data_dir, &names)?;
             let checks = vec![
                 check_files(&Journal::read(&files_dir)?, played.acknowledged),
-                check_objects(&objects, plan),
+                check_objects(ALGOLIA, &objects, &plan.objects()),
+                check_objects(ELASTIC, &documents, &plan.documents()),
                 check_letters(&dead_letters, plan),
                 check_outage(played.outage),
             ];
@@ -97,7 +98,7 @@ impl Proof {
         let seconds = played.took.as_secs_f64();
         Ok(Self {
             holds: played.acknowledged == plan.records()
-                && accounts.len() == 2
+                && accounts.len() == 3
                 && accounts.iter().all(|account| account.holds)
                 && checks.iter().all(|check| check.holds),
             acknowledged: played.acknowledged,
@@ -189,12 +190,15 @@ fn check_files(journal: &Journal, records: u64) -> Check {
 }
 
 /// All of them, attribute by attribute: an update that was lost, or came before its save, shows here.
-fn check_objects(objects: &BTreeMap<String, Value>, plan: Plan) -> Check {
-    let expected = plan.objects();
+fn check_objects(
+    destination: &str,
+    objects: &BTreeMap<String, Value>,
+    expected: &BTreeMap<String, Value>,
+) -> Check {
     let right = expected.iter().filter(|(id, object)| objects.get(*id) == Some(object)).count();
     let strange = objects.keys().filter(|id| !expected.contains_key(*id)).count();
     let mut claim = format!(
-        "algolia: {} of {} objects there, every attribute as last sent",
+        "{destination}: {} of {} objects there, every attribute as last sent",
         grouped(right as u64),
         grouped(expected.len() as u64),
     );
@@ -215,15 +219,16 @@ fn check_letters(letters: &[DeadLetter], plan: Plan) -> Check {
 /// G5: what fails holds up nobody else.
 fn check_outage(outage: Outage) -> Check {
     let mut claim = format!(
-        "outage: in {:.1} s without Algolia {} accepted, {} written to files",
+        "outage: in {:.1} s without elastic {} accepted, {} written to files, {} to algolia",
         outage.took.as_secs_f64(),
         grouped(outage.acknowledged),
         grouped(outage.written_to_files),
+        grouped(outage.written_to_algolia),
     );
     if !outage.breaker_opened {
         claim += "; its breaker never opened";
     }
-    let went_on = outage.acknowledged > 0 && outage.written_to_files > 0;
+    let went_on = outage.acknowledged > 0 && outage.written_to_files > 0 && outage.written_to_algolia > 0;
     Check { holds: outage.breaker_opened && went_on && outage.waiting > 0, claim }
 }
 

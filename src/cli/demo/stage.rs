@@ -1,4 +1,5 @@
-//! Where the demo plays: its directory with a real config, the fake Algolia, and an agent that runs on that config.
+//! Where the demo plays: its directory with a real config, the fake Algolia and the fake Elasticsearch, and an agent that
+//! runs on that config.
 //!
 //! The directory is removed and made anew, but only if a demo made it and none uses it: a demo marks it by the first
 //! line of its `agent.toml`, and locks that file as long as it runs.
@@ -13,7 +14,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use fakes::algolia::{Detail, FakeAlgolia, Options};
+use fakes::{
+    algolia::{self, FakeAlgolia},
+    elasticsearch::{self, FakeElasticsearch},
+};
 
 use crate::{
     agent::Agent,
@@ -26,6 +30,8 @@ use crate::{
 pub(super) const FILES: &str = "files";
 /// See [`FILES`].
 pub(super) const ALGOLIA: &str = "algolia";
+/// See [`FILES`].
+pub(super) const ELASTIC: &str = "elastic";
 
 const MARK: &str = "# Made by `sync-agent demo`, which removes this directory and makes it anew each time.\n";
 const CONFIG: &str = "agent.toml";
@@ -39,6 +45,7 @@ pub(super) struct Stage {
     pub(super) dir: PathBuf,
     pub(super) agent: Agent,
     pub(super) algolia: FakeAlgolia,
+    pub(super) elasticsearch: FakeElasticsearch,
     /// Keeps other demos away from the directory.
     _lock: File,
 }
@@ -61,17 +68,22 @@ impl Environment for FileOnly {
 }
 
 impl Stage {
-    /// Makes the directory and starts the fake and the agent.
+    /// Makes the directory and starts the fakes and the agent.
     pub(super) async fn start(dir: &Path, listen: SocketAddr) -> anyhow::Result<Self> {
         let path = dir
             .to_str()
             .with_context(|| format!("{} is not UTF-8, so no config can name it", dir.display()))?;
         let mut config_file = make_anew(dir)?;
-        let fake = Options { detail: Detail::Attribute("price".to_owned()), ..Options::default() };
+        let detail = algolia::Detail::Attribute("price".to_owned());
+        let fake = algolia::Options { detail, ..algolia::Options::default() };
         let (app_id, api_key) = (fake.app_id.clone(), fake.api_key.clone());
         let algolia = FakeAlgolia::start(fake).await.context("the fake Algolia cannot start")?;
+        let detail = elasticsearch::Detail::Attribute("price".to_owned());
+        let fake = elasticsearch::Options { detail, ..elasticsearch::Options::default() };
+        let elasticsearch =
+            FakeElasticsearch::start(fake).await.context("the fake Elasticsearch cannot start")?;
 
-        let text = config_text(path, listen, &algolia.url());
+        let text = config_text(path, listen, &algolia.url(), &elasticsearch.url());
         for (name, secret) in [(APP_ID, app_id), (API_KEY, api_key)] {
             let path = dir.join(name);
             create(&path)
@@ -85,7 +97,7 @@ impl Stage {
             Err(errors) => bail!("the demo's config is refused:\n{}", errors.render(false)),
         };
         let agent = Agent::start(&loaded.config).await.context("the agent cannot start")?;
-        Ok(Self { dir: dir.to_owned(), agent, algolia, _lock: config_file })
+        Ok(Self { dir: dir.to_owned(), agent, algolia, elasticsearch, _lock: config_file })
     }
 
     /// A destination's lane as it is now.
@@ -112,14 +124,14 @@ impl Stage {
         self.dir.join(CONFIG)
     }
 
-    /// Stops the agent, then the fake.
+    /// Stops the agent, then the fakes.
     pub(super) async fn stop(self) {
         self.agent.stop(GRACE).await;
     }
 }
 
 /// The config after its mark, as an operator would write it. Paths are quoted as TOML wants it.
-fn config_text(dir: &str, listen: SocketAddr, algolia: &str) -> String {
+fn config_text(dir: &str, listen: SocketAddr, algolia: &str, elasticsearch: &str) -> String {
     let quoted =
         |name: &str| toml::Value::String(format!("{}/{name}", dir.trim_end_matches('/'))).to_string();
     format!(
@@ -139,6 +151,10 @@ type = "algolia"
 app_id = {{ file = {app_id} }}
 api_key = {{ file = {api_key} }}
 hosts = ["{algolia}"]    # the fake; without this line, Algolia's own
+
+[destinations.{ELASTIC}]
+type = "elasticsearch"
+nodes = ["{elasticsearch}"]    # the other fake
 backoff = {{ min = "100ms", max = "1s" }}  # short, so that you need not wait
 "#,
         data = quoted("data"),

@@ -9,7 +9,7 @@ use super::{
     PACE,
     plan::{INDEX, Plan},
     proof::{Account, DeadLetter, Proof},
-    stage::{ALGOLIA, Stage},
+    stage::{ALGOLIA, ELASTIC, FILES, Stage},
 };
 use crate::{
     cli::output::{BAD, GOOD, HEADING, NAME, WARNING, styled},
@@ -23,24 +23,27 @@ pub(super) fn heading(plan: Plan, stage: &Stage) -> String {
     format!(
         "{}
 A producer sends {} changes of products by gRPC. The agent answers once they
-are safe in its log on disk, and delivers them, in order, to {} and {}.
-Algolia (a fake one) will be down for a while, and one record is poison to it.
+are safe in its log on disk, and delivers them, in order, to {}, {} and
+{}. Elasticsearch (a fake one) will be down for a while, and one record is
+poison to Algolia (another fake).
 
 {FAINT}changes  {} saves, {} new prices, {} deletes
 agent    {}, config {}
-fake     {}{FAINT:#}
+fakes    {}, {}{FAINT:#}
 
 ",
         styled(HEADING, "sync-agent demo"),
         grouped(plan.records()),
-        styled(NAME, "files"),
-        styled(NAME, "algolia"),
+        styled(NAME, FILES),
+        styled(NAME, ALGOLIA),
+        styled(NAME, ELASTIC),
         grouped(plan.saves()),
         grouped(plan.updates()),
         grouped(plan.deletes()),
         stage.agent.address(),
         stage.config_path().display(),
         stage.algolia.url(),
+        stage.elasticsearch.url(),
     )
 }
 

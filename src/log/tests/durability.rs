@@ -2,7 +2,10 @@
 
 use std::task::Poll;
 
-use super::{gate::Gate, *};
+use rustix::io::Errno;
+
+use super::{faulty::Call, gate::Gate, *};
+use crate::log::interface::{From, WhenFull};
 
 /// Polls once.
 async fn is_ready<F: Future + Unpin>(future: &mut F) -> bool {
@@ -57,4 +60,30 @@ async fn a_failed_sync_poisons() {
     assert_eq!(numbers(&read_all(&log, 0).await)[0], 0);
     append(&log, 4, 1, 100).await;
     assert_eq!(numbers(&read_all(&log, 0).await).last(), Some(&4));
+}
+
+/// G1: a sync that fails where somebody was to be left behind poisons, too: nobody is left behind, and the request that
+/// came after those that were synced is not accepted on top of what is lost.
+#[tokio::test]
+async fn a_failed_sync_leaves_nobody_behind() {
+    let mut bench = Bench::new();
+    let limit = BacklogLimit { bytes_max: 4000, when_full: WhenFull::Detach };
+    bench.limits.insert("search".to_owned(), limit);
+    let files = Arc::new(bench.disk.clone());
+    let (log, mut writer, _) =
+        EmbeddedLog::open_unattended(files, bench.settings(bench.dir()), bench.clock.clone()).unwrap();
+    let subscription = log.subscribe("search", From::Oldest).await.unwrap();
+    let (mut first, mut second) = (log.append(request(0, 1, 5000)), log.append(request(1, 1, 10)));
+    assert!(!is_ready(&mut first).await && !is_ready(&mut second).await);
+    let struck = bench.disk.fail_nth(0, Errno::IO, |call, _| call == Call::SyncData);
+    assert!(writer.turn());
+    assert!(struck.get().is_some());
+    for append in [first, second] {
+        let answer = append.await;
+        assert!(matches!(answer, Err(AppendError::Poisoned { .. })), "{answer:?}");
+    }
+    assert!(!*subscription.detached.borrow() && log.gaps("search").await.unwrap().is_empty());
+    drop((log, writer));
+    let (log, report) = bench.open();
+    assert_eq!(numbers(&read_all(&log, 0).await), (0..report.end.offset).collect::<Vec<_>>());
 }

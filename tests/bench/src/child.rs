@@ -1,7 +1,7 @@
 //! This binary's other lives: servers that must not share a process with the load, and jobs ([`crate::job`]).
 //!
-//! A child that serves prints where it serves, answers every line on its stdin with a count, and ends with its stdin, so that none
-//! outlives its parent.
+//! A child that serves prints where it serves, answers every line on its stdin with another one (see [`crate::fake`]), and
+//! ends with its stdin, so that none outlives its parent.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -9,17 +9,17 @@ use std::{
     process::{ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
-use fakes::algolia::{Detail, FakeAlgolia, Options};
 use harness::{
     server::{accept_all, serve},
     usage::Usage,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::{
-    appenders::Appenders, drain::Drain, job, plain::Plain, reopen::Reopen, retention::Follow, rival::Rival,
+    appenders::Appenders, drain::Drain, fake, job, loader::Loader, plain::Plain, reopen::Reopen,
+    retention::Follow, rival::Rival, simple::Simple,
 };
 
 /// What a child serves or does.
@@ -29,6 +29,8 @@ pub(crate) enum Role {
     Decode,
     /// A fake Algolia that counts operations.
     Algolia,
+    /// A fake Elasticsearch that counts operations.
+    Elasticsearch,
     /// A job: appenders to a log.
     Log,
     /// A job: a plain file.
@@ -41,6 +43,10 @@ pub(crate) enum Role {
     Reopen,
     /// A job: a destination that follows.
     Follow,
+    /// A job: the simplest program that does what the agent does.
+    Simple,
+    /// A job: a bulk loader.
+    Loader,
 }
 
 /// A child's life.
@@ -48,7 +54,11 @@ pub(crate) fn main(role: Role) -> anyhow::Result<()> {
     match role {
         Role::Decode => tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(decode()),
         Role::Algolia => {
-            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(algolia())
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(fake::algolia())
+        }
+        Role::Elasticsearch => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(fake::elasticsearch())
         }
         Role::Log => job::main::<Appenders>(),
         Role::Plain => job::main::<Plain>(),
@@ -56,6 +66,8 @@ pub(crate) fn main(role: Role) -> anyhow::Result<()> {
         Role::Drain => job::main::<Drain>(),
         Role::Reopen => job::main::<Reopen>(),
         Role::Follow => job::main::<Follow>(),
+        Role::Simple => job::main::<Simple>(),
+        Role::Loader => job::main::<Loader>(),
     }
 }
 
@@ -63,33 +75,28 @@ async fn decode() -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     say(listener.local_addr()?)?;
     tokio::spawn(serve(listener, accept_all()));
-    answer(|| 0).await
+    // Nobody asks it anything.
+    while lines().recv().await.is_some() {}
+    Ok(())
 }
 
-async fn algolia() -> anyhow::Result<()> {
-    let options = Options {
-        app_id: "app".to_owned(),
-        api_key: "key".to_owned(),
-        detail: Detail::Counts,
-        ..Options::default()
-    };
-    let fake = FakeAlgolia::start(options).await?;
-    say(fake.url())?;
-    answer(move || fake.operation_count()).await
-}
-
-fn say(word: impl std::fmt::Display) -> anyhow::Result<()> {
+/// Prints a line for the parent.
+pub(crate) fn say(word: impl std::fmt::Display) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{word}")?;
     Ok(stdout.flush()?)
 }
 
-/// Answers until stdin ends, on a thread of its own: reading it blocks.
-async fn answer(count: impl Fn() -> u64 + Send + 'static) -> anyhow::Result<()> {
-    let answered = tokio::task::spawn_blocking(move || {
-        std::io::stdin().lines().try_for_each(|line| line.map_err(Into::into).and_then(|_| say(count())))
+/// The lines of stdin until it ends, from a thread of their own: reading it blocks.
+pub(crate) fn lines() -> mpsc::UnboundedReceiver<String> {
+    let (line, lines) = mpsc::unbounded_channel();
+    tokio::task::spawn_blocking(move || {
+        for read in std::io::stdin().lines().map_while(Result::ok) {
+            // Nobody listens any more when the child ends.
+            let _ = line.send(read);
+        }
     });
-    answered.await?
+    lines
 }
 
 /// A running child, seen from its parent; it ends when this is dropped.
@@ -126,13 +133,32 @@ impl Child {
 
     /// How many operations it has applied.
     pub(crate) fn count(&mut self) -> anyhow::Result<u64> {
-        writeln!(self.stdin)?;
-        let line = self.line()?;
+        let line = self.ask("")?;
         line.parse().with_context(|| format!("not a count: {line:?}"))
+    }
+
+    /// When each probe was applied that it was not asked about before, in microseconds since 1970.
+    pub(crate) fn probed(&mut self) -> anyhow::Result<Vec<u64>> {
+        let line = self.ask(fake::PROBED)?;
+        let moments = line.split_whitespace().map(str::parse);
+        moments.collect::<Result<_, _>>().with_context(|| format!("not moments: {line:?}"))
+    }
+
+    /// Has it take or refuse connections.
+    pub(crate) fn set_serving(&mut self, serving: bool) -> anyhow::Result<()> {
+        let word = if serving { fake::SERVE } else { fake::REFUSE };
+        let answer = self.ask(word)?;
+        ensure!(answer == word, "told to {word}, the child said {answer:?}");
+        Ok(())
     }
 
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         Usage::of(self.process.id()).context("usage of a child")
+    }
+
+    fn ask(&mut self, line: &str) -> anyhow::Result<String> {
+        writeln!(self.stdin, "{line}")?;
+        self.line()
     }
 
     fn line(&mut self) -> anyhow::Result<String> {

@@ -6,7 +6,10 @@ use anyhow::{Context as _, ensure};
 use clap::{Parser, ValueEnum};
 use harness::process::Setup;
 
-use crate::{append, backlog, baseline, child, deliver, ingest, lz4, reopen, retention, table::Table};
+use crate::{
+    append, backlog, baseline, child, deliver, hotkeys, ingest, isolation, lz4, opensearch, reopen,
+    retention, table::Table,
+};
 
 /// Benchmarks of the agent, on this machine.
 #[derive(Debug, Parser)]
@@ -54,6 +57,14 @@ struct Arguments {
     #[arg(long, value_name = "PER_SECOND", default_value_t = 2000.0)]
     rate: f64,
 
+    /// How long a destination is dead, for `isolation` [default: 120, with `all` 24]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    outage: Option<u64>,
+
+    /// A cluster without credentials, for `opensearch` [default: OPENSEARCH_URL of the environment]
+    #[arg(long, value_name = "URL")]
+    opensearch: Option<String>,
+
     #[arg(long, hide = true)]
     child: Option<child::Role>,
 }
@@ -62,8 +73,14 @@ struct Arguments {
 enum Scenario {
     /// Acknowledged after fdatasync, with the destination down; includes both baselines
     Ingest,
-    /// From the producer to a file and a fake Algolia over HTTP
+    /// From the producer to a file, a fake Algolia and a fake Elasticsearch over HTTP, and a simple program that does so
     Deliver,
+    /// What coalescing leaves where most saves concern few objects
+    Hotkeys,
+    /// What one destination's outage costs the others, and how fast it catches up
+    Isolation,
+    /// A real cluster, against a bulk loader; skipped without its URL
+    Opensearch,
     /// Memory and restart with 5 GB that wait for a destination
     Backlog,
     /// The log alone against a plain file and fjall, with and without readers
@@ -97,6 +114,10 @@ pub(crate) struct Bench {
     pub(crate) footer_section_bytes: u64,
     /// Appends a second.
     pub(crate) rate: f64,
+    /// How long a destination is dead.
+    pub(crate) outage: Duration,
+    /// A cluster's URL.
+    pub(crate) opensearch: Option<String>,
 }
 
 impl Bench {
@@ -123,6 +144,8 @@ pub(crate) fn main() -> anyhow::Result<()> {
         return child::main(role);
     }
     let beside = std::env::current_exe().context("find this binary")?.with_file_name("sync-agent");
+    let scenario = arguments.scenario.context("clap requires a scenario")?;
+    let outage = arguments.outage.unwrap_or(if scenario == Scenario::All { 24 } else { 120 });
     let bench = Bench {
         agent: arguments.agent.unwrap_or(beside),
         window: Duration::from_secs(arguments.seconds.max(1)),
@@ -132,8 +155,9 @@ pub(crate) fn main() -> anyhow::Result<()> {
         sizes: arguments.sizes,
         footer_section_bytes: arguments.footer_section_bytes,
         rate: arguments.rate,
+        outage: Duration::from_secs(outage),
+        opensearch: arguments.opensearch.or_else(|| std::env::var("OPENSEARCH_URL").ok()),
     };
-    let scenario = arguments.scenario.context("clap requires a scenario")?;
     // One thread generates the load, so that it takes no more than one of two cores.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut table = Table::default();
@@ -153,6 +177,15 @@ async fn measure(scenario: Scenario, bench: &Bench, table: &mut Table) -> anyhow
     }
     if all || scenario == Scenario::Deliver {
         deliver::measure(bench, table).await?;
+    }
+    if all || scenario == Scenario::Hotkeys {
+        hotkeys::measure(bench, table).await?;
+    }
+    if all || scenario == Scenario::Isolation {
+        isolation::measure(bench, table).await?;
+    }
+    if scenario == Scenario::Opensearch {
+        opensearch::measure(bench, table).await?;
     }
     if all || scenario == Scenario::Backlog {
         backlog::measure(bench, table).await?;

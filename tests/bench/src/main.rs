@@ -1,18 +1,25 @@
 //! The benchmarks: `cargo run --release -p bench -- SCENARIO`.
 //!
-//! The agent, the fake destination and the baseline server each run in a process of their own, so that the CPU time of
-//! each can be told apart; this process generates the load. What a figure is measured against (a target, a baseline of
-//! the same run) is printed beside it. Figures of different runs or machines are not comparable, ratios are.
+//! The agent, each fake destination and the baselines each run in a process of their own, so that the CPU time of each can
+//! be told apart; this process generates the load. What a figure is measured against (a target, a baseline of the same
+//! run) is printed beside it. Figures of different runs or machines are not comparable, ratios are.
 //!
-//! Read [`cli`] first, then a scenario. [`ingest`], [`deliver`] and [`backlog`] measure the agent; [`baseline`] holds what
-//! they are compared with. [`append`], [`lz4`], [`reopen`] and [`retention`] measure the log alone: their work is done by
-//! jobs ([`job`]), each in a process of its own, as are the servers in [`child`].
+//! Read [`cli`] first, then a scenario. [`ingest`], [`deliver`], [`hotkeys`], [`isolation`], [`opensearch`] and [`backlog`]
+//! measure the agent; [`baseline`], [`simple`] and [`loader`] are what they are compared with. [`append`], [`lz4`],
+//! [`reopen`] and [`retention`] measure the log alone: their work is done by jobs ([`job`]), each in a process of its own,
+//! as are the servers in [`child`].
 
 mod cli;
 
 mod ingest;
 
 mod deliver;
+
+mod hotkeys;
+
+mod isolation;
+
+mod opensearch;
 
 mod backlog;
 
@@ -34,9 +41,17 @@ mod payload;
 mod scratch;
 mod sparse;
 
+mod arrivals;
+mod fanout;
+mod lines;
+
 mod baseline;
+mod loader;
+mod records;
+mod simple;
 
 mod child;
+mod fake;
 mod job;
 
 mod table;

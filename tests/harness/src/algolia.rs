@@ -3,59 +3,34 @@
 use fakes::algolia::Applied as Journaled;
 use serde_json::Value;
 
-use crate::history::{Applied, Destination, Event};
+use crate::{
+    history::{Applied, Destination},
+    journal::{Journaled as Entry, events},
+};
 
-/// What happened beside the journal; each is a length that the journal had then, ascending.
-#[derive(Clone, Debug, Default)]
-pub struct Marks {
-    /// The agent did not run.
-    pub restarts: Vec<usize>,
-    /// Every connection was cut: the agent may not have the answer to the request that was applied last.
-    pub cuts: Vec<usize>,
-}
+pub use crate::journal::Marks;
 
 /// The history of a fake that keeps bodies, or the attribute `seq` of them.
 #[must_use]
 pub fn destination(journal: &[Journaled], marks: &Marks) -> Destination {
-    let mut events = Vec::new();
-    let mut restarts = marks.restarts.iter().peekable();
-    let mut request = None;
-    for (number, journaled) in journal.iter().enumerate() {
-        while restarts.next_if(|at| **at <= number).is_some() {
-            events.push(Event::Restart);
-        }
-        match events.last_mut() {
-            Some(Event::Batch { operations, .. }) if request == Some(journaled.request) => {
-                operations.push(applied(journaled));
-            }
-            _ => {
-                let operations = vec![applied(journaled)];
-                events.push(Event::Batch { operations, answered: journaled.answered });
-            }
-        }
-        request = Some(journaled.request);
-        if let (Ok(_), Some(Event::Batch { answered, .. })) =
-            (marks.cuts.binary_search(&(number + 1)), events.last_mut())
-        {
-            *answered = false;
-        }
-    }
+    let events = events(journal.iter().map(entry), marks);
     Destination { coalesces: true, events, dead_letters: Vec::new() }
 }
 
-fn applied(journaled: &Journaled) -> Applied {
+fn entry(journaled: &Journaled) -> Entry {
     let sequence = match &journaled.body {
         Value::Object(record) => record.get("seq").and_then(Value::as_u64),
         attribute => attribute.as_u64(),
     };
-    Applied {
+    let applied = Applied {
         index: journaled.index.as_str().into(),
         object_id: journaled.object_id.clone(),
         sequence,
         request_id: None,
         identity: None,
         version: None,
-    }
+    };
+    Entry { applied, request: journaled.request, answered: journaled.answered }
 }
 
 #[cfg(test)]
@@ -64,6 +39,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::history::Event;
 
     /// Requests are batches, restarts fall between them, and both kinds of kept bodies show the sequence. A request has
     /// no answer where the fake kept it or where the connections were cut right after it.

@@ -5,7 +5,7 @@
 //! nobody to hand them to; what a benchmark must survive is returned.
 //!
 //! Read in the order in which a scenario uses it: [`process`] and [`watch`], [`load`], what destinations hold
-//! ([`ndjson`], [`algolia`], [`dead_letters`]), [`history`]. [`contract`] is the wire, [`server`] stands in for the
+//! ([`ndjson`], [`algolia`], [`elasticsearch`], [`dead_letters`]), [`history`]. [`contract`] is the wire, [`server`] stands in for the
 //! agent in tests and baselines.
 
 pub mod contract;
@@ -19,6 +19,8 @@ pub mod load;
 pub mod ndjson;
 
 pub mod algolia;
+pub mod elasticsearch;
+pub mod journal;
 
 pub mod dead_letters;
 

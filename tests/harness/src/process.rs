@@ -125,6 +125,14 @@ impl Setup {
             .destination(name, &format!("type = \"algolia\"\n{secrets}hosts = [{host:?}]\n"))
     }
 
+    /// Adds an Elasticsearch destination on this node, such as `http://127.0.0.1:9201`, with the API key `key`.
+    #[must_use]
+    pub fn elasticsearch(self, name: &str, node: &str) -> Self {
+        let auth = "auth = { api_key = { env = \"HARNESS_API_KEY\" } }\n";
+        self.environment("HARNESS_API_KEY", "key")
+            .destination(name, &format!("type = \"elasticsearch\"\n{auth}nodes = [{node:?}]\n"))
+    }
+
     /// Adds keys to `[data]`.
     #[must_use]
     pub fn data(mut self, toml: &str) -> Self {

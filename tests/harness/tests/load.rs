@@ -5,14 +5,16 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use harness::{
     contract::{Action, UpsertObjectsRequest, UpsertObjectsResponse},
     history::Outcome,
     load::{
-        options::{Mix, Options, Pace, Until},
+        control::Control,
+        options::{Choice, Mix, Options, Pace, Until},
+        probes::probe,
         report::Report,
         run::run,
     },
@@ -156,4 +158,125 @@ async fn a_closed_loop_ends_in_time() {
     let rate = report.records.acknowledged as f64 / report.elapsed.as_secs_f64();
     assert!((report.records_per_second() - rate).abs() < 1e-6);
     assert!(report.history.is_empty());
+}
+
+/// By object: how often it came and after how many other records at the least, over requests in their order.
+fn repeats(requests: &[UpsertObjectsRequest]) -> HashMap<&str, (usize, usize)> {
+    let mut seen: HashMap<&str, (usize, usize, usize)> = HashMap::new();
+    let records = requests.iter().flat_map(|request| &request.payloads);
+    for (number, payload) in records.enumerate() {
+        let (times, nearest, last) = seen.get(&*payload.object_id).copied().unwrap_or((0, usize::MAX, 0));
+        let nearest = if times == 0 { nearest } else { nearest.min(number - last) };
+        seen.insert(&payload.object_id, (times + 1, nearest, number));
+    }
+    seen.into_iter().map(|(id, (times, nearest, _))| (id, (times, nearest))).collect()
+}
+
+async fn arrived(options: Options) -> (Report, Vec<UpsertObjectsRequest>) {
+    let arrived: Arc<Mutex<Vec<UpsertObjectsRequest>>> = Arc::default();
+    let log = Arc::clone(&arrived);
+    let answer: Arc<Answer> = Arc::new(move |request| {
+        log.lock().unwrap().push(request);
+        Ok(UpsertObjectsResponse::default())
+    });
+    let report = load(answer, options).await;
+    let requests = std::mem::take(&mut *arrived.lock().unwrap());
+    (report, requests)
+}
+
+/// Scenario: keys in turn, in a load and in one that goes on with it. Protects what counts operations at a destination
+/// that coalesces: no key comes again while it could still be waiting.
+#[tokio::test]
+async fn keys_in_turn_come_again_as_late_as_possible() {
+    let options = Options { request_records: 7, keys: 100, choice: Choice::InTurn, ..Options::default() };
+    let first = Options { until: Until::Records(350), ..options.clone() };
+    let (report, mut requests) = arrived(first).await;
+    let first_sequence = report.next_sequence;
+    let second = Options { until: Until::Records(350), first_sequence, ..options };
+    requests.extend(arrived(second).await.1);
+    let repeats = repeats(&requests);
+    assert_eq!(repeats.len(), 100);
+    assert!(repeats.values().all(|repeat| *repeat == (7, 100)), "{repeats:?}");
+}
+
+/// Scenario: nine tenths of the records on eight keys, with deletes. Protects the measure of coalescing, and the order
+/// that the checker relies on: also within a request sequences rise, and no delete follows a delete.
+#[tokio::test]
+async fn hot_keys_get_their_share() {
+    let options = Options {
+        until: Until::Records(20_000),
+        connections: 2,
+        in_flight: 2,
+        request_records: 10,
+        keys: 100_000,
+        choice: Choice::Hot { keys: 8, share: 0.9 },
+        mix: Mix { save: 1, delete: 1, ..Mix::default() },
+        ..Options::default()
+    };
+    let (_, requests) = arrived(options).await;
+    let mut last: HashMap<&str, u64> = HashMap::new();
+    for payload in requests.iter().flat_map(|request| &request.payloads) {
+        let sequence = sequence(payload).unwrap();
+        assert!(last.insert(&payload.object_id, sequence).is_none_or(|before| before < sequence));
+    }
+    let mut times: Vec<usize> = repeats(&requests).values().map(|(times, _)| *times).collect();
+    times.sort_unstable_by_key(|times| std::cmp::Reverse(*times));
+    let hot: usize = times[..8].iter().sum();
+    assert!((17_500..18_500).contains(&hot), "{hot} of 20,000 records concern {:?}", &times[..9]);
+    assert!(times[7] > 1_000 && times[8] < 10, "{:?}", &times[..9]);
+}
+
+/// Scenario: loads without an end, as fast as possible and at a rate that the server cannot keep up with, are stopped.
+/// Both end at once, and what was acknowledged is known on the way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_is_stopped() {
+    for pace in [Pace::Closed, Pace::Open { requests_per_second: 1e5 }] {
+        let answer: Arc<Answer> = Arc::new(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            Ok(UpsertObjectsResponse::default())
+        });
+        let until = Until::Elapsed(Duration::from_secs(600));
+        let options = Options { until, pace, request_records: 3, ..Options::default() };
+        let control = options.control.clone();
+        let running = tokio::spawn(load(answer, options));
+        while control.acknowledged() < 30 {
+            tokio::task::yield_now().await;
+        }
+        control.stop();
+        let report = tokio::time::timeout(Duration::from_secs(10), running).await.unwrap().unwrap();
+        assert_eq!(report.records.acknowledged, control.acknowledged());
+        assert!(report.problems.is_empty(), "{:?}", report.problems);
+    }
+}
+
+/// Scenario: probes while a server answers each after a while. Each is a record of its own, and its time is that of its
+/// answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probes_are_lone_records_with_the_time_of_their_answer() {
+    let arrived: Arc<Mutex<Vec<UpsertObjectsRequest>>> = Arc::default();
+    let (log, control) = (Arc::clone(&arrived), Control::default());
+    let last = control.clone();
+    let answer: Arc<Answer> = Arc::new(move |request| {
+        let mut log = log.lock().unwrap();
+        log.push(request);
+        if log.len() == 20 {
+            last.stop();
+        }
+        Ok(UpsertObjectsResponse::default())
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(serve(listener, answer));
+    let start = SystemTime::now();
+    let probes = probe(address, "probes".to_owned(), Duration::from_millis(2), control).await.unwrap();
+    server.abort();
+
+    let arrived = arrived.lock().unwrap();
+    assert!(arrived.len() >= 20 && arrived.len() == probes.len());
+    let ids: HashSet<_> = arrived.iter().map(|request| &request.payloads[0].object_id).collect();
+    assert_eq!(ids.len(), arrived.len());
+    assert!(arrived.iter().all(|request| request.index_name == "probes" && request.payloads.len() == 1));
+    assert!(probes.iter().all(|probe| matches!(probe.outcome, Outcome::Acknowledged { .. })));
+    let apart = probes[19].at.duration_since(start).unwrap();
+    assert!(probes.is_sorted_by_key(|probe| probe.at) && apart >= Duration::from_millis(38), "{apart:?}");
 }

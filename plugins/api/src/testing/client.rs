@@ -247,7 +247,7 @@ impl Client {
                 refused.into_iter().for_each(|operation| self.reject(operation, reason.clone()));
                 self.resend(others);
             }
-            Err(WriteError::Unknown { reason }) => self.suspect(group, reason),
+            Err(WriteError::Unknown { reason, .. }) => self.suspect(group, reason),
             Err(WriteError::TooLarge { reason }) => {
                 self.find(group, None, Reason { code: ReasonCode::TooLarge, ..reason });
             }

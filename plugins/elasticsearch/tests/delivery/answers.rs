@@ -257,7 +257,7 @@ async fn whole_requests_are_refused() {
         assert!(!reason.message.is_empty());
     }
     let open = told(refused(500, "input_coercion_exception", "out of range of long")).await;
-    assert!(matches!(&open, WriteError::Unknown { reason } if reason.status == Some(500)), "{open:?}");
+    assert!(matches!(&open, WriteError::Unknown { reason, .. } if reason.status == Some(500)), "{open:?}");
     assert_eq!(fake.operation_count(), 0);
 }
 

@@ -1,20 +1,18 @@
 //! Partial updates (G4): first-level attributes are replaced, missing objects are created where that is wanted, in order
 //! with what surrounds them, and none of it is undone when it comes late or twice.
 
+use std::time::Duration;
+
 use fakes::elasticsearch::{FakeElasticsearch, Fault, FieldType, IndexState, Options};
 use plugin_api::{
     destination::Destination,
-    identity::Version,
-    operation::{
-        Action::{self, Delete, PartialUpdate, PartialUpdateNoCreate, Save},
-        Batch,
-    },
-    verdict::{ReasonCode, Verdict},
+    operation::Action::{self, Delete, PartialUpdate, PartialUpdateNoCreate, Save},
+    verdict::{ReasonCode, Verdict, WriteError},
 };
 use plugin_elasticsearch::{Elasticsearch, PartialUpdates};
 use serde_json::{Value, json};
 
-use crate::setup::{batch, batch_from, operation, start, start_with, write};
+use crate::setup::{batch, batch_from, start, start_with, write};
 
 fn objects(fake: &FakeElasticsearch) -> Value {
     json!(fake.objects("i"))
@@ -52,14 +50,14 @@ async fn a_missing_object_is_created_in_order() {
             json!({ "a": 1, "b": 2 }),
             2,
         ),
-        (&[(PartialUpdate, r#"{"a":1}"#), (Save, r#"{"b":2}"#)], json!({ "b": 2 }), 2),
-        (&[(PartialUpdate, r#"{"a":1}"#), (Delete, "")], Value::Null, 2),
+        (&[(PartialUpdate, r#"{"a":1}"#), (Save, r#"{"b":2}"#)], json!({ "b": 2 }), 1),
+        (&[(PartialUpdate, r#"{"a":1}"#), (Delete, "")], Value::Null, 1),
         (&[(Save, r#"{"z":0}"#), (Delete, ""), (PartialUpdate, r#"{"a":1}"#)], json!({ "a": 1 }), 2),
-        (&[(PartialUpdate, r#"{"a":1}"#), (Delete, ""), (PartialUpdate, r#"{"b":2}"#)], json!({ "b": 2 }), 3),
+        (&[(PartialUpdate, r#"{"a":1}"#), (Delete, ""), (PartialUpdate, r#"{"b":2}"#)], json!({ "b": 2 }), 2),
         (
             &[(PartialUpdate, r#"{"a":1}"#), (Save, r#"{"b":2}"#), (PartialUpdate, r#"{"c":3}"#)],
             json!({ "b": 2, "c": 3 }),
-            2,
+            1,
         ),
     ];
     for (operations, expected, requests) in rows {
@@ -81,28 +79,36 @@ async fn a_missing_object_is_created_in_order() {
                 continue;
             }
             assert_eq!(fake.request_count(), requests, "{operations:?}");
+            let applied = fake.journal();
+            assert!(
+                applied
+                    .iter()
+                    .enumerate()
+                    .all(|(at, one)| !applied[..at].iter().any(|before| before.body == one.body)),
+                "{operations:?} goes back: {applied:?}"
+            );
             write(&elasticsearch, &batch(&on_key)).await;
             assert_eq!(fake.objects("i").remove("1").unwrap_or_default(), expected, "{operations:?} twice");
         }
     }
 }
 
-/// Other keys of the batch are sent once, however many rounds one key takes; what is not settled after many is left to
-/// the agent, with all that follows it.
+/// Other keys of the batch are sent once, however many rounds one key takes: here each of many updates, which come late,
+/// finds that the object is deleted. What is not settled after many rounds is left to the agent, with all that follows.
 #[tokio::test]
 async fn only_what_is_concerned_goes_again() {
     let (fake, elasticsearch) = start().await;
+    write(&elasticsearch, &batch_from(9_000, &[(Delete, "1", "")])).await;
     let mut operations = vec![(Save, "other", "{}")];
-    for _ in 0..12 {
-        operations.extend([(PartialUpdate, "1", r#"{"a":1}"#), (Delete, "1", "")]);
-    }
+    operations.extend([(PartialUpdate, "1", r#"{"a":1}"#); 20]);
     let verdicts = write(&elasticsearch, &batch(&operations)).await;
-    assert_eq!(fake.request_count(), 8);
+    assert_eq!(fake.write_count(), 1 + 8);
     assert_eq!(fake.journal().iter().filter(|applied| applied.object_id == "other").count(), 1);
     let unsettled = verdicts.iter().position(|verdict| matches!(verdict, Verdict::Retry(_))).unwrap();
-    assert!(
-        unsettled > 7 && verdicts[unsettled..].iter().all(|verdict| matches!(verdict, Verdict::Retry(_)))
-    );
+    let superseded = &verdicts[1..unsettled];
+    assert!(superseded.len() == 7 && superseded.iter().all(|verdict| *verdict == Verdict::Superseded));
+    assert!(verdicts[unsettled..].iter().all(|verdict| matches!(verdict, Verdict::Retry(_))), "{verdicts:?}");
+    assert!(fake.objects("i").keys().eq(["other"]));
 }
 
 /// A partial update that is sent again, or comes late, touches nothing that a later save or delete wrote, and lifts no
@@ -195,14 +201,39 @@ async fn an_update_that_met_another_is_sent_again() {
     assert!(matches!(&verdicts[0], Verdict::Retry(reason) if reason.status == Some(409)), "{verdicts:?}");
 }
 
-/// The second round's failure is the write's: everything is sent again, which does no harm.
+/// Where a later round fails, what the first one settled stands: only the rest is sent again, or refused.
 #[tokio::test]
-async fn a_second_round_may_fail() {
+async fn a_later_round_may_fail() {
+    let refused = |status| Fault::Refused { status, kind: "x".to_owned(), reason: "y".to_owned() };
+    for (fault, kind) in [
+        (Fault::Throttled { retry_after: None }, "retry Throttled"),
+        (refused(503), "retry Unavailable"),
+        (refused(500), "retry Unknown"),
+        (refused(401), "retry Misconfigured"),
+        (Fault::Cut, "retry Unknown"),
+        (refused(400), "reject Rejected"),
+        (Fault::Answered { status: 413, body: String::new() }, "reject TooLarge"),
+    ] {
+        let (fake, elasticsearch) = start().await;
+        // The first round is applied, after which the fault is met by the second.
+        let held = Fault::Delay(Duration::ZERO);
+        fake.fail_next(1, held);
+        fake.fail_next(1, fault.clone());
+        let operations = [(Save, "1", "{}"), (PartialUpdate, "2", "{}")];
+        let verdicts = write(&elasticsearch, &batch(&operations)).await;
+        let shown = match &verdicts[1] {
+            Verdict::Retry(reason) => format!("retry {:?}", reason.code),
+            Verdict::Reject(reason) => format!("reject {:?}", reason.code),
+            other => format!("{other:?}"),
+        };
+        assert_eq!((&verdicts[0], shown.as_str()), (&Verdict::Written, kind), "{fault:?}");
+        assert_eq!(write(&elasticsearch, &batch(&operations[1..])).await, [Verdict::Written]);
+    }
+    // Of several, nobody knows which one it is.
     let (fake, elasticsearch) = start().await;
-    let missing = r#"{"errors":true,"items":[{"update":{"_id":"1","status":404,"error":{"type":"document_missing_exception","reason":"[1]: document missing"}}}]}"#;
-    fake.fail_next(1, Fault::Answered { status: 200, body: missing.to_owned() });
-    fake.fail_next(1, Fault::Throttled { retry_after: None });
-    let batch: Batch = [operation(PartialUpdate, "i", "1", "{}", Version(1))].into_iter().collect();
-    assert!(elasticsearch.write(&batch).await.is_err());
-    assert_eq!(write(&elasticsearch, &batch).await, [Verdict::Written]);
+    fake.fail_next(1, Fault::Delay(Duration::ZERO));
+    fake.fail_next(1, refused(400));
+    let operations = [(PartialUpdate, "1", "{}"), (PartialUpdate, "2", "{}")];
+    let error = elasticsearch.write(&batch(&operations)).await.unwrap_err();
+    assert!(matches!(error, WriteError::BatchRejected { culprit: None, .. }), "{error:?}");
 }

@@ -195,7 +195,7 @@ impl Destination {
         let ends = gap.to == gap.from || requests.is_bound(gap.to.offset);
         assert!(ends, "{gap:?} ends in a request");
         // While a gap is open the cursor stands still.
-        self.narrow(|progress| {
+        self.narrow(gap, |progress| {
             let missed = requests.missed(progress, gap.to.offset);
             progress.next == gap.from && gap.records == missed.values().sum::<u64>() && gap.by_index == missed
         });
@@ -213,11 +213,11 @@ impl Destination {
         }
     }
 
-    /// The cursor is one of those that `is_it`.
-    fn narrow(&mut self, is_it: impl Fn(&Progress) -> bool) {
+    /// The cursor is one of those that go with the gap.
+    fn narrow(&mut self, gap: &Gap, is_it: impl Fn(&Progress) -> bool) {
         let mut found: Vec<Progress> =
             self.candidates().filter(|progress| is_it(progress)).cloned().collect();
-        assert!(!found.is_empty(), "no cursor goes with the gap: {self:?}");
+        assert!(!found.is_empty(), "no cursor goes with {gap:?}: {self:?}");
         if !self.is_served() {
             self.begun = found[0].next.offset;
         }

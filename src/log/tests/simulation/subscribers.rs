@@ -63,6 +63,8 @@ impl Life<'_> {
         let destination = &mut self.run.model.destinations[index];
         destination.subscribed = true;
         let missing = destination.open_gap().is_some_and(|gap| gap.cause == GapCause::Removed);
+        // Once the log is poisoned, an attempt that failed may have closed the gap.
+        let missing = missing && !self.is_poisoned();
         let subscribed = self.run.wait(self.log.subscribe(DESTINATIONS[index], from));
         let destination = &mut self.run.model.destinations[index];
         if !destination.is_served() && (subscribed.is_err() || !self.run.machine.runs()) {

@@ -4,10 +4,12 @@
 //! sequence numbers, the index and the action are overwritten in place. Slots share no key, so that no two requests in
 //! flight concern the same object, and the order of a key's sequence numbers is the order in which it was accepted.
 //!
-//! Read in the order in which a request goes: [`options`], `template` (its bytes), `slot` (which keys come next),
-//! `connection` (HTTP/2), [`run`], [`report`].
+//! Read in the order in which a request goes: [`options`] and [`control`], `template` (its bytes), `slot` (which keys come
+//! next), `connection` (HTTP/2), [`run`], [`report`]; [`probes`] go beside a load.
 
 pub mod options;
+
+pub mod control;
 
 mod template;
 
@@ -16,5 +18,7 @@ mod slot;
 pub mod connection;
 
 pub mod run;
+
+pub mod probes;
 
 pub mod report;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::contract::Action;
+use crate::{contract::Action, load::control::Control};
 
 /// One load. The default is one connection with one request of one record in flight, for 1,000 records.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Options {
     pub indexes: usize,
     /// Distinct objects over all indexes; at least one for each slot and index.
     pub keys: usize,
+    /// Which of them come next.
+    pub choice: Choice,
     /// What is done how often.
     pub mix: Mix,
     /// Bytes of a record on the wire: object id and data.
@@ -34,6 +36,8 @@ pub struct Options {
     pub recorded: bool,
     /// After this long a request's outcome is unknown, and its slot sends no more.
     pub request_timeout: Duration,
+    /// Who else may look at it and end it.
+    pub control: Control,
 }
 
 impl Default for Options {
@@ -47,11 +51,13 @@ impl Default for Options {
             index: "products".to_owned(),
             indexes: 1,
             keys: 1_000_000,
+            choice: Choice::default(),
             mix: Mix::default(),
             record_bytes: 680,
             first_sequence: 1,
             recorded: false,
             request_timeout: Duration::from_secs(10),
+            control: Control::default(),
         }
     }
 }
@@ -75,6 +81,23 @@ pub enum Pace {
     Open {
         /// Over all connections.
         requests_per_second: f64,
+    },
+}
+
+/// Which of a slot's keys the records of a request concern.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Choice {
+    /// Neighbours, from any key on.
+    #[default]
+    Neighbours,
+    /// One after the other, the sequence number leading: no key comes again before every other one has come.
+    InTurn,
+    /// A few keys most of the time; a request may concern one of them several times.
+    Hot {
+        /// So many over all slots, rounded down to as many for each slot and index, and at least one.
+        keys: usize,
+        /// The share of records that concern them, such as 0.9; the others concern any other key.
+        share: f64,
     },
 }
 

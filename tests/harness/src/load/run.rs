@@ -15,6 +15,7 @@ use crate::{
     history::Outcome,
     load::{
         connection::{Connection, ConnectionError},
+        control::Control,
         options::{Options, Pace, Until},
         report::Report,
         slot::Slot,
@@ -65,6 +66,7 @@ struct Tickets {
     requests_max: u64,
     deadline: Option<Instant>,
     given: AtomicU64,
+    control: Control,
     /// In an open loop: between two requests, and permits for those that are due.
     open: Option<(Duration, Arc<Semaphore>)>,
 }
@@ -85,12 +87,13 @@ impl Tickets {
                     Until::Records(_) => requests_max,
                     Until::Elapsed(elapsed) => (elapsed.as_secs_f64() * requests_per_second) as u64,
                 };
-                let pacer = Arc::downgrade(&due);
-                std::thread::spawn(move || release(&pacer, start, interval, requests_max));
+                let (pacer, control) = (Arc::downgrade(&due), options.control.clone());
+                std::thread::spawn(move || release(&pacer, &control, start, interval, requests_max));
                 Some((interval, due))
             }
         };
-        Self { start, requests_max, deadline, given: AtomicU64::new(0), open }
+        let control = options.control.clone();
+        Self { start, requests_max, deadline, given: AtomicU64::new(0), control, open }
     }
 
     /// Waits until a request may be sent and returns when it should have been; `None` at the load's end.
@@ -98,7 +101,8 @@ impl Tickets {
         let Some((interval, due)) = &self.open else {
             let number = self.given.fetch_add(1, Ordering::Relaxed);
             let now = Instant::now();
-            return (number < self.requests_max && self.deadline.is_none_or(|end| now < end)).then_some(now);
+            let over = self.control.is_stopped() || self.deadline.is_some_and(|end| now >= end);
+            return (number < self.requests_max && !over).then_some(now);
         };
         // The semaphore is closed after the last one.
         due.acquire().await.ok()?.forget();
@@ -107,11 +111,11 @@ impl Tickets {
     }
 }
 
-/// Gives permits when they are due, until the load is over or gone. A thread, because the runtime's timer has a
+/// Gives permits when they are due, until the load is over, stopped or gone. A thread, because the runtime's timer has a
 /// resolution of a millisecond.
-fn release(due: &Weak<Semaphore>, start: Instant, interval: Duration, requests_max: u64) {
+fn release(due: &Weak<Semaphore>, control: &Control, start: Instant, interval: Duration, requests_max: u64) {
     let mut released = 0;
-    while released < requests_max {
+    while released < requests_max && !control.is_stopped() {
         let Some(due) = due.upgrade() else { return };
         let passed = (start.elapsed().as_nanos() / interval.as_nanos()) as u64 + 1;
         let now_due = passed.min(requests_max) - released;
@@ -123,7 +127,7 @@ fn release(due: &Weak<Semaphore>, start: Instant, interval: Duration, requests_m
     }
     // Closing takes away permits that nobody has used yet.
     while let Some(due) = due.upgrade() {
-        if due.available_permits() == 0 {
+        if due.available_permits() == 0 || control.is_stopped() {
             return due.close();
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -161,6 +165,9 @@ impl Task {
         self.report.bytes += prepared.bytes.len() as u64;
         self.report.count(&outcome, self.options.request_records as u64, intended.elapsed());
         let accepted = matches!(outcome, Outcome::Acknowledged { .. });
+        if accepted {
+            self.options.control.acknowledge(self.options.request_records as u64);
+        }
         if self.options.recorded {
             self.report.history.push(prepared.request(outcome));
         }

@@ -8,7 +8,7 @@ use crate::{
     contract::Action,
     history::{Outcome, Request, Sent},
     load::{
-        options::{Mix, Options},
+        options::{Choice, Mix, Options},
         template::{KEYS_MAX, Template, object_id},
     },
 };
@@ -19,6 +19,9 @@ pub(crate) struct Slot {
     number: usize,
     random: fastrand::Rng,
     mix: Mix,
+    choice: Choice,
+    /// The keys of the request that is prepared.
+    chosen: Vec<usize>,
     indexes: Vec<Index>,
     next_sequence: u64,
     request_records: usize,
@@ -65,11 +68,19 @@ impl Slot {
     fn new(options: &Options, number: usize, data: Template, delete: Template) -> Self {
         let slots = options.connections * options.in_flight;
         let keys = (options.keys / (slots * options.indexes)).clamp(1, KEYS_MAX);
+        let choice = match options.choice {
+            Choice::Hot { keys: hot, share } => {
+                Choice::Hot { keys: (hot / (slots * options.indexes)).clamp(1, keys), share }
+            }
+            choice @ (Choice::Neighbours | Choice::InTurn) => choice,
+        };
         let index = |index| Index { name: index_name(options, index).into(), deleted: vec![true; keys] };
         Self {
             number,
             random: fastrand::Rng::with_seed(options.first_sequence ^ (number as u64) << 32),
             mix: options.mix,
+            choice,
+            chosen: Vec::with_capacity(options.request_records),
             next_sequence: options.first_sequence,
             request_records: options.request_records,
             data,
@@ -88,11 +99,11 @@ impl Slot {
     pub(crate) fn prepare(&mut self) -> Prepared {
         let (drawn, records) = (self.mix.draw(&mut self.random), self.request_records);
         let index_number = self.random.usize(0..self.indexes.len());
+        let keys = self.indexes[index_number].deleted.len();
+        self.choose(keys);
         let index = &mut self.indexes[index_number];
-        let keys = index.deleted.len();
-        let first = self.random.usize(0..keys);
-        let key = |record: usize| (first + record) % keys;
-        let twice_deleted = || records > keys || (0..records).any(|record| index.deleted[key(record)]);
+        let repeats = records > keys || matches!(self.choice, Choice::Hot { .. });
+        let twice_deleted = || repeats || self.chosen.iter().any(|key| index.deleted[*key]);
         let action = if drawn == Action::Delete && twice_deleted() { Action::Save } else { drawn };
 
         let template = if action == Action::Delete { &mut self.delete } else { &mut self.data };
@@ -100,16 +111,37 @@ impl Slot {
         template.set_index(&index.name);
         let first_sequence = self.next_sequence;
         self.next_sequence += records as u64;
-        for (record, sequence) in (first_sequence..self.next_sequence).enumerate() {
-            template.set_record(record, key(record), sequence);
-            index.deleted[key(record)] = action == Action::Delete;
+        let numbered = || self.chosen.iter().copied().zip(first_sequence..);
+        for (record, (key, sequence)) in numbered().enumerate() {
+            template.set_record(record, key, sequence);
+            index.deleted[key] = action == Action::Delete;
         }
-        let sent = |(record, sequence)| Sent { object_id: object_id(self.number, key(record)), sequence };
-        let operations = match self.recorded {
-            true => (first_sequence..self.next_sequence).enumerate().map(sent).collect(),
-            false => Vec::new(),
-        };
+        let sent = |(key, sequence)| Sent { object_id: object_id(self.number, key), sequence };
+        let operations = if self.recorded { numbered().map(sent).collect() } else { Vec::new() };
         Prepared { bytes: template.take(), action, index: Arc::clone(&index.name), operations }
+    }
+
+    /// Chooses the keys of the next request, of so many.
+    fn choose(&mut self, keys: usize) {
+        let records = self.request_records;
+        self.chosen.clear();
+        match self.choice {
+            Choice::Neighbours => {
+                let first = self.random.usize(0..keys);
+                self.chosen.extend((0..records).map(|record| (first + record) % keys));
+            }
+            Choice::InTurn => {
+                let first = (self.next_sequence % keys as u64) as usize;
+                self.chosen.extend((0..records).map(|record| (first + record) % keys));
+            }
+            Choice::Hot { keys: hot, share } => {
+                let Self { chosen, random, .. } = self;
+                chosen.extend((0..records).map(|_| match random.f64() < share || hot == keys {
+                    true => random.usize(0..hot),
+                    false => random.usize(hot..keys),
+                }));
+            }
+        }
     }
 
     /// Takes a request's bytes back.

@@ -61,10 +61,10 @@ async fn poison_goes_alone<S: Subject, D: Driver>(poison: Poison, codes: &[Reaso
         trial.accept(changes).await;
     }
     trial.until("it fails or is found", |progress| progress.failing || progress.settled).await;
-    // Newer ones of objects that are under suspicion.
+    // Newer ones of objects that are under suspicion; a save could take the place of what is bad.
     for index in indexes {
         let mut newer = trial.history.saves(index, 12);
-        newer.push(trial.history.save(index, "bad"));
+        newer.push(trial.history.change(Action::PartialUpdate, index, "bad", json!({ "newer": true })));
         trial.accept(newer).await;
     }
     trial.settle_among_others().await;

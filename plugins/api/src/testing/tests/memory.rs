@@ -159,7 +159,10 @@ impl<const VERSIONED: bool, const MISTAKE: u8> Destination for Plugin<VERSIONED,
             Mistake::UNKNOWN_IS_REJECTED => Err(rejected(None)),
             Mistake::LOST_IS_UNAVAILABLE => Err(unavailable()),
             Mistake::LOST_IS_WRITTEN => Ok(all(batch, Verdict::Written)),
-            _ => Err(WriteError::Unknown { reason: reason(ReasonCode::Unknown, "no answer") }),
+            _ => Err(WriteError::Unknown {
+                retry_after: None,
+                reason: reason(ReasonCode::Unknown, "no answer"),
+            }),
         };
         match fault {
             None => Ok(self.apply(batch)),
