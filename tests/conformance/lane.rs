@@ -142,7 +142,8 @@ impl Lane {
             backoff: Backoff { min: Duration::from_millis(1), max: Duration::from_millis(20) },
             attempts_max: tuning.attempts_max,
             probe_interval: Duration::from_millis(20),
-            commit_bytes: 1 << 20,
+            // As often as it can: a cursor that ran ahead would be on disk at every crash.
+            commit_bytes: 1,
         };
         let (stop, tasks) = (Stop::new(), Tasks::default());
         let watched = delivery::start(settings, wiring, subscription, &stop, &tasks);

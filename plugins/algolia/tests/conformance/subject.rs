@@ -63,15 +63,17 @@ impl Subject for Application {
             Fault::NotServing => self.set_host(HostState::Failing(503)).await,
             Fault::Refused => self.fake.set_api_key("another"),
             Fault::RefusedIndex(index) => self.fake.remove_index(&index),
-            Fault::Poison { mark, poison } => self.fake.poison_text(
-                &mark,
-                match poison {
+            Fault::Poison { mark, poison } => {
+                let poison = match poison {
                     Poison::Named => Poisonous::Named,
                     Poison::Anonymous => Poisonous::Anonymous,
                     Poison::ServerError => Poisonous::ServerError,
                     Poison::Hang => Poisonous::Hang,
-                },
-            ),
+                    // A batch is applied whole or not at all.
+                    Poison::ItemError => return false,
+                };
+                self.fake.poison_text(&mark, poison);
+            }
             // A batch is applied whole or not at all, and a broken request is none.
             Fault::Partly | Fault::Torn => return false,
         }

@@ -260,10 +260,21 @@ impl Client {
     fn judge(&mut self, group: Group, verdicts: Vec<Verdict>) {
         assert_eq!(verdicts.len(), group.operations.len(), "one verdict for each operation");
         self.successes += u64::from(verdicts.iter().any(|verdict| !matches!(verdict, Verdict::Retry(_))));
+        if let ([_], [Verdict::Retry(reason)]) = (&group.operations[..], &verdicts[..])
+            && reason.code == ReasonCode::Unknown
+        {
+            let reason = reason.clone();
+            return self.suspect(group, reason);
+        }
         let mut again: Vec<Operation> = Vec::new();
+        let (mut suspects, mut behind) = (Vec::new(), Vec::new());
         for (operation, verdict) in group.operations.into_iter().zip(verdicts) {
             if again.iter().any(|earlier| earlier.key == operation.key) {
                 again.push(operation);
+                continue;
+            }
+            if suspects.iter().any(|suspect: &Operation| suspect.key == operation.key) {
+                behind.push(operation);
                 continue;
             }
             match verdict {
@@ -275,14 +286,18 @@ impl Client {
                 Verdict::Reject(reason) => self.reject(operation, reason),
                 Verdict::Retry(reason) => {
                     self.words.push(format!("{reason} {reason:?}"));
-                    again.push(operation);
+                    // It may be the operation's own fault: from now on it goes alone.
+                    if reason.code == ReasonCode::Unknown { &mut suspects } else { &mut again }
+                        .push(operation);
                 }
             }
         }
-        if !again.is_empty() {
+        if !again.is_empty() || !suspects.is_empty() {
             self.failing = true;
             self.pause(None);
         }
+        behind.into_iter().rev().for_each(|operation| self.waiting.push_front(operation));
+        suspects.into_iter().for_each(|operation| self.resend(vec![operation]));
         self.resend(again);
     }
 

@@ -84,6 +84,7 @@ macro_rules! conformance {
             trouble::a_request_too_large_goes_out_in_parts
             poison::poison_that_is_named_goes_alone
             poison::poison_without_a_name_goes_alone
+            poison::poison_that_shows_as_an_item_error_goes_alone
             poison::poison_that_shows_as_500_goes_alone
             poison::poison_that_shows_as_a_time_out_goes_alone
             refused::a_refused_index_goes_alone

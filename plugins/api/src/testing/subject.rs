@@ -119,6 +119,8 @@ pub enum Poison {
     Named,
     /// Its whole request is rejected, and the answer does not tell why.
     Anonymous,
+    /// It alone meets a 500, and the others are applied.
+    ItemError,
     /// Its whole request meets a 500.
     ServerError,
     /// Its whole request gets no answer.

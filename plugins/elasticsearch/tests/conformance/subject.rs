@@ -76,15 +76,20 @@ impl Subject for Cluster {
             Fault::NotServing => self.set_host(HostState::Failing(503)).await,
             Fault::Refused => self.fake.set_auth(known("another")),
             Fault::RefusedIndex(index) => self.fake.set_index(&index, IndexState::Closed),
-            Fault::Poison { mark, poison } => self.fake.poison_text(
-                &mark,
-                match poison {
+            Fault::Poison { mark, poison } => {
+                let poison = match poison {
                     Poison::Named => Poisonous::unparsable(),
+                    Poison::ItemError => Poisonous::Item {
+                        status: 500,
+                        kind: "null_pointer_exception".to_owned(),
+                        reason: "cannot invoke".to_owned(),
+                    },
                     Poison::Anonymous => Poisonous::Anonymous,
                     Poison::ServerError => Poisonous::ServerError,
                     Poison::Hang => Poisonous::Hang,
-                },
-            ),
+                };
+                self.fake.poison_text(&mark, poison);
+            }
             // A broken request is none.
             Fault::Torn => return false,
         }

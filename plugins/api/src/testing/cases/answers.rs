@@ -117,6 +117,16 @@ pub async fn a_bad_batch_is_to_be_bisected<S: Subject>() {
 
 /// One that is answered like an outage is not called guilty by guess.
 pub async fn poison_in_disguise_is_unknown<S: Subject>() {
+    let poison = Fault::Poison { mark: MARK.to_owned(), poison: Poison::ItemError };
+    is_told::<S>(poison, |answer| {
+        let Ok(Written { verdicts, .. }) = answer else { return false };
+        let fits = |(place, verdict): (usize, &Verdict)| match verdict {
+            Verdict::Retry(reason) => place == BAD && reason.code == ReasonCode::Unknown,
+            verdict => *verdict == Verdict::Written,
+        };
+        verdicts.iter().enumerate().all(fits)
+    })
+    .await;
     for poison in [Poison::ServerError, Poison::Hang] {
         is_told::<S>(Fault::Poison { mark: MARK.to_owned(), poison }, is_unknown).await;
     }

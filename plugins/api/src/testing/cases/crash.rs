@@ -1,5 +1,7 @@
 //! G3, G4: the agent dies. What was not persisted is sent again in order, and each object ends at its newest.
 
+use std::time::Duration;
+
 use crate::testing::{
     driver::Driver,
     subject::{Fault, Subject},
@@ -21,11 +23,19 @@ pub async fn a_crash_between_write_and_cursor_repeats_in_order<S: Subject, D: Dr
     trial.judge(|_| false).await;
 }
 
-/// After a request was applied and before its answer.
+/// Before the answer: to a request that was never applied, and to one that was.
 pub async fn a_crash_before_the_answer_repeats_in_order<S: Subject, D: Driver>() {
     let mut trial = Trial::<S, D>::start().await;
     trial.accept_mixed(30).await;
     trial.settle().await;
+    if trial.inject(Fault::Hold).await {
+        trial.accept_mixed(30).await;
+        trial.until("a request is in flight", |progress| progress.in_flight > 0).await;
+        // Long enough to persist what must not be.
+        trial.work_for(Duration::from_millis(100)).await;
+        trial = trial.crash().await;
+        trial.settle().await;
+    }
     if !trial.inject(Fault::CutAfterApplying).await {
         return;
     }

@@ -26,6 +26,11 @@ pub async fn poison_without_a_name_goes_alone<S: Subject, D: Driver>() {
     poison_goes_alone::<S, D>(Poison::Anonymous, &[ReasonCode::Rejected]).await;
 }
 
+/// 500 for it alone, which may be a shard that is down, while others pass.
+pub async fn poison_that_shows_as_an_item_error_goes_alone<S: Subject, D: Driver>() {
+    poison_goes_alone::<S, D>(Poison::ItemError, &[ReasonCode::PoisonSuspected]).await;
+}
+
 /// 500, as if the service were down, while other requests pass.
 pub async fn poison_that_shows_as_500_goes_alone<S: Subject, D: Driver>() {
     poison_goes_alone::<S, D>(Poison::ServerError, &[ReasonCode::PoisonSuspected]).await;

@@ -188,7 +188,9 @@ impl<const VERSIONED: bool, const MISTAKE: u8> Destination for Plugin<VERSIONED,
                 sleep(Duration::from_millis(50)).await;
                 unknown()
             }
-            Some(Fault::Partly) => Ok(self.apply_some(batch)),
+            Some(Fault::Partly) => Ok(self.apply_but(batch, ReasonCode::Throttled, |operation| {
+                operation.key.object_id.bytes().last().is_some_and(|byte| byte % 2 == 0)
+            })),
             Some(Fault::TooLarge) if MISTAKE == Mistake::TOO_LARGE_IS_REJECTED => Err(rejected(Some(0))),
             Some(Fault::TooLarge) => {
                 Err(WriteError::TooLarge { reason: reason(ReasonCode::TooLarge, "too much") })
@@ -228,6 +230,9 @@ impl<const VERSIONED: bool, const MISTAKE: u8> Destination for Plugin<VERSIONED,
                     Poison::Named => Err(rejected(culprit)),
                     Poison::Anonymous if MISTAKE == Mistake::GUESSED_CULPRIT => Err(rejected(Some(0))),
                     Poison::Anonymous => Err(rejected(None)),
+                    Poison::ItemError => {
+                        Ok(self.apply_but(batch, ReasonCode::Unknown, |operation| has(operation, &mark)))
+                    }
                     Poison::ServerError if MISTAKE == Mistake::POISON_IS_APPLIED => {
                         self.apply(batch);
                         unknown()
@@ -296,13 +301,18 @@ impl<const VERSIONED: bool, const MISTAKE: u8> Plugin<VERSIONED, MISTAKE> {
         Written { verdicts, confirmations: Vec::new() }
     }
 
-    /// Takes every second object's operations only.
-    fn apply_some(&self, batch: &Batch) -> Written {
+    /// Takes the operations but for some, which come again.
+    fn apply_but(
+        &self,
+        batch: &Batch,
+        code: ReasonCode,
+        comes_again: impl Fn(&Operation) -> bool,
+    ) -> Written {
         let mut inner = self.server.lock();
-        let mut one = |operation: &Operation| match operation.key.object_id.bytes().last() {
-            Some(byte) if byte % 2 == 0 && MISTAKE == Mistake::PART_IS_ALL => Verdict::Written,
-            Some(byte) if byte % 2 == 0 => Verdict::Retry(Reason::new(ReasonCode::Throttled, "later")),
-            _ => inner.apply::<VERSIONED, MISTAKE>(operation),
+        let mut one = |operation: &Operation| match comes_again(operation) {
+            true if MISTAKE == Mistake::PART_IS_ALL => Verdict::Written,
+            true => Verdict::Retry(Reason::new(code, "not now")),
+            false => inner.apply::<VERSIONED, MISTAKE>(operation),
         };
         Written { verdicts: batch.operations().iter().map(&mut one).collect(), confirmations: Vec::new() }
     }
