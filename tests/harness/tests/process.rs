@@ -49,8 +49,12 @@ async fn a_kill_under_load_leaves_unknown_outcomes() {
         recorded: true,
         ..Options::default()
     };
+    let control = options.control.clone();
     let load = tokio::spawn(run(agent.address(), options));
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    while control.acknowledged() == 0 {
+        assert!(!load.is_finished(), "no request was acknowledged");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     agent.kill();
     let report = load.await.unwrap().unwrap();
     assert!(report.elapsed < DEADLINE);
