@@ -3,7 +3,7 @@
 //! A filter in memory spares the lanes the question for nearly every object that has no letter.
 
 use std::{
-    hash::{BuildHasher as _, Hash as _, Hasher as _},
+    hash::BuildHasher as _,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -93,9 +93,7 @@ impl Objects {
 }
 
 fn place(index: &str, object_id: &str) -> (usize, u64) {
-    let mut hasher = FxBuildHasher.build_hasher();
-    (index, object_id).hash(&mut hasher);
-    let hash = hasher.finish();
+    let hash = FxBuildHasher.hash_one((index, object_id));
     // The upper bits are the better ones.
     ((hash >> 40) as usize % WORDS, 1 << (hash >> 58))
 }

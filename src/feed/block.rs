@@ -2,7 +2,7 @@
 
 use plugin_api::identity::Position;
 
-use super::feed::FeedError;
+use super::view::FeedError;
 use crate::{
     log::interface::Frame,
     record::{Record, read_payload},

@@ -5,7 +5,7 @@
 mod block;
 mod tail;
 
-mod feed;
+mod view;
 
-pub use feed::{Feed, FeedBlock, FeedError};
 pub use tail::Tail;
+pub use view::{Feed, FeedBlock, FeedError};

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use super::{
     block::{Block, decode},
-    feed::FeedError,
+    view::FeedError,
 };
 use crate::log::interface::{Log, Reader};
 
