@@ -38,7 +38,8 @@ pub(crate) fn events(journal: impl Iterator<Item = Journaled>, marks: &Marks) ->
         }
         before = Some(request);
         if marks.cuts.binary_search(&(number + 1)).is_ok() {
-            let batches = events.iter_mut().rev().filter_map(|event| match event {
+            // What an earlier life sent is told by its restart.
+            let batches = events.iter_mut().rev().map_while(|event| match event {
                 Event::Batch { answered, .. } => Some(answered),
                 Event::Restart => None,
             });
