@@ -1,7 +1,7 @@
 //! The destination Elasticsearch, and OpenSearch: a batch becomes one `_bulk` request, its answer a verdict for every
 //! operation.
 //!
-//! Both check versions: an operation carries its record's version times [`encode::VERSION_FACTOR`], so that it may be
+//! Both check versions: an operation carries its record's version times `encode::VERSION_FACTOR`, so that it may be
 //! sent again, come late, or meet another agent's without harm. Facts are from the
 //! [bulk API's reference](https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-bulk) and, where that is
 //! silent, from what OpenSearch 2.19 and Elasticsearch 7.17 were seen to answer.
