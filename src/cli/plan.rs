@@ -255,12 +255,21 @@ fn destination(destination: &Destination) -> Rows {
             ("rotate.age", Setting::duration(settings.rotate_age)),
         ],
     };
+    let rate_limit = destination.rate_limit;
     rows.extend([
         ("index", Setting::text(&destination.index_names)),
         ("batch.operations_max", Setting::count(destination.batch.operations_max)),
         ("batch.bytes_max", Setting::size(destination.batch.bytes_max)),
         ("batch.linger", Setting::duration(destination.batch.linger)),
         ("requests_max", Setting::count(destination.requests_max)),
+        (
+            "rate_limit.operations_per_second",
+            rate_limit.operations_per_second.map_or(Setting::text("none"), |max| Setting::Count(max.into())),
+        ),
+        (
+            "rate_limit.bytes_per_second",
+            rate_limit.bytes_per_second.map_or(Setting::text("none"), Setting::Size),
+        ),
         ("timeout", Setting::duration(destination.timeout)),
         ("backoff.min", Setting::duration(destination.backoff.min)),
         ("backoff.max", Setting::duration(destination.backoff.max)),
@@ -286,7 +295,7 @@ fn destination(destination: &Destination) -> Rows {
 fn section(text: &mut String, heading: &str, rows: impl Iterator<Item = (String, String)>) {
     let _ = writeln!(text, "\n{}", styled(HEADING, heading));
     for (key, value) in rows {
-        let gap = " ".repeat(27_usize.saturating_sub(key.chars().count()).max(1));
+        let gap = " ".repeat(34_usize.saturating_sub(key.chars().count()).max(1));
         let _ = writeln!(text, "  {}{gap}{value}", styled(NAME, key));
     }
 }
@@ -336,72 +345,76 @@ warning: [::]:50051 is open to everyone who can reach it: the port asks for no p
 warning: destinations.search may send keys and records in the clear
 
 listen
-  grpc                       [::]:50051
+  grpc                              [::]:50051
 
 data
-  dir                        ./sync-agent-data
-  disk_bytes_max             20GiB
-  segment_bytes              128MiB
-  retention.age              24h
-  retention.bytes_max        5GiB
+  dir                               ./sync-agent-data
+  disk_bytes_max                    20GiB
+  segment_bytes                     128MiB
+  retention.age                     24h
+  retention.bytes_max               5GiB
 
 limits
-  record_bytes_max           1MiB
-  request_bytes_max          4MiB
-  request_records_max        10000
-  indexes_max                1000
-  non_idempotent_operations  refuse
-  connections_max            1024
-  connection_requests_max    128
-  decoding_bytes_max         64MiB
-  receive_timeout            10s
+  record_bytes_max                  1MiB
+  request_bytes_max                 4MiB
+  request_records_max               10000
+  indexes_max                       1000
+  non_idempotent_operations         refuse
+  connections_max                   1024
+  connection_requests_max           128
+  decoding_bytes_max                64MiB
+  receive_timeout                   10s
 
 destinations.archive
-  type                       file
-  dir                        ./out
-  rotate.bytes               128MiB
-  rotate.age                 1h
-  index                      {index}
-  batch.operations_max       5000
-  batch.bytes_max            8MiB
-  batch.linger               200ms
-  requests_max               10
-  timeout                    30s
-  backoff.min                200ms
-  backoff.max                30s
-  attempts_max               5
-  backlog_bytes_max          10GiB
-  on_backlog_full            detach
-  dead_letters.bytes_max     1GiB
-  dead_letters.age_max       none
+  type                              file
+  dir                               ./out
+  rotate.bytes                      128MiB
+  rotate.age                        1h
+  index                             {index}
+  batch.operations_max              5000
+  batch.bytes_max                   8MiB
+  batch.linger                      200ms
+  requests_max                      10
+  rate_limit.operations_per_second  none
+  rate_limit.bytes_per_second       none
+  timeout                           30s
+  backoff.min                       200ms
+  backoff.max                       30s
+  attempts_max                      5
+  backlog_bytes_max                 10GiB
+  on_backlog_full                   detach
+  dead_letters.bytes_max            1GiB
+  dead_letters.age_max              none
 
 destinations.search
-  type                       algolia
-  app_id                     from the environment variable APP
-  api_key                    from the environment variable KEY
-  hosts                      http://fake:9201
-  insecure                   true
-  gzip                       true
-  index                      {index}
-  batch.operations_max       1000
-  batch.bytes_max            8MiB
-  batch.linger               200ms
-  requests_max               10
-  timeout                    30s
-  backoff.min                200ms
-  backoff.max                30s
-  attempts_max               5
-  backlog_bytes_max          10GiB
-  on_backlog_full            refuse
-  dead_letters.bytes_max     1GiB
-  dead_letters.age_max       none
+  type                              algolia
+  app_id                            from the environment variable APP
+  api_key                           from the environment variable KEY
+  hosts                             http://fake:9201
+  insecure                          true
+  gzip                              true
+  index                             {index}
+  batch.operations_max              1000
+  batch.bytes_max                   8MiB
+  batch.linger                      200ms
+  requests_max                      10
+  rate_limit.operations_per_second  none
+  rate_limit.bytes_per_second       none
+  timeout                           30s
+  backoff.min                       200ms
+  backoff.max                       30s
+  attempts_max                      5
+  backlog_bytes_max                 10GiB
+  on_backlog_full                   refuse
+  dead_letters.bytes_max            1GiB
+  dead_letters.age_max              none
 
 indexes, the first match wins
-  products*                  search, archive
-  every other index          search
+  products*                         search, archive
+  every other index                 search
 
 environment, wins over the file
-  GRPC_PORT=:50051           listen.grpc = [::]:50051: every address, IPv4 and IPv6
+  GRPC_PORT=:50051                  listen.grpc = [::]:50051: every address, IPv4 and IPv6
 ";
         let text = plan(CONFIG, &VARIABLES).to_text();
         assert_eq!(anstream::adapter::strip_str(&text).to_string(), expected);
