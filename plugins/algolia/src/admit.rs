@@ -3,18 +3,14 @@
 //!
 //! Sizes are left to the service: a record's limit depends on the plan.
 
-use std::{borrow::Cow, fmt, sync::LazyLock};
+use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use plugin_api::{
     operation::{Action, Operation},
     verdict::{Reason, ReasonCode},
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use plugin_http::attributes::{Attributes, may_hold_operation, operation_among};
 
 /// Bytes of an object's id, inclusive.
 const OBJECT_ID_BYTES_MAX: usize = 512;
@@ -25,9 +21,7 @@ const INDEX_BYTES_MAX: usize = 256;
 /// Operations that count twice when they are sent twice.
 const NON_IDEMPOTENT: [&str; 3] = ["Increment", "Decrement", "Add"];
 
-static OPERATION: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("_operation"));
 static OBJECT_ID: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("objectID"));
-static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u"));
 
 /// Checks one operation.
 pub(crate) fn admit(operation: &Operation, non_idempotent_operations: bool) -> Result<(), Reason> {
@@ -66,10 +60,10 @@ pub(crate) fn index(name: &str) -> Result<(), Reason> {
 /// which would lead the record to another object.
 fn attributes(body: &[u8], non_idempotent_operations: bool) -> Result<(), Reason> {
     // Parsed only where one of these may stand, plainly or with an escaped letter.
-    if [&OPERATION, &OBJECT_ID, &ESCAPE].into_iter().all(|word| word.find(body).is_none()) {
+    if !may_hold_operation(body) && OBJECT_ID.find(body).is_none() {
         return Ok(());
     }
-    let Entries(attributes) = match serde_json::from_slice(body) {
+    let Attributes(attributes) = match serde_json::from_slice(body) {
         Ok(entries) => entries,
         Err(error) => return refuse(format!("the body is not a JSON object: {error}")),
     };
@@ -77,7 +71,7 @@ fn attributes(body: &[u8], non_idempotent_operations: bool) -> Result<(), Reason
         if name == "objectID" {
             return refuse("the body carries an objectID of its own".into());
         }
-        if !non_idempotent_operations && let Some(operation) = non_idempotent(value) {
+        if !non_idempotent_operations && let Some(operation) = operation_among(value, &NON_IDEMPOTENT) {
             return refuse(format!(
                 "the operation {operation} of {name:?} is not idempotent and would count twice when it is sent \
                  twice; `non_idempotent_operations = \"allow\"` admits it"
@@ -87,44 +81,6 @@ fn attributes(body: &[u8], non_idempotent_operations: bool) -> Result<(), Reason
     Ok(())
 }
 
-/// The operation that a first-level value asks for, if it is one that is not idempotent.
-fn non_idempotent(value: &RawValue) -> Option<&'static str> {
-    // What is no object holds no operation.
-    let Entries(entries) = serde_json::from_str(value.get()).ok()?;
-    entries.into_iter().filter(|(name, _)| name == "_operation").find_map(|(_, operation)| {
-        // An `_operation` that is no string is an attribute like any other.
-        let operation: String = serde_json::from_str(operation.get()).ok()?;
-        NON_IDEMPOTENT.into_iter().find(|name| *name == operation)
-    })
-}
-
 fn refuse(message: String) -> Result<(), Reason> {
     Err(Reason::new(ReasonCode::NotAdmitted, message))
-}
-
-/// The entries of an object in their order, repeated names included.
-struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Entries<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Entries<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = object.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Entries(entries))
-            }
-        }
-
-        deserializer.deserialize_map(Collect)
-    }
 }

@@ -1,19 +1,12 @@
 //! The rules by which an operation is refused before it is sent: one item that breaks them would take the whole request
 //! with it, or mean something else here than at Algolia.
 
-use std::{borrow::Cow, fmt, sync::LazyLock};
-
-use memchr::memmem::Finder;
 use plugin_api::{
     identity::Version,
     operation::{Action, Operation},
     verdict::{Reason, ReasonCode},
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use plugin_http::attributes::{Attributes, may_hold_operation, operation_among};
 
 use crate::encode::VERSION_FACTOR;
 
@@ -35,9 +28,6 @@ const VERSION_MAX: Version = Version((i64::MAX / VERSION_FACTOR) as u64 - 1);
 /// Algolia's built-in operations.
 const BUILT_IN: [&str; 7] =
     ["Increment", "Decrement", "Add", "Remove", "AddUnique", "IncrementFrom", "IncrementSet"];
-
-static OPERATION: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("_operation"));
-static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u"));
 
 /// Checks one operation.
 pub(crate) fn admit(operation: &Operation) -> Result<(), Reason> {
@@ -89,14 +79,14 @@ pub(crate) fn index(name: &str) -> Result<(), Reason> {
 /// they would be stored as they are.
 fn attributes(body: &[u8]) -> Result<(), Reason> {
     // Parsed only where one of these may stand, plainly or with an escaped letter.
-    if [&OPERATION, &ESCAPE].into_iter().all(|word| word.find(body).is_none()) {
+    if !may_hold_operation(body) {
         return Ok(());
     }
-    let Entries(attributes) = match serde_json::from_slice(body) {
+    let Attributes(attributes) = match serde_json::from_slice(body) {
         Ok(entries) => entries,
         Err(error) => return refuse(format!("the body is not a JSON object: {error}")),
     };
-    match attributes.iter().find_map(|(name, value)| Some((name, built_in(value)?))) {
+    match attributes.iter().find_map(|(name, value)| Some((name, operation_among(value, &BUILT_IN)?))) {
         Some((name, operation)) => refuse(format!(
             "the operation {operation} of {name:?} is one of Algolia's, which Elasticsearch does not have"
         )),
@@ -104,44 +94,6 @@ fn attributes(body: &[u8]) -> Result<(), Reason> {
     }
 }
 
-/// The operation that a first-level value asks for, if it is one.
-fn built_in(value: &RawValue) -> Option<&'static str> {
-    // What is no object holds no operation.
-    let Entries(entries) = serde_json::from_str(value.get()).ok()?;
-    entries.into_iter().filter(|(name, _)| name == "_operation").find_map(|(_, operation)| {
-        // An `_operation` that is no string is an attribute like any other.
-        let operation: String = serde_json::from_str(operation.get()).ok()?;
-        BUILT_IN.into_iter().find(|name| *name == operation)
-    })
-}
-
 fn refuse(message: String) -> Result<(), Reason> {
     Err(Reason::new(ReasonCode::NotAdmitted, message))
-}
-
-/// The entries of an object in their order, repeated names included.
-struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Entries<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Entries<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = object.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Entries(entries))
-            }
-        }
-
-        deserializer.deserialize_map(Collect)
-    }
 }

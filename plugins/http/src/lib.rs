@@ -2,10 +2,12 @@
 //! whichever service gave it.
 //!
 //! Not for anything that only one service says or does, and not for retries, rates or breakers, which are the
-//! agent's. A request goes through the modules in their order: its [`secret`] and [`endpoint`] come from the config,
+//! agent's. [`attributes`] looks into a record before it is admitted. A request goes through the modules in their order: its [`secret`] and [`endpoint`] come from the config,
 //! the [`client`] is built once, [`hosts`] says whom to ask first, [`body`] packs and reads bytes under a limit,
 //! [`exchange`] sends and waits as long as [`patience`] allows, [`retry_after`] reads a wish and [`classify`] tells
 //! what the answer means.
+
+pub mod attributes;
 
 pub mod endpoint;
 pub mod secret;
