@@ -107,9 +107,7 @@ impl Lane {
             );
         }
     }
-}
 
-impl Lane {
     /// Tells of each index that is refused, once until it is written again.
     fn tell_refused(&mut self, letters: &[Letter]) {
         for Letter { source, record, reason, .. } in letters {
