@@ -4,6 +4,7 @@
 //! Used by tests, benches and the `demo` command. Nothing here knows the agent.
 
 mod host;
+mod journal;
 
 pub mod algolia;
 pub mod elasticsearch;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::journal::Detail;
+use crate::journal::Detail;
 
 /// What a batch can ask for. The last three would make a retry dangerous or act on a whole index; asking for them
 /// is recorded as a violation.

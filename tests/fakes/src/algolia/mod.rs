@@ -20,9 +20,12 @@ mod tasks;
 mod answer;
 
 pub use batch::Action;
-pub use journal::{Applied, Detail, Seen};
+pub use journal::Applied;
 pub use script::{Fault, Forbidden, Poison};
 pub use server::{FakeAlgolia, Options};
 pub use tasks::Publish;
 
-pub use crate::host::HostState;
+pub use crate::{
+    host::HostState,
+    journal::{Detail, Seen},
+};

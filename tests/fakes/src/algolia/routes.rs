@@ -8,7 +8,7 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    HeaderMap, Request, Response,
+    HeaderMap, Method, Request, Response,
     body::Incoming,
     header::{CONTENT_ENCODING, USER_AGENT},
 };
@@ -20,11 +20,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     answer::{self, Answer},
     batch::{self, Action, Item},
-    journal::{Applied, Detail, Seen},
+    journal::Applied,
     script::{self, Fault, Held, Poison},
     server::{Shared, State},
 };
-use crate::host::HostState;
+use crate::{
+    host::HostState,
+    journal::{Detail, Seen},
+};
 
 /// The name that stands for several indexes.
 const SEVERAL: &str = "*";
@@ -56,7 +59,7 @@ pub(super) async fn answer(
         gzip,
         body: body.clone(),
     };
-    let number = shared.lock().journal.request(seen);
+    let number = shared.lock().journal.request(seen, head.method == Method::POST);
     shared.requests.send_replace(number);
 
     let outcome = match refused(shared, host, &head.headers) {

@@ -17,13 +17,16 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    journal::{Applied, Detail, Journal, Seen},
+    journal::Applied,
     routes,
     script::{Fault, Mark, Poison, Script},
     store::Store,
     tasks::{Publish, Tasks},
 };
-use crate::host::{Host, HostState, Service};
+use crate::{
+    host::{Host, HostState, Service},
+    journal::{Detail, Journal, Seen},
+};
 
 /// What kind of application the fake is.
 #[derive(Clone, Debug)]
@@ -285,7 +288,7 @@ pub(super) struct State {
     pub(super) script: Script,
     pub(super) store: Store,
     pub(super) tasks: Tasks,
-    pub(super) journal: Journal,
+    pub(super) journal: Journal<Applied>,
 }
 
 impl Service for Shared {

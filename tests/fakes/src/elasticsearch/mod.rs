@@ -21,8 +21,11 @@ mod answer;
 
 pub use bulk::Action;
 pub use index::{FieldType, IndexState};
-pub use journal::{Applied, Detail, Seen};
+pub use journal::Applied;
 pub use script::{Fault, Poison};
 pub use server::{Auth, FakeElasticsearch, Options, Product};
 
-pub use crate::host::HostState;
+pub use crate::{
+    host::HostState,
+    journal::{Detail, Seen},
+};

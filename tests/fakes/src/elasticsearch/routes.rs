@@ -20,12 +20,15 @@ use tokio_util::sync::CancellationToken;
 use super::{
     answer::{self, Answer, Refusal},
     bulk::{self, Action, Item},
-    journal::{Applied, Detail, Seen},
+    journal::Applied,
     script::{self, Fault, Held},
     server::{Auth, Product, Shared, State},
     store::Done,
 };
-use crate::host::HostState;
+use crate::{
+    host::HostState,
+    journal::{Detail, Seen},
+};
 
 /// Parameters that the routes know.
 const PARAMETERS: [&str; 3] = ["timeout", "filter_path", "refresh"];

@@ -18,12 +18,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     index::{FieldType, IndexState},
-    journal::{Applied, Detail, Journal, Seen},
+    journal::Applied,
     routes,
     script::{Fault, Mark, Poison, Script},
     store::Store,
 };
-use crate::host::{Host, HostState, Service};
+use crate::{
+    host::{Host, HostState, Service},
+    journal::{Detail, Journal, Seen},
+};
 
 /// What kind of cluster the fake is.
 #[derive(Clone, Debug)]
@@ -340,7 +343,7 @@ pub(super) struct State {
     pub(super) hosts: Vec<HostState>,
     pub(super) script: Script,
     pub(super) store: Store,
-    pub(super) journal: Journal,
+    pub(super) journal: Journal<Applied>,
 }
 
 impl Service for Shared {
