@@ -12,7 +12,8 @@
 //! | [`ingress`] | validates and transcodes requests, appends them | contract, record, config, runtime, log |
 //! | [`log`] | the durable log | record, runtime |
 //! | [`router`] | which destinations an index goes to; pure | record, config |
-//! | [`feed`] | reads the log for one destination | record, log, router |
+//! | [`transform`] | runs the teams' WebAssembly components on records | record, config, runtime |
+//! | [`feed`] | reads the log for one destination, transformed | record, log, router, transform |
 //! | [`delivery`] | lanes: order, batches, retries, breaker, cursors | feed, log, router, dead_letter, runtime |
 //! | [`dead_letter`] | what a destination did not take | record, runtime |
 //! | [`telemetry`] | how the agent tells what it does | log, runtime |
@@ -30,6 +31,8 @@ pub mod ingress;
 pub mod log;
 
 pub mod router;
+
+pub mod transform;
 
 pub mod feed;
 

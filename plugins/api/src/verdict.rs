@@ -7,6 +7,16 @@ use thiserror::Error;
 /// The kind of a [`Reason`]: a fixed word for metrics, filters and letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ReasonCode {
+    /// The transform said that it cannot process the record.
+    TransformFailed,
+    /// The transform crashed on the record.
+    TransformTrapped,
+    /// The transform spent its CPU time on the record.
+    TransformTimedOut,
+    /// What the transform made of the record cannot be delivered.
+    TransformInvalid,
+    /// The transform spent too much CPU time on other records of the index, and does not run on it for now.
+    TransformSuspended,
     /// The destination looked at the record and refused it.
     Rejected,
     /// The record alone is larger than the destination takes.
@@ -31,7 +41,12 @@ pub enum ReasonCode {
 
 impl ReasonCode {
     /// Every code.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
+        Self::TransformFailed,
+        Self::TransformTrapped,
+        Self::TransformTimedOut,
+        Self::TransformInvalid,
+        Self::TransformSuspended,
         Self::Rejected,
         Self::TooLarge,
         Self::NotAdmitted,
@@ -48,6 +63,11 @@ impl ReasonCode {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::TransformFailed => "transform_failed",
+            Self::TransformTrapped => "transform_trapped",
+            Self::TransformTimedOut => "transform_timed_out",
+            Self::TransformInvalid => "transform_invalid",
+            Self::TransformSuspended => "transform_suspended",
             Self::Rejected => "rejected",
             Self::TooLarge => "too_large",
             Self::NotAdmitted => "not_admitted",

@@ -1,0 +1,57 @@
+//! What a transform makes of records, checked: every body is one JSON object, every object id may be sent.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use plugin_api::{operation::Action, verdict::Reason};
+
+/// The SHA-256 of a module's bytes, by which it is known.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What becomes of one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is delivered as it came.
+    Unchanged,
+    /// The same action and object id, with this body.
+    Replace(Bytes),
+    /// These operations instead, in this order.
+    Emit(Vec<Product>),
+    /// Nothing is delivered.
+    Skip,
+    /// It could not be processed, and why: a letter.
+    Failed(Reason),
+}
+
+/// One operation that a transform produced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// What to do.
+    pub action: Action,
+    /// To which object of the record's index.
+    pub object_id: Arc<str>,
+    /// One JSON object as UTF-8 text, without `objectID`; empty for a delete.
+    pub body: Bytes,
+}
+
+/// What became of some records of one index.
+#[derive(Clone, Debug)]
+pub struct Transformed {
+    /// One for each record, in order.
+    pub outcomes: Vec<Outcome>,
+    /// The module that ran on them; `None` if there is none that serves.
+    pub module: Option<Digest>,
+}
