@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 #[cfg(feature = "demo")]
 use super::demo;
-use super::{check, dead_letters, destination, log, output, run, send};
+use super::{check, dead_letters, destination, log, output, run, send, transform};
 use crate::config::{self, ProcessEnvironment};
 
 /// A durable fan-out agent for search indexes.
@@ -34,6 +34,7 @@ enum Command {
     DeadLetters(DeadLetters),
     Log(Log),
     Destination(Destination),
+    Transform(transform::Arguments),
 }
 
 /// Look at records that a destination would not take.
@@ -97,6 +98,7 @@ pub fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Run(arguments) => block_on(run::run(&arguments)),
         Command::Check(arguments) => check::run(&arguments),
         Command::Send(arguments) => block_on(send::run(&arguments)),
+        Command::Transform(arguments) => transform::run(&arguments),
         Command::DeadLetters(command) => {
             in_data_dir(&command.place, |data_dir| dead_letters::run(command.arguments, data_dir))
         }

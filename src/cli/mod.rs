@@ -15,6 +15,11 @@ pub mod log;
 
 pub mod destination;
 
+pub mod transform;
+
+#[cfg(feature = "demo")]
+mod guests;
+
 #[cfg(feature = "demo")]
 pub mod demo;
 
