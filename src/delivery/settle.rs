@@ -125,7 +125,12 @@ fn is_attempt(answer: &Result<Vec<Verdict>, WriteError>) -> bool {
 fn is_suspicious(reason: &Reason) -> bool {
     match reason.code {
         ReasonCode::Unknown => true,
-        ReasonCode::Rejected
+        ReasonCode::TransformFailed
+        | ReasonCode::TransformTrapped
+        | ReasonCode::TransformTimedOut
+        | ReasonCode::TransformInvalid
+        | ReasonCode::TransformSuspended
+        | ReasonCode::Rejected
         | ReasonCode::TooLarge
         | ReasonCode::NotAdmitted
         | ReasonCode::IndexRefused

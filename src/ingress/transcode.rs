@@ -14,9 +14,7 @@ use super::{
     text::write_quoted,
     wire::{Fields, Malformed, Wire},
 };
-
-/// Objects and lists within each other, the record itself included.
-pub(crate) const DEPTH_MAX: usize = 64;
+use crate::record::DEPTH_MAX;
 
 /// What a record must keep to.
 #[derive(Clone, Copy, Debug)]

@@ -18,7 +18,7 @@ use crate::{
     config::{Limits, NonIdempotent},
     contract::server::ActionType,
     log::interface::{Append, Attributes, Idempotency},
-    record::PayloadWriter,
+    record::{OBJECT_ID_BYTES_MAX, PayloadWriter},
 };
 
 /// A valid request.
@@ -29,7 +29,6 @@ pub(crate) struct Valid {
 }
 
 const INDEX_BYTES_MAX: usize = 256;
-const OBJECT_ID_BYTES_MAX: usize = 512;
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 
 /// Checks a request and lays out its records. CPU work: about 2 us a record.

@@ -2,6 +2,8 @@
 //!
 //! Positions, versions, request ids and operations live in `plugin_api`, since plugins share them.
 
+mod bounds;
 mod payload;
 
+pub use bounds::{DEPTH_MAX, OBJECT_ID_BYTES_MAX};
 pub use payload::{PayloadError, PayloadWriter, Record, payload_index, read_payload};

@@ -6,7 +6,7 @@
 //!
 //! Read in the order in which a scenario uses it: [`process`] and [`watch`], [`load`], what destinations hold
 //! ([`ndjson`], [`algolia`], [`elasticsearch`], [`dead_letters`]), [`history`]. [`contract`] is the wire, [`server`] stands in for the
-//! agent in tests and baselines.
+//! agent in tests and baselines. [`guests`] builds transforms that misbehave.
 
 pub mod contract;
 
@@ -27,3 +27,5 @@ pub mod dead_letters;
 pub mod history;
 
 pub mod server;
+
+pub mod guests;
