@@ -66,7 +66,9 @@ fn build_guests(out: &Path) -> Result<(), Box<dyn Error>> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.args(["build", "--release", "--locked", "--manifest-path", "transforms/Cargo.toml"]);
     cargo.args(["--target", GUEST_TARGET, "--target-dir"]).arg(&target_dir);
-    GUESTS.iter().for_each(|guest| drop(cargo.args(["--package", guest])));
+    for guest in GUESTS {
+        cargo.args(["--package", guest]);
+    }
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(is_of_the_outer_build) {
             cargo.env_remove(name);
@@ -91,7 +93,8 @@ fn build_guests(out: &Path) -> Result<(), Box<dyn Error>> {
 
 fn has_guest_target() -> Result<bool, Box<dyn Error>> {
     let rustc = env::var_os("RUSTC").unwrap_or("rustc".into());
-    let printed = Command::new(rustc).args(["--print", "target-libdir", "--target", GUEST_TARGET]).output()?;
+    let printed =
+        Command::new(rustc).args(["--print", "target-libdir", "--target", GUEST_TARGET]).output()?;
     let libraries = String::from_utf8_lossy(&printed.stdout).into_owned();
     Ok(printed.status.success() && Path::new(libraries.trim()).is_dir())
 }

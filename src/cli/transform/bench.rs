@@ -88,10 +88,11 @@ impl Bench {
         let cases = cases(&self.input, self.action, &self.subject.index)?;
         let engine = subject::engine()?;
         let name = self.subject.module.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let measured = self.subject.load(&engine, &wasm).map_err(|error| error.to_string()).and_then(|subject| {
-            let row = self.measure(&subject, &cases, name)?;
-            Ok(row)
-        });
+        let measured =
+            self.subject.load(&engine, &wasm).map_err(|error| error.to_string()).and_then(|subject| {
+                let row = self.measure(&subject, &cases, name)?;
+                Ok(row)
+            });
         let mut rows = match measured {
             Ok(row) => vec![row],
             Err(problem) => {
@@ -214,7 +215,11 @@ fn write_text(report: &Report, streams: &mut Streams<'_>) -> io::Result<()> {
     if let [row, ..] = report.rows.as_slice()
         && row.failed_share > 0.0
     {
-        writeln!(out, "\n{:.1} % of the records fail: `transform test` shows them", row.failed_share * 100.0)?;
+        writeln!(
+            out,
+            "\n{:.1} % of the records fail: `transform test` shows them",
+            row.failed_share * 100.0
+        )?;
     }
     Ok(())
 }

@@ -94,7 +94,8 @@ impl Build {
             )?;
             return Ok(Outcome::Failed);
         }
-        let report = Report { modules: paths.iter().map(|path| look_at(path)).collect::<anyhow::Result<_>>()? };
+        let report =
+            Report { modules: paths.iter().map(|path| look_at(path)).collect::<anyhow::Result<_>>()? };
         if self.json {
             serde_json::to_writer_pretty(&mut *streams.out, &report).map_err(io::Error::from)?;
             writeln!(streams.out)?;
@@ -165,7 +166,11 @@ fn write_text(built: &Built, streams: &mut Streams<'_>) -> anyhow::Result<()> {
     match (&built.problem, &built.sha256) {
         (Some(problem), _) => {
             let problem = text::printable(problem);
-            writeln!(streams.out, "{} {path}, {bytes}: no agent would load it: {problem}", styled(BAD, "refused"))?;
+            writeln!(
+                streams.out,
+                "{} {path}, {bytes}: no agent would load it: {problem}",
+                styled(BAD, "refused")
+            )?;
         }
         (None, sha256) => {
             let sha256 = sha256.as_deref().unwrap_or_default();

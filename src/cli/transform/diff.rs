@@ -22,7 +22,9 @@ pub(super) fn change(record: &Operation, becomes: &Becomes) -> String {
             [operation] if operation.has_same_key(record) && same(&operation.data, &record.data) => {
                 "unchanged\n".to_owned()
             }
-            [operation] if operation.has_same_key(record) => format!("\n{}", differences(&record.data, &operation.data)),
+            [operation] if operation.has_same_key(record) => {
+                format!("\n{}", differences(&record.data, &operation.data))
+            }
             operations => {
                 let shown = operations.iter().map(|operation| {
                     let differences = match operation.data {
@@ -45,11 +47,14 @@ pub(super) fn unexpected(expected: &Becomes, actual: &Becomes) -> String {
     {
         let mut shown = String::new();
         for (left, right) in left.iter().zip(right).filter(|(left, right)| !same(&left.data, &right.data)) {
-            let _ = write!(shown, "    {}\n{}", styled(NAME, key(right)), differences(&left.data, &right.data));
+            let _ =
+                write!(shown, "    {}\n{}", styled(NAME, key(right)), differences(&left.data, &right.data));
         }
         return shown;
     }
-    let line = |sign: &str, becomes: &Becomes| format!("    {sign} {}", text::one_line(&becomes.to_json().to_string()));
+    let line = |sign: &str, becomes: &Becomes| {
+        format!("    {sign} {}", text::one_line(&becomes.to_json().to_string()))
+    };
     format!("{}\n{}\n", styled(BAD, line("-", expected)), styled(GOOD, line("+", actual)))
 }
 

@@ -123,7 +123,10 @@ fn write_text(report: &Report, streams: &mut Streams<'_>) -> io::Result<()> {
         rows.extend(names.iter().zip(&mut labels).map(|(name, label)| (label, name.clone())));
     }
     if let Some(compile_ms) = report.compile_ms {
-        rows.push(("compiles", format!("in {} ms", HumanCount(u64::try_from(compile_ms).unwrap_or(u64::MAX)))));
+        rows.push((
+            "compiles",
+            format!("in {} ms", HumanCount(u64::try_from(compile_ms).unwrap_or(u64::MAX))),
+        ));
     }
     if let Some(memory_bytes) = report.memory_bytes {
         rows.push(("holds", format!("{} in each instance", HumanBytes(memory_bytes as u64))));

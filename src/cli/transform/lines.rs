@@ -131,7 +131,9 @@ fn operation_of(value: Value, action: Option<Action>) -> Result<Option<Operation
         key == "action" || key == "data" || (name == "object_id" && OF_THE_AGENT.contains(&key.as_str()))
     };
     let (action, data) = match named {
-        Some(action) if object.keys().all(is_spelt_out) => (action, object.remove("data").unwrap_or_default()),
+        Some(action) if object.keys().all(is_spelt_out) => {
+            (action, object.remove("data").unwrap_or_default())
+        }
         _ => match action {
             Some(action) => (action, Value::Object(object)),
             None => return Err("has no action".to_owned()),
@@ -156,9 +158,7 @@ fn not_json(error: &serde_json::Error) -> String {
 impl Becomes {
     /// What an outcome means for its record.
     pub(super) fn new(record: &Record, outcome: Outcome) -> Self {
-        let same = |body: &[u8]| {
-            vec![Operation::new(record.action, &record.object_id, body)]
-        };
+        let same = |body: &[u8]| vec![Operation::new(record.action, &record.object_id, body)];
         match outcome {
             Outcome::Unchanged => Self::Operations(same(&record.body)),
             Outcome::Replace(body) => Self::Operations(same(&body)),
@@ -222,7 +222,9 @@ impl Operation {
         match (action, data) {
             (Action::Delete, _) => json!({ "action": "delete", "objectID": object_id }),
             // Attributes of these names would make it look like another line.
-            (Action::Save, Value::Object(attributes)) if !attributes.keys().any(|key| MEANT.contains(&key.as_str())) => {
+            (Action::Save, Value::Object(attributes))
+                if !attributes.keys().any(|key| MEANT.contains(&key.as_str())) =>
+            {
                 let mut line = Map::from_iter([("objectID".to_owned(), Value::from(object_id.as_str()))]);
                 line.extend(attributes.clone());
                 Value::Object(line)
@@ -271,7 +273,10 @@ mod tests {
     #[test]
     fn records_are_read_as_the_agent_writes_them() {
         assert_eq!(read(r#"{"objectID":"1","price":2}"#), r#"save 1 {"price":2}"#);
-        assert_eq!(read(r#"{"objectID":"1","action":"dance","data":2}"#), r#"save 1 {"action":"dance","data":2}"#);
+        assert_eq!(
+            read(r#"{"objectID":"1","action":"dance","data":2}"#),
+            r#"save 1 {"action":"dance","data":2}"#
+        );
         let spelt_out = r#"{"action":"partial_update_no_create","objectID":"1","data":{"price":2}}"#;
         assert_eq!(read(spelt_out), r#"partial_update_no_create 1 {"price":2}"#);
         assert_eq!(read(r#"{"action":"delete","objectID":"1"}"#), "delete 1 ");
@@ -284,7 +289,8 @@ mod tests {
 
     #[test]
     fn every_bad_line_is_named() {
-        let told = read("{}\n\n[1]\n{\"objectID\":7}\n{\"action\":\"save\",\"objectID\":\"1\"}\n{\"objectID\"");
+        let told =
+            read("{}\n\n[1]\n{\"objectID\":7}\n{\"action\":\"save\",\"objectID\":\"1\"}\n{\"objectID\"");
         for problem in [
             "line 1: has no objectID",
             "line 3: is not an object",

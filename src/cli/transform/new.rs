@@ -44,22 +44,33 @@ impl New {
         let shown = self.path.display();
         match fs::read_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Ok(mut entries) if entries.next().is_none() => {}
-            Ok(_) => return Err(Unusable(format!("{shown} is not empty: choose another name")).into()),
+            Ok(entries) => {
+                if entries.count() > 0 {
+                    return Err(Unusable(format!("{shown} is not empty: choose another name")).into());
+                }
+            }
             Err(error) => return Err(Unusable(format!("{shown}: {error}")).into()),
         }
         for (path, content) in self.files(name) {
             write(&self.path.join(path), &content)?;
         }
         let module = format!("target/wasm32-wasip2/release/{}.wasm", name.replace('-', "_"));
-        let config = self.example.config().map_or_else(String::new, |config| format!(" \\\n    --config '{config}'"));
-        writeln!(streams.out, "{} {shown}, by the example `{}`\n", styled(GOOD, "made"), self.example.name())?;
+        let config =
+            self.example.config().map_or_else(String::new, |config| format!(" \\\n    --config '{config}'"));
+        writeln!(
+            streams.out,
+            "{} {shown}, by the example `{}`\n",
+            styled(GOOD, "made"),
+            self.example.name()
+        )?;
         let steps = [
             ("Look at src/lib.rs, and run it on its fixtures:", format!("cd {shown} && cargo test")),
             ("Build the module:", "sync-agent transform build".to_owned()),
             (
                 "Run it as the agent would:",
-                format!("sync-agent transform test {module} \\\n    --input fixtures/input.ndjson --expect fixtures/expect.ndjson{config}"),
+                format!(
+                    "sync-agent transform test {module} \\\n    --input fixtures/input.ndjson --expect fixtures/expect.ndjson{config}"
+                ),
             ),
         ];
         for (what, command) in steps {
@@ -74,10 +85,14 @@ impl New {
         let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
         if !name.bytes().all(plain) || !name.starts_with(|first: char| first.is_ascii_lowercase()) {
-            return Err(format!("{name:?} cannot be a transform's name: use a-z, 0-9, - and _, with a letter first"));
+            return Err(format!(
+                "{name:?} cannot be a transform's name: use a-z, 0-9, - and _, with a letter first"
+            ));
         }
         if RESERVED.contains(&name) {
-            return Err(format!("{name:?} cannot be a transform's name: it means something to Rust; choose another"));
+            return Err(format!(
+                "{name:?} cannot be a transform's name: it means something to Rust; choose another"
+            ));
         }
         Ok(name)
     }
@@ -109,10 +124,56 @@ impl Example {
 
 /// Rust's keywords, its own crates, and the kit's.
 const RESERVED: [&str; 50] = [
-    "abstract", "alloc", "as", "async", "await", "become", "box", "break", "const", "continue", "core", "crate", "do",
-    "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro",
-    "match", "mod", "move", "mut", "override", "pub", "ref", "return", "self", "serde", "static", "std", "struct", "super",
-    "test", "trait", "transform-sdk", "true", "try", "type", "where", "while",
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "serde",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "transform-sdk",
+    "true",
+    "try",
+    "type",
+    "where",
+    "while",
 ];
 
 fn write(path: &Path, content: &str) -> anyhow::Result<()> {

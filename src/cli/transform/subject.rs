@@ -75,9 +75,11 @@ impl Arguments {
 impl Subject {
     /// An instance that nobody has called.
     pub(super) fn start(&self, log: LogTarget) -> Result<Instance, CallError> {
-        Instance::start(&self.module, &self.index, &self.config, &self.limits, log).map_err(|error| match error {
-            LoadError::Start { error } | LoadError::Smoke { error, .. } => error,
-            other => CallError::Trapped { reason: other.to_string() },
+        Instance::start(&self.module, &self.index, &self.config, &self.limits, log).map_err(|error| {
+            match error {
+                LoadError::Start { error } | LoadError::Smoke { error, .. } => error,
+                other => CallError::Trapped { reason: other.to_string() },
+            }
         })
     }
 }

@@ -142,9 +142,10 @@ impl Test {
 
     fn write_text(&self, report: &Report, streams: &mut Streams<'_>) -> io::Result<()> {
         report.log.iter().try_for_each(|line| writeln!(streams.errors, "{line}"))?;
-        let rows = report.results.iter().filter(|row| {
-            self.expect.is_none() || row.expected.is_some() || row.unstable.is_some()
-        });
+        let rows = report
+            .results
+            .iter()
+            .filter(|row| self.expect.is_none() || row.expected.is_some() || row.unstable.is_some());
         let mut left = 0;
         for (at, row) in rows.enumerate() {
             match at < self.limit {
@@ -181,9 +182,10 @@ impl Test {
 
 /// Puts everything together; the digest and the log are the caller's to add.
 fn report(cases: &[Case], trial: Trial, expected: Option<Vec<(u64, Becomes)>>) -> Report {
-    let problem = expected.as_ref().filter(|expected| expected.len() != cases.len()).map(|expected| {
-        format!("{} lines are expected, but the input has {}", expected.len(), cases.len())
-    });
+    let problem = expected
+        .as_ref()
+        .filter(|expected| expected.len() != cases.len())
+        .map(|expected| format!("{} lines are expected, but the input has {}", expected.len(), cases.len()));
     let mut unstable = trial.unstable.into_iter().peekable();
     let (mut failing, mut unexpected, mut depending) = (0, 0, 0);
     let mut results = Vec::with_capacity(cases.len());
@@ -209,7 +211,12 @@ fn report(cases: &[Case], trial: Trial, expected: Option<Vec<(u64, Becomes)>>) -
         if let Some(other) = unstable.next_if(|unstable| unstable.at == at) {
             depending += 1;
             row.unstable = Some(Other { when: other.how, becomes: other.becomes.to_json() });
-            row.shown += &format!("  {} {}:\n{}", styled(BAD, "otherwise"), other.how, diff::unexpected(becomes, &other.becomes));
+            row.shown += &format!(
+                "  {} {}:\n{}",
+                styled(BAD, "otherwise"),
+                other.how,
+                diff::unexpected(becomes, &other.becomes)
+            );
         }
         results.push(row);
     }
@@ -233,7 +240,9 @@ fn report(cases: &[Case], trial: Trial, expected: Option<Vec<(u64, Becomes)>>) -
 /// Reads records from a file or stdin.
 pub(super) fn cases(path: &Path, action: Action, index: &str) -> anyhow::Result<Vec<Case>> {
     let input = match path == Path::new("-") {
-        true => io::read_to_string(io::stdin()).map_err(|error| Unusable(format!("stdin: {error}")))?.into_bytes(),
+        true => {
+            io::read_to_string(io::stdin()).map_err(|error| Unusable(format!("stdin: {error}")))?.into_bytes()
+        }
         false => subject::read(path)?,
     };
     let cases = lines::cases(&input, action, index).map_err(|problems| unreadable(path, &problems))?;
@@ -250,7 +259,10 @@ fn expectations(path: &Path) -> anyhow::Result<Vec<(u64, Becomes)>> {
 /// The first problems of a file.
 fn unreadable(path: &Path, problems: &[String]) -> Unusable {
     const SHOWN: usize = 10;
-    let shown = problems.iter().take(SHOWN).map(|problem| format!("{}: {}\n", path.display(), text::printable(problem)));
+    let shown = problems
+        .iter()
+        .take(SHOWN)
+        .map(|problem| format!("{}: {}\n", path.display(), text::printable(problem)));
     let mut words: String = shown.collect();
     if problems.len() > SHOWN {
         words += &format!("and {} more\n", problems.len() - SHOWN);

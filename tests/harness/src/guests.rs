@@ -1,4 +1,4 @@
-//! Builds the WebAssembly components of `tests/guests`, once for each run of the tests.
+//! Builds the WebAssembly components of `tests/guests` and the examples of `transforms`, once for each run of the tests.
 
 use std::{
     env, fs, io,
@@ -15,11 +15,34 @@ use std::{
 #[must_use]
 pub fn guest(name: &str) -> Vec<u8> {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let folder = FOLDER.get_or_init(|| {
-        build(&root.join("tests/guests"), &root.join("target/guests"))
-            .unwrap_or_else(|error| panic!("{error}"))
-    });
+    read(FOLDER.get_or_init(|| built("tests/guests")), name)
+}
+
+/// The bytes of an example of `transforms/examples`, or of `transforms/unchanged`.
+///
+/// # Panics
+/// As [`guest`].
+#[must_use]
+pub fn example(name: &str) -> Vec<u8> {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    read(FOLDER.get_or_init(|| built("transforms")), name)
+}
+
+/// Where all guests are built, however many workspaces they come from: what these share is compiled once.
+#[must_use]
+pub fn target() -> PathBuf {
+    root().join("target/guests")
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn built(workspace: &str) -> PathBuf {
+    build(&root().join(workspace), &target()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn read(folder: &Path, name: &str) -> Vec<u8> {
     let file = folder.join(format!("{}.wasm", name.replace('-', "_")));
     fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
@@ -29,17 +52,21 @@ pub fn guest(name: &str) -> Vec<u8> {
 /// # Errors
 /// With cargo's words.
 pub fn build(manifest_folder: &Path, target: &Path) -> io::Result<PathBuf> {
+    build_with(manifest_folder, target, "--locked")
+}
+
+/// As [`build`], for a project that may complete its lock file but must not need the network.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_offline(manifest_folder: &Path, target: &Path) -> io::Result<PathBuf> {
+    build_with(manifest_folder, target, "--offline")
+}
+
+fn build_with(manifest_folder: &Path, target: &Path, sources: &str) -> io::Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args([
-        "build",
-        "--release",
-        "--locked",
-        "--quiet",
-        "--target",
-        "wasm32-wasip2",
-        "--manifest-path",
-    ]);
+    command.args(["build", "--release", sources, "--quiet", "--target", "wasm32-wasip2", "--manifest-path"]);
     command.arg(manifest_folder.join("Cargo.toml")).arg("--target-dir").arg(target);
     // What the cargo that runs the tests was told is not for this one.
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {

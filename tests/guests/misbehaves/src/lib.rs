@@ -1,7 +1,14 @@
 //! A transform that does what its config says: `{"behave": "loop"}` and so on, on every record or, with
 //! `"only": "ID"`, on the record of that id alone; the others are left unchanged.
 
-use std::{hash::BuildHasher, hint::black_box, sync::OnceLock};
+use std::{
+    hash::BuildHasher,
+    hint::black_box,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use exports::sync_agent::transform::transformer::{Guest, InputRecord, Outcome};
 use sync_agent::transform::{
@@ -101,6 +108,10 @@ fn misbehave(behave: &str, record: InputRecord) -> Outcome {
         "grow" => {
             std::mem::forget(black_box(vec![1_u8; 1 << 20]));
             Outcome::Unchanged
+        }
+        "count" => {
+            static SEEN: AtomicU32 = AtomicU32::new(0);
+            Outcome::Replace(format!("{{\"seen\":{}}}", SEEN.fetch_add(1, Ordering::Relaxed)))
         }
         "slow" => {
             (0..2_000_000_u64).for_each(|number| { black_box(number); });
