@@ -14,6 +14,9 @@ use crate::{cli::send::sender::Record, contract::client::ActionType};
 /// The index of every record.
 pub(super) const INDEX: &str = "products";
 
+/// What the transform removes, as its config has it.
+pub(super) const REDACTED: [&str; 2] = ["supplier.email", "changed_by"];
+
 /// How often each product that gets price updates gets one.
 const ROUNDS: u64 = 2;
 
@@ -86,6 +89,16 @@ impl Plan {
         Record { line: number + 1, bytes: 700, object_id: object_id(product_number), data }
     }
 
+    /// The first product as it is sent.
+    pub(super) fn first(self) -> (String, Value) {
+        (object_id(0), Value::Object(json_object(product(0))))
+    }
+
+    /// Records that are sent with an address that no destination should get: all but the deletes.
+    pub(super) fn with_address(self) -> u64 {
+        self.saves() + self.updates()
+    }
+
     /// The objects at the end by id, with their `objectID`, as a destination holds them that took all but the poison.
     pub(super) fn objects(self) -> BTreeMap<String, Value> {
         let kept = 0..self.saves() - self.deletes();
@@ -109,6 +122,7 @@ impl Plan {
         if number < self.updated() {
             object.extend(json_object(price_update(number, ROUNDS - 1)));
         }
+        redact(&mut object);
         (id, Value::Object(object))
     }
 
@@ -120,6 +134,14 @@ impl Plan {
     /// Beyond those that are updated, before those that are deleted.
     fn poison_number(self) -> u64 {
         self.saves() / 3
+    }
+}
+
+/// What the transform does, done once more without it.
+fn redact(object: &mut Map<String, Value>) {
+    object.remove("changed_by");
+    if let Some(Value::Object(supplier)) = object.get_mut("supplier") {
+        supplier.remove("email");
     }
 }
 

@@ -20,6 +20,8 @@ const KINDS: [(&str, [&str; 2]); 8] = [
     ("throw", ["Textiles", "Textiles > Throws"]),
     ("mirror", ["Living", "Living > Mirrors"]),
 ];
+/// Who changes prices: personal data, which no destination should get.
+const EDITORS: [&str; 3] = ["nora@shop.example", "ivo@shop.example", "sam@shop.example"];
 const PRAISES: [&str; 6] = [
     "Made in small batches by people who sign their work.",
     "It ages well, and every scratch makes it look better.",
@@ -75,13 +77,24 @@ pub(super) fn product(number: u64) -> Struct {
                 ("fragile", Value::from(material == "glass" || material == "stoneware")),
             ]),
         ),
+        ("supplier", object([("name", text(brand)), ("email", text(supplier_email(brand)))])),
     ])
+}
+
+/// The supplier's address: personal data, which no destination should get.
+fn supplier_email(brand: &str) -> String {
+    let letters = brand.chars().filter(char::is_ascii_alphabetic);
+    format!("orders@{}.example", letters.collect::<String>().to_ascii_lowercase())
 }
 
 /// The attributes that a price update changes; each round of updates has other prices.
 pub(super) fn price_update(number: u64, round: u64) -> Struct {
     let mut rng = Rng::with_seed(number ^ ((round + 1) << 32));
-    structure([("price", cents(rng.u32(490..89_900))), ("price_round", Value::from(round as f64))])
+    structure([
+        ("price", cents(rng.u32(490..89_900))),
+        ("price_round", Value::from(round as f64)),
+        ("changed_by", text(pick(&mut rng, &EDITORS))),
+    ])
 }
 
 fn pick(rng: &mut Rng, words: &[&'static str]) -> &'static str {

@@ -37,6 +37,7 @@ pub(super) struct Proof {
     pub(super) records_per_second: f64,
     pub(super) accounts: Vec<Account>,
     pub(super) checks: Vec<Check>,
+    pub(super) transformed: Transformed,
     pub(super) dead_letters: Vec<DeadLetter>,
 }
 
@@ -59,6 +60,15 @@ pub(super) struct Account {
 pub(super) struct Check {
     pub(super) holds: bool,
     pub(super) claim: String,
+}
+
+/// A part of the first product, before the transform and after it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Transformed {
+    pub(super) object_id: String,
+    pub(super) sent: Value,
+    /// At Algolia.
+    pub(super) arrived: Value,
 }
 
 /// A letter as its store has it.
@@ -84,16 +94,18 @@ impl Proof {
         // Reads tens of thousands of lines and compares as many objects.
         let judge = move || {
             let dead_letters = read_letters(&data_dir, &names)?;
+            let journal = Journal::read(&files_dir)?;
             let checks = vec![
-                check_files(&Journal::read(&files_dir)?, played.acknowledged),
+                check_files(&journal, played.acknowledged),
                 check_objects(ALGOLIA, &objects, &plan.objects()),
                 check_objects(ELASTIC, &documents, &plan.documents()),
+                check_transform(plan, &journal, &[&objects, &documents]),
                 check_letters(&dead_letters, plan),
                 check_outage(played.outage),
             ];
-            anyhow::Ok((checks, dead_letters))
+            anyhow::Ok((checks, transformed(plan, &objects), dead_letters))
         };
-        let (checks, dead_letters) =
+        let (checks, transformed, dead_letters) =
             tokio::task::spawn_blocking(judge).await.context("the proof stopped")??;
         let seconds = played.took.as_secs_f64();
         Ok(Self {
@@ -106,6 +118,7 @@ impl Proof {
             records_per_second: (played.acknowledged as f64 / seconds.max(1e-9)).round(),
             accounts,
             checks,
+            transformed,
             dead_letters,
         })
     }
@@ -133,6 +146,8 @@ impl Account {
 struct Journal {
     lines: u64,
     bytes: u64,
+    /// Lines with an address.
+    addresses: u64,
     /// Different records, by their number in the log.
     records: BTreeSet<u64>,
 }
@@ -165,6 +180,7 @@ impl Journal {
             let Line { position } = serde_json::from_slice(&line)?;
             self.lines += 1;
             self.bytes += line.len() as u64 + 1;
+            self.addresses += u64::from(has_address(&line));
             self.records.insert(position.offset);
         }
         Ok(())
@@ -206,6 +222,31 @@ fn check_objects(
         claim += &format!("; {} that should not be there", grouped(strange as u64));
     }
     Check { holds: right == expected.len() && strange == 0, claim }
+}
+
+/// What must not arrive anywhere is looked for by its looks, not by the names that the transform was told.
+fn check_transform(plan: Plan, journal: &Journal, stored: &[&BTreeMap<String, Value>]) -> Check {
+    let objects = stored.iter().flat_map(|objects| objects.values());
+    let found = objects.filter(|object| has_address(object.to_string().as_bytes())).count() as u64;
+    let claim = format!(
+        "transform: of {} e-mail addresses sent, {} in the files and {} in objects",
+        grouped(plan.with_address()),
+        grouped(journal.addresses),
+        grouped(found),
+    );
+    Check { holds: journal.addresses == 0 && found == 0, claim }
+}
+
+/// Nothing else in a product has an at sign.
+fn has_address(text: &[u8]) -> bool {
+    memchr::memchr(b'@', text).is_some()
+}
+
+fn transformed(plan: Plan, objects: &BTreeMap<String, Value>) -> Transformed {
+    let part = |object: &Value| object.get("supplier").cloned().unwrap_or_default();
+    let (object_id, sent) = plan.first();
+    let arrived = objects.get(&object_id).map(part).unwrap_or_default();
+    Transformed { sent: part(&sent), arrived, object_id }
 }
 
 fn check_letters(letters: &[DeadLetter], plan: Plan) -> Check {

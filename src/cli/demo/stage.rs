@@ -19,8 +19,10 @@ use fakes::{
     elasticsearch::{self, FakeElasticsearch},
 };
 
+use super::plan::{INDEX, REDACTED};
 use crate::{
     agent::Agent,
+    cli::guests,
     config::{self, Environment},
     delivery::Snapshot,
     log::interface::LogStatus,
@@ -35,6 +37,7 @@ pub(super) const ELASTIC: &str = "elastic";
 
 const MARK: &str = "# Made by `sync-agent demo`, which removes this directory and makes it anew each time.\n";
 const CONFIG: &str = "agent.toml";
+const MODULE: &str = "redact.wasm";
 const APP_ID: &str = "algolia-app-id";
 const API_KEY: &str = "algolia-api-key";
 /// How long requests to destinations may take to end.
@@ -90,6 +93,8 @@ impl Stage {
                 .and_then(|mut file| file.write_all(secret.as_bytes()))
                 .with_context(|| path.display().to_string())?;
         }
+        let module = dir.join(MODULE);
+        fs::write(&module, guests::REDACT).with_context(|| module.display().to_string())?;
         let config_path = dir.join(CONFIG);
         config_file.write_all(text.as_bytes()).with_context(|| config_path.display().to_string())?;
         let loaded = match config::load(Some(&config_path), &FileOnly) {
@@ -156,7 +161,17 @@ hosts = ["{algolia}"]    # the fake; without this line, Algolia's own
 type = "elasticsearch"
 nodes = ["{elasticsearch}"]    # the other fake
 backoff = {{ min = "100ms", max = "1s" }}  # short, so that you need not wait
+
+[[indexes]]
+match = "{INDEX}"
+destinations = ["{FILES}", "{ALGOLIA}", "{ELASTIC}"]
+transform = "redact"
+
+[transforms.redact]
+path = {module}    # a newer module in its place goes live within seconds
+config = {{ fields = {REDACTED:?} }}
 "#,
+        module = quoted(MODULE),
         data = quoted("data"),
         out = quoted("out"),
         app_id = quoted(APP_ID),

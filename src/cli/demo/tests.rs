@@ -45,8 +45,8 @@ fn failed(proof: &Proof) -> Vec<&str> {
 }
 
 /// The whole demo: an outage in the middle and one poison record, and nothing is lost (G3), nobody is held up by
-/// Elasticsearch (G5), and only the poison record is dead-lettered (G6). Then the files lose their last line: the proof
-/// reads them, so it must see that.
+/// Elasticsearch (G5), only the poison record is dead-lettered (G6), and the transform lets no address through. Then an
+/// address leaks into the files, and they lose their last line: the proof reads them, so it must see both.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_proof_holds_and_sees_what_is_missing() {
     let dir = TempDir::new().unwrap();
@@ -63,8 +63,17 @@ async fn the_proof_holds_and_sees_what_is_missing() {
     assert_eq!((letter.destination.as_str(), letter.object_id.as_str()), (ALGOLIA, "product-000466"));
     assert!(letter.reason.starts_with("rejected (400)"), "{letter:?}");
 
+    assert!(proof.transformed.sent["email"].is_string());
+    assert_eq!(proof.transformed.arrived, serde_json::json!({"name": proof.transformed.sent["name"]}));
+
+    // An address that gets through is seen wherever it is.
     let path = stage.files_dir().join("products.ndjson");
     let content = fs::read(&path).unwrap();
+    let leaking = String::from_utf8_lossy(&content).replacen("{\"", "{\"leak\":\"a@b\",\"", 1);
+    fs::write(&path, leaking).unwrap();
+    assert_eq!(failed(&proven(&stage, played).await), ["transform"]);
+    fs::write(&path, &content).unwrap();
+
     let last_line = content[..content.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap();
     OpenOptions::new().write(true).open(&path).unwrap().set_len(last_line as u64 + 1).unwrap();
     let proof = proven(&stage, played).await;

@@ -8,7 +8,7 @@ use plugin_api::identity::Position;
 use super::{
     PACE,
     plan::{INDEX, Plan},
-    proof::{Account, DeadLetter, Proof},
+    proof::{Account, DeadLetter, Proof, Transformed},
     stage::{ALGOLIA, ELASTIC, FILES, Stage},
 };
 use crate::{
@@ -24,8 +24,9 @@ pub(super) fn heading(plan: Plan, stage: &Stage) -> String {
         "{}
 A producer sends {} changes of products by gRPC. The agent answers once they
 are safe in its log on disk, and delivers them, in order, to {}, {} and
-{}. Elasticsearch (a fake one) will be down for a while, and one record is
-poison to Algolia (another fake).
+{}. On the way a transform, a WebAssembly module, removes the e-mail
+addresses. Elasticsearch (a fake one) will be down for a while, and one record
+is poison to Algolia (another fake).
 
 {FAINT}changes  {} saves, {} new prices, {} deletes
 agent    {}, config {}
@@ -65,6 +66,7 @@ pub(super) fn proof(proof: &Proof) -> String {
     for check in &proof.checks {
         let _ = writeln!(text, "  {} {}", tick(check.holds), check.claim);
     }
+    text += &change(&proof.transformed);
     proof.dead_letters.iter().for_each(|row| text += &letter(row));
     let verdict = match proof.holds {
         true => {
@@ -96,6 +98,11 @@ fn account(row: &Account) -> String {
         grouped(row.dead_lettered),
         grouped(row.pending),
     )
+}
+
+fn change(transformed: &Transformed) -> String {
+    let Transformed { object_id, sent, arrived } = transformed;
+    format!("\n{}\n  sent     {sent}\n  arrived  {arrived}\n", styled(HEADING, format_args!("The supplier of {object_id}")))
 }
 
 fn letter(row: &DeadLetter) -> String {
