@@ -61,7 +61,7 @@ fn its_commands_are_commands() {
     let mut seen = 0;
     for line in blocks(&readme, "sh").iter().flat_map(|block| block.lines()) {
         let command = line.split(['#', '>', '|']).next().unwrap_or_default().trim();
-        let words: Vec<&str> = command.split_whitespace().collect();
+        let words: Vec<&str> = command.split_whitespace().map(|word| word.trim_matches('\'')).collect();
         let arguments = match words.as_slice() {
             ["sync-agent", ..] => words.clone(),
             ["cargo", "run", "--", rest @ ..] => ["sync-agent"].iter().chain(rest).copied().collect(),

@@ -3,6 +3,7 @@
 use std::{
     io,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -23,7 +24,7 @@ use crate::{
         text,
     },
     record::Record,
-    transform::{Instance, LogTarget, Outcome as Became},
+    transform::{Engine, Instance, LogTarget, Outcome as Became},
 };
 
 /// Starts that are measured.
@@ -88,32 +89,20 @@ impl Bench {
         let cases = cases(&self.input, self.action, &self.subject.index)?;
         let engine = subject::engine()?;
         let name = self.subject.module.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let measured =
-            self.subject.load(&engine, &wasm).map_err(|error| error.to_string()).and_then(|subject| {
-                let row = self.measure(&subject, &cases, name)?;
-                Ok(row)
-            });
-        let mut rows = match measured {
-            Ok(row) => vec![row],
+        let loaded = self.subject.load(&engine, &wasm).map_err(|error| error.to_string());
+        let row = match loaded.and_then(|subject| self.measure(&subject, &cases, name)) {
+            Ok(row) => row,
             Err(problem) => {
                 let words = format!("{}: {problem}", self.subject.module.display());
                 writeln!(streams.errors, "{} {}", styled(BAD, "refused"), text::printable(&words))?;
                 return Ok(Outcome::Failed);
             }
         };
-        #[cfg(feature = "demo")]
-        {
-            let floor = self.subject.load(&engine, crate::cli::guests::UNCHANGED);
-            let floor = floor.map_err(|error| anyhow::anyhow!("the module for comparison: {error}"))?;
-            let row = self.measure(&floor, &cases, "unchanged".to_owned());
-            rows.push(row.map_err(|problem| anyhow::anyhow!("the module for comparison: {problem}"))?);
-        }
+        let mut rows = vec![row];
+        rows.extend(self.floor(&engine, &cases)?);
         let bytes: usize = cases.iter().map(|case| case.record.body.len()).sum();
-        let report = Report {
-            records: cases.len(),
-            bytes_a_record: (bytes / cases.len().max(1)) as u64,
-            rows: std::mem::take(&mut rows),
-        };
+        let report =
+            Report { records: cases.len(), bytes_a_record: (bytes / cases.len().max(1)) as u64, rows };
         if self.json {
             serde_json::to_writer_pretty(&mut *streams.out, &report).map_err(io::Error::from)?;
             writeln!(streams.out)?;
@@ -121,6 +110,21 @@ impl Bench {
             write_text(&report, streams)?;
         }
         Ok(Outcome::Done)
+    }
+
+    /// What every module costs; a binary without the demo has no module to tell it.
+    #[cfg(feature = "demo")]
+    fn floor(&self, engine: &Arc<Engine>, cases: &[Case]) -> anyhow::Result<Option<Row>> {
+        let loaded = self.subject.load(engine, crate::cli::guests::UNCHANGED).map_err(|error| error.to_string());
+        match loaded.and_then(|subject| self.measure(&subject, cases, "unchanged".to_owned())) {
+            Ok(row) => Ok(Some(row)),
+            Err(problem) => anyhow::bail!("the module to compare with: {problem}"),
+        }
+    }
+
+    #[cfg(not(feature = "demo"))]
+    fn floor(&self, _engine: &Arc<Engine>, _cases: &[Case]) -> anyhow::Result<Option<Row>> {
+        Ok(None)
     }
 
     /// Calls the module for the time that was asked for. The error says which call went wrong.

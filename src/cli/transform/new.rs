@@ -100,10 +100,21 @@ impl New {
     /// Every file of the project and what is in it.
     fn files(&self, name: &str) -> Vec<(String, String)> {
         let module = format!("{}.wasm", name.replace('-', "_"));
+        let (option, key) = match self.example.config() {
+            Some(config) => (format!(" \\\n  --config '{config}'"), format!("config = {config}")),
+            None => (String::new(), "# config = { key = \"value\" }".to_owned()),
+        };
+        let fitted = |content: &str| {
+            content
+                .replace(TEMPLATE_NAME, name)
+                .replace(TEMPLATE_MODULE, &module)
+                .replace(" CONFIG_OPTION", &option)
+                .replace("CONFIG_KEY", &key)
+        };
         let mut files = Vec::new();
         for (path, content) in TEMPLATE {
             let path = path.trim_start_matches("template/").replace("gitignore", ".gitignore");
-            files.push((path, content.replace(TEMPLATE_NAME, name).replace(TEMPLATE_MODULE, &module)));
+            files.push((path, fitted(content)));
         }
         let source = format!("examples/{}/", self.example.name());
         files.extend(
