@@ -39,7 +39,7 @@ pub use engine::Engine;
 pub use error::{CallError, LoadError};
 pub use instance::Instance;
 pub use limits::Limits;
-pub use log::{Level, LogTarget};
+pub use log::{Level, Lines, LogTarget};
 pub use module::Module;
 pub use outcome::{Digest, Outcome, Product, Transformed};
 pub use slot::{Serving, Slot};
