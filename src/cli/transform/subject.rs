@@ -36,7 +36,6 @@ pub(super) struct Arguments {
 /// A module that an agent would load.
 pub(super) struct Subject {
     pub(super) module: Module,
-    pub(super) bytes: usize,
     pub(super) compile_took: Duration,
     config: String,
     index: String,
@@ -53,17 +52,16 @@ impl Arguments {
     pub(super) fn load(&self, engine: &Arc<Engine>, wasm: &[u8]) -> Result<Subject, LoadError> {
         let started = Instant::now();
         let module = Module::compile(engine, wasm)?;
-        let subject = self.subject(module, wasm.len(), started.elapsed());
+        let subject = self.subject(module, started.elapsed());
         subject.module.smoke(&subject.config, &subject.limits)?;
         Ok(subject)
     }
 
     /// A module with this one's limits.
-    pub(super) fn subject(&self, module: Module, bytes: usize, compile_took: Duration) -> Subject {
+    fn subject(&self, module: Module, compile_took: Duration) -> Subject {
         let memory_bytes_max = usize::try_from(self.memory_mib_max << 20).unwrap_or(usize::MAX);
         Subject {
             module,
-            bytes,
             compile_took,
             config: Value::Object(self.config.clone()).to_string(),
             index: self.index.clone(),
