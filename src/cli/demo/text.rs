@@ -102,7 +102,10 @@ fn account(row: &Account) -> String {
 
 fn change(transformed: &Transformed) -> String {
     let Transformed { object_id, sent, arrived } = transformed;
-    format!("\n{}\n  sent     {sent}\n  arrived  {arrived}\n", styled(HEADING, format_args!("The supplier of {object_id}")))
+    format!(
+        "\n{}\n  sent     {sent}\n  arrived  {arrived}\n",
+        styled(HEADING, format_args!("The supplier of {object_id}"))
+    )
 }
 
 fn letter(row: &DeadLetter) -> String {

@@ -115,7 +115,8 @@ impl Bench {
     /// What every module costs; a binary without the demo has no module to tell it.
     #[cfg(feature = "demo")]
     fn floor(&self, engine: &Arc<Engine>, cases: &[Case]) -> anyhow::Result<Option<Row>> {
-        let loaded = self.subject.load(engine, crate::cli::guests::UNCHANGED).map_err(|error| error.to_string());
+        let loaded =
+            self.subject.load(engine, crate::cli::guests::UNCHANGED).map_err(|error| error.to_string());
         match loaded.and_then(|subject| self.measure(&subject, cases, "unchanged".to_owned())) {
             Ok(row) => Ok(Some(row)),
             Err(problem) => anyhow::bail!("the module to compare with: {problem}"),
