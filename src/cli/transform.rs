@@ -48,9 +48,16 @@ From nothing to a module:
   sync-agent transform new my-transform && cd my-transform
   cargo test                                # on the fixtures, natively
   sync-agent transform build
-  sync-agent transform test target/wasm32-wasip2/release/my_transform.wasm --input fixtures/input.ndjson
+  sync-agent transform test target/wasm32-wasip2/release/my_transform.wasm \\
+    --input fixtures/input.ndjson --expect fixtures/expect.ndjson
 
-Then name it in the agent's config: [transforms.NAME] path = \"...\", and `transform = \"NAME\"` at an index.")]
+Then name it in the agent's config, and at an index:
+  [transforms.my-transform]
+  path = \"my_transform.wasm\"
+  [[indexes]]
+  match = \"products\"
+  destinations = [\"search\"]
+  transform = \"my-transform\"")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,

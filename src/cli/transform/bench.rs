@@ -37,8 +37,8 @@ const STARTS: u32 = 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("\
 Examples:
-  sync-agent transform bench redact.wasm --input fixtures/input.ndjson --config '{{ fields = [\"email\"] }}'
-  sync-agent log dump --limit 10000 | sync-agent transform bench redact.wasm --input - --json
+  sync-agent transform bench redact.wasm --input in.ndjson --config '{{ fields = [\"email\"] }}'
+  sync-agent log dump --limit 10000 | sync-agent transform bench rename.wasm --input -
 
 {}
 

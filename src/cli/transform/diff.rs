@@ -13,14 +13,14 @@ use crate::cli::{
 /// Characters of a value that are shown.
 const VALUE_WIDTH: usize = 100;
 
-/// What a record becomes, beside what it is: a line for each operation and below it the attributes that change.
+/// What a record becomes, beside what it is; goes on where a heading ends. A line for each operation and below it the attributes that change.
 pub(super) fn change(record: &Operation, becomes: &Becomes) -> String {
     match becomes {
-        Becomes::Fails(reason) => format!("{} {}\n", styled(BAD, "fails:"), text::printable(reason)),
+        Becomes::Fails(reason) => format!(" {} {}\n", styled(BAD, "fails:"), text::printable(reason)),
         Becomes::Operations(operations) => match operations.as_slice() {
-            [] => format!("{}\n", styled(NAME, "nothing is delivered")),
+            [] => format!(": {}\n", styled(NAME, "nothing is delivered")),
             [operation] if operation.has_same_key(record) && same(&operation.data, &record.data) => {
-                "unchanged\n".to_owned()
+                " unchanged\n".to_owned()
             }
             [operation] if operation.has_same_key(record) => {
                 format!("\n{}", differences(&record.data, &operation.data))
@@ -33,7 +33,7 @@ pub(super) fn change(record: &Operation, becomes: &Becomes) -> String {
                     };
                     format!("    {}\n{differences}", styled(NAME, key(operation)))
                 });
-                "becomes\n".to_owned() + &shown.collect::<String>()
+                " becomes\n".to_owned() + &shown.collect::<String>()
             }
         },
     }

@@ -36,10 +36,10 @@ const LOGGED_MAX: usize = 200;
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("\
 Examples:
-  sync-agent transform test redact.wasm --input fixtures/input.ndjson --config '{{ fields = [\"email\"] }}'
-  sync-agent transform test redact.wasm --input fixtures/input.ndjson --output fixtures/expect.ndjson
-  sync-agent transform test redact.wasm --input fixtures/input.ndjson --expect fixtures/expect.ndjson
-  sync-agent dead-letters export --reason transform_failed | sync-agent transform test fixed.wasm --input -
+  sync-agent transform test redact.wasm --input in.ndjson --config '{{ fields = [\"email\"] }}'
+  sync-agent transform test rename.wasm --input in.ndjson --output expect.ndjson
+  sync-agent transform test rename.wasm --input in.ndjson --expect expect.ndjson
+  sync-agent dead-letters export | sync-agent transform test mended.wasm --input -
 
 {}
 
@@ -200,7 +200,7 @@ fn report(cases: &[Case], trial: Trial, expected: Option<Vec<(u64, Becomes)>>) -
             becomes: becomes.to_json(),
             expected: None,
             unstable: None,
-            shown: format!("{heading} {}", diff::change(&record, becomes)),
+            shown: heading.clone() + &diff::change(&record, becomes),
         };
         let wanted = expected.as_ref().and_then(|expected| expected.get(at));
         if let Some((_, wanted)) = wanted.filter(|(_, wanted)| !wanted.is_same(becomes)) {
