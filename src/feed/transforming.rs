@@ -51,7 +51,8 @@ impl Transforming {
     pub fn push(&mut self, held: Vec<Held>) {
         for held in held {
             held.part.tell(&self.ready);
-            let same = |queue: &&mut VecDeque<Held>| queue.front().is_some_and(|front| front.index == held.index);
+            let same =
+                |queue: &&mut VecDeque<Held>| queue.front().is_some_and(|front| front.index == held.index);
             match self.queues.iter_mut().find(same) {
                 Some(queue) => queue.push_back(held),
                 None => self.queues.push_back(VecDeque::from([held])),

@@ -1,7 +1,10 @@
 //! Lanes behind transforms: real modules on real threads. Index `products` passes the one that a test chooses, all
 //! others pass none.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use fakes::algolia::Poison;
 use harness::guests::guest;
@@ -10,7 +13,6 @@ use plugin_api::{operation::Action, verdict::ReasonCode};
 use super::bench::{Bench, at};
 use crate::{
     dead_letter::Stage,
-    log::interface::Log as _,
     transform::{Engine, Limits, Module, Settings, Slot, Transforms},
 };
 
@@ -20,15 +22,17 @@ fn module() -> &'static Module {
 }
 
 /// What `products` passes: the guest that does what this config says.
-fn transforms(config: &str) -> Arc<Transforms> {
-    let slot = Slot::new("bend", config, Limits::default());
+fn transforms(config: &str, limits: Limits) -> Arc<Transforms> {
+    let slot = Slot::new("bend", config, limits);
     slot.swap(module().clone());
     let settings = Settings { transforms_bytes_max: 256 << 20, workers: 2, record_bytes_max: 1 << 20 };
     Transforms::start(vec![slot], &settings).unwrap()
 }
 
 async fn bench(config: &str) -> Bench {
-    Bench { transforms: Some(transforms(config)), ..Bench::new().await }
+    let mut bench = Bench::new().await;
+    bench.transforms = Some(transforms(config, Limits::default()));
+    bench
 }
 
 /// G8, G6, G3: a record on which its transform never ends goes to the dead letters alone, as it came; those beside it
@@ -80,8 +84,13 @@ async fn several_operations_of_one_record() {
     let operation = letter.operation.as_ref().unwrap();
     assert_eq!((operation.action, &*operation.key.object_id), (Action::Save, "7-a"));
     assert_eq!(letter.module, Some(module().digest().0));
-    let applied: Vec<_> =
-        bench.fake.journal().into_iter().map(|applied| applied.object_id).filter(|id| id.starts_with('8')).collect();
+    let applied: Vec<_> = bench
+        .fake
+        .journal()
+        .into_iter()
+        .map(|applied| applied.object_id)
+        .filter(|id| id.starts_with('8'))
+        .collect();
     assert_eq!(applied, ["8-a", "8", "8-b"], "in the order in which they were emitted");
 }
 
@@ -102,14 +111,19 @@ async fn order_holds_behind_a_transform() {
 /// G1, G3: an agent that is killed while transforms run loses nothing: what had no outcome is read again.
 #[tokio::test]
 async fn a_crash_while_transforms_run() {
-    let bench = bench(r#"{"behave":"loop","only":"3"}"#).await;
+    let endless = r#"{"behave":"loop","only":"3"}"#;
+    let mut bench = bench(endless).await;
+    // It runs until long after the crash.
+    bench.transforms =
+        Some(transforms(endless, Limits { cpu_max: Duration::from_secs(8), ..Limits::default() }));
     let mut lane = bench.start().await;
     lane.save("products", 0..6).await;
     lane.save("others", 0..6).await;
     lane.until("the other index is delivered", |now| now.totals.written >= 6).await;
     bench.until_cursor(|cursor| cursor.completed == [(6, 12)]).await;
-    let crashed = bench.crash();
+    let mut crashed = bench.crash();
     drop(lane);
+    crashed.transforms = Some(transforms(endless, Limits::default()));
     let mut lane = crashed.start().await;
     let all = lane.until("all is settled", |now| now.delivered == at(12)).await;
     assert_eq!((all.totals.written, all.totals.dead_lettered), (11, 1));
