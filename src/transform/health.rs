@@ -16,6 +16,7 @@ pub(super) struct Health {
     /// When calls were out of time, and what they had spent.
     time_outs: VecDeque<(Instant, Duration)>,
     suspended: Option<Suspended>,
+    crashed_until: Option<Instant>,
     /// CPU time of a record, smoothed; nothing until a call has ended well.
     record_cpu: Duration,
 }
@@ -37,10 +38,25 @@ pub(super) enum Turn {
     Nothing,
 }
 
-/// How long a time-out is remembered.
+/// What happened lately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Suspicion {
+    /// Nothing bad.
+    None,
+    /// A call crashed, and its records may be halved now.
+    Crashed,
+    /// A call did not end.
+    TimedOut,
+}
+
+/// How long a time-out counts for a suspension.
 const WINDOW: Duration = Duration::from_secs(60);
 /// What time-outs may burn within the window.
 const BURNED_MAX: Duration = Duration::from_secs(5);
+/// How long a time-out makes suspect.
+const SUSPECT_WINDOW: Duration = Duration::from_secs(10);
+/// How long a crash is remembered: while its records are halved, and a little longer.
+const CRASH_WINDOW: Duration = Duration::from_secs(1);
 /// Time between two records that are tried while it is suspended.
 const TRIAL_EVERY: Duration = Duration::from_secs(1);
 /// Trials in a row that must come to their end.
@@ -67,21 +83,33 @@ impl Health {
         }
     }
 
-    /// A call of that many records has come to its end, whatever that was but a time-out. Returns whether a suspension
-    /// ended with it.
+    /// A call of that many records has come to its end. Returns whether a suspension ended with it.
     pub(super) fn ended(&mut self, generation: u64, records: u32, cpu: Duration) -> bool {
         if generation != self.generation || records == 0 {
             return false;
         }
         let one = cpu / records;
         self.record_cpu = if self.record_cpu.is_zero() { one } else { (self.record_cpu * 4 + one) / 5 };
-        let Some(suspended) = &mut self.suspended else { return false };
-        suspended.successes += 1;
-        if suspended.successes < SUCCESSES {
+        self.ended_in_time()
+    }
+
+    /// A call crashed, which says nothing of what its records cost. Returns whether a suspension ended with it.
+    pub(super) fn crashed(&mut self, now: Instant, generation: u64) -> bool {
+        if generation != self.generation {
             return false;
         }
-        self.resume();
-        true
+        self.crashed_until = Some(now + CRASH_WINDOW);
+        self.ended_in_time()
+    }
+
+    fn ended_in_time(&mut self) -> bool {
+        let Some(suspended) = &mut self.suspended else { return false };
+        suspended.successes += 1;
+        let lifted = suspended.successes >= SUCCESSES;
+        if lifted {
+            self.resume();
+        }
+        lifted
     }
 
     /// A call was out of time. Returns whether a suspension began with it.
@@ -114,10 +142,17 @@ impl Health {
         self.suspended.is_some()
     }
 
-    /// Whether it was out of time lately: then it gets one thread at a time.
-    pub(super) fn is_suspect(&mut self, now: Instant) -> bool {
+    /// Whether it must be watched.
+    pub(super) fn suspicion(&mut self, now: Instant) -> Suspicion {
         self.forget(now);
-        self.suspended.is_some() || !self.time_outs.is_empty()
+        let lately = |(at, _): &(Instant, Duration)| now.saturating_duration_since(*at) < SUSPECT_WINDOW;
+        if self.suspended.is_some() || self.time_outs.back().is_some_and(lately) {
+            Suspicion::TimedOut
+        } else if self.crashed_until.is_some() {
+            Suspicion::Crashed
+        } else {
+            Suspicion::None
+        }
     }
 
     /// How many records a batch should have so that heavy but honest work stays far from its deadline.
@@ -129,15 +164,19 @@ impl Health {
         }
     }
 
-    /// What a trial may spend: several times what its records have cost, and not the whole deadline each second.
-    pub(super) fn trial_cpu(&self, least: Duration, cpu_max: Duration) -> Duration {
-        self.record_cpu.saturating_mul(BATCH_SHARE).max(least).min(cpu_max)
+    /// What a call with so many records may spend, if it would be given `given`: several times what they have cost so
+    /// far if that is more.
+    pub(super) fn cpu_of(&self, records: usize, given: Duration, cpu_max: Duration) -> Duration {
+        let records = u32::try_from(records).unwrap_or(u32::MAX);
+        let expected = self.record_cpu.saturating_mul(records).saturating_mul(BATCH_SHARE);
+        expected.max(given).min(cpu_max)
     }
 
     fn forget(&mut self, now: Instant) {
         while self.time_outs.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= WINDOW) {
             self.time_outs.pop_front();
         }
+        self.crashed_until = self.crashed_until.filter(|until| *until > now);
     }
 }
 
@@ -172,9 +211,9 @@ mod tests {
                 "a poison record every four seconds suspends nobody"
             );
             assert_eq!(health.turn(now, 1), Turn::Batch);
-            assert!(health.is_suspect(now));
+            assert_eq!(health.suspicion(now), Suspicion::TimedOut);
         }
-        assert!(!health.is_suspect(start + Duration::from_secs(600 * 4 + 60)));
+        assert_eq!(health.suspicion(start + Duration::from_secs(599 * 4 + 10)), Suspicion::None);
     }
 
     /// One record a second is tried; ten in a row that end lift the suspension, and a time-out between starts anew.
@@ -195,7 +234,7 @@ mod tests {
             } else if health.ended(1, 1, MS) {
                 assert_eq!((trials, tenth), (20, 200), "ten after the one that was out of time");
                 assert_eq!(health.turn(now, 1), Turn::Batch);
-                assert!(!health.is_suspect(now));
+                assert_eq!(health.suspicion(now), Suspicion::None);
                 return;
             }
         }
@@ -233,5 +272,30 @@ mod tests {
             health.ended(1, 256, MS);
         }
         assert!(health.batch_records(250 * MS) > 10_000);
+    }
+
+    /// What is known to be heavy gets the time for it, and never more than a batch.
+    #[test]
+    fn heavy_records_get_their_time() {
+        let mut health = Health::default();
+        health.turn(Instant::now(), 1);
+        assert_eq!(health.cpu_of(256, 31 * MS, 250 * MS), 31 * MS);
+        health.ended(1, 2, 30 * MS);
+        assert_eq!(health.cpu_of(1, 31 * MS, 250 * MS), 60 * MS);
+        assert_eq!(health.cpu_of(4, 31 * MS, 250 * MS), 240 * MS);
+        assert_eq!(health.cpu_of(usize::MAX, 31 * MS, 250 * MS), 250 * MS);
+    }
+
+    /// A crash keeps an index to one thread for a second, and suspends nothing.
+    #[test]
+    fn crashes_are_suspect() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        health.turn(start, 1);
+        for _ in 0..1_000 {
+            health.crashed(start, 1);
+        }
+        assert!(!health.is_suspended());
+        assert_eq!(health.suspicion(start), Suspicion::Crashed);
+        assert_eq!(health.suspicion(start + CRASH_WINDOW), Suspicion::None);
     }
 }

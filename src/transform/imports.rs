@@ -9,17 +9,48 @@ use wasmtime_wasi::{
     random::WasiRandom,
 };
 
-use super::{contract, error::LoadError, host::Host};
+use super::{contract, error::LoadError, host::Host, words::tamed};
 
-/// Namespaces that are linked. Of the rest nothing is, so that this list and [`link`] cannot disagree unnoticed.
-const ALLOWED: [&str; 4] = ["sync-agent:transform/", "wasi:cli/", "wasi:io/", "wasi:random/"];
+/// The interfaces that [`link`] links, without their versions.
+const LINKED: [&str; 18] = [
+    "sync-agent:transform/types",
+    "sync-agent:transform/log",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:random/random",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:cli/exit",
+    "wasi:cli/environment",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/stderr",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:cli/terminal-stderr",
+];
+const WASI_VERSION: &str = "0.2.";
+const CONTRACT_VERSION: &str = "1.0.";
 
 /// Refuses an import that a transform does not get.
 pub(super) fn check(import: &str) -> Result<(), LoadError> {
-    if ALLOWED.iter().any(|allowed| import.starts_with(allowed)) {
-        return Ok(());
+    let (interface, version) = import.split_once('@').unwrap_or((import, ""));
+    let forbidden =
+        |remedy: &str| Err(LoadError::ForbiddenImport { import: tamed(import), remedy: remedy.to_owned() });
+    let is_wasi = interface.starts_with("wasi:");
+    if !LINKED.contains(&interface) {
+        forbidden(remedy(import))
+    } else if is_wasi && !version.starts_with(WASI_VERSION) {
+        forbidden("this agent has WASI 0.2; build for the target wasm32-wasip2")
+    } else if !is_wasi && !version.starts_with(CONTRACT_VERSION) {
+        let expected = format!("{interface}@{CONTRACT_VERSION}0");
+        Err(LoadError::WrongVersion { found: tamed(import), expected })
+    } else {
+        Ok(())
     }
-    Err(LoadError::ForbiddenImport { import: import.to_owned(), remedy: remedy(import).to_owned() })
 }
 
 /// How the three toolchains leave an import out.
@@ -71,4 +102,31 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     cli::terminal_stdout::add_to_linker::<Host, WasiCli>(linker, Host::cli)?;
     cli::terminal_stderr::add_to_linker::<Host, WasiCli>(linker, Host::cli)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each import that is refused comes with the way to build without it, whatever the toolchain.
+    #[test]
+    fn refusals_say_what_to_do() {
+        for (import, words) in [
+            ("wasi:clocks/wall-clock@0.2.6", "take the time from the record"),
+            ("wasi:filesystem/types@0.2.6", "include_str!"),
+            ("wasi:sockets/tcp@0.2.6", "look things up before"),
+            ("wasi:http/outgoing-handler@0.2.6", "--disable http"),
+            ("wasi:keyvalue/store@0.2.0", "build without the feature"),
+            ("wasi:cli/stdout@0.3.0", "this agent has WASI 0.2"),
+            ("acme:secrets/store", "which imports `log` alone"),
+            ("sync-agent:transform/log@2.0.0", "this agent runs sync-agent:transform/log@1.0.0"),
+        ] {
+            let message = check(import).unwrap_err().to_string();
+            assert!(message.contains(words) && message.contains(import), "{message}");
+        }
+        for allowed in ["wasi:cli/environment@0.2.6", "wasi:io/poll@0.2.0", "sync-agent:transform/log@1.0.0"]
+        {
+            check(allowed).unwrap();
+        }
+    }
 }

@@ -98,6 +98,7 @@ impl Instance {
             object_id: records.first().map(|record| record.object_id.clone()),
             records: records.len(),
         };
+        host.memory.begin_call();
         host.deadline = Deadline::after(cpu_max);
         self.store.set_epoch_deadline(1);
         let transformer = self.bindings.sync_agent_transform_transformer();

@@ -77,9 +77,14 @@ impl Memory {
         self.bytes
     }
 
-    /// How large it would have become when it was last refused more.
+    /// How large it would have become when it was refused more in this call.
     pub(super) fn refused(&self) -> Option<usize> {
         self.refused
+    }
+
+    /// What was refused in earlier calls is no explanation for this one.
+    pub(super) fn begin_call(&mut self) {
+        self.refused = None;
     }
 }
 

@@ -35,8 +35,11 @@ pub enum LogTarget {
         rate: Arc<LogRate>,
     },
     /// To whoever tries a transform out: every line, tamed.
-    Lines(Arc<dyn Fn(Level, &str) + Send + Sync>),
+    Lines(Lines),
 }
+
+/// Takes each line with its level.
+pub type Lines = Arc<dyn Fn(Level, &str) + Send + Sync>;
 
 impl fmt::Debug for LogTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

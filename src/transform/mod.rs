@@ -48,7 +48,7 @@ pub use error::{CallError, LoadError};
 pub use instance::Instance;
 pub use limits::Limits;
 pub use load::Refusal;
-pub use log::{Level, LogTarget};
+pub use log::{Level, Lines, LogTarget};
 pub use module::Module;
 pub use modules::{ModuleError, ModuleErrors, ModuleStatus, Modules, Refused};
 pub use outcome::{Digest, Outcome, Product, Transformed};

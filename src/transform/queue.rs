@@ -1,7 +1,8 @@
 //! What waits for a thread: for each transform and index a lane, and the lanes take turns, one call at a time.
 //!
-//! A lane that was out of time lately has one thread at most, and all such lanes together leave at least one of several
-//! threads to the others, so that a module that never ends costs others no more than their place in the round.
+//! There are two rounds. A lane that was out of time lately is served in the slow one, by a thread of its own at low
+//! priority, so that a module that never ends takes from the others hardly more than what they leave. It gets one thread
+//! at a time, and so does a lane that crashed lately.
 
 use std::{
     collections::VecDeque,
@@ -13,10 +14,10 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    health::{Health, Turn},
+    health::{Health, Suspicion, Turn},
     job::Job,
     slot::Slot,
-    split::{CPU_LEAST, Part},
+    split::{Part, cpu_least},
     transforms::Status,
 };
 
@@ -33,19 +34,28 @@ pub(super) struct Key {
 /// All lanes, shared by the threads.
 pub(super) struct Queue {
     state: Mutex<State>,
-    wake: Condvar,
-    workers: usize,
+    /// One for each round.
+    wake: [Condvar; 2],
     now: Now,
+}
+
+/// Which lanes a thread serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Round {
+    /// Those that come to an end.
+    Quick,
+    /// Those that were out of time lately.
+    Slow,
 }
 
 #[derive(Default)]
 struct State {
     lanes: Vec<Lane>,
     numbers: FxHashMap<Key, usize>,
-    /// Lanes that have work, in turn.
-    round: VecDeque<usize>,
-    /// Threads that run for a lane that was out of time lately.
-    suspects_running: usize,
+    /// Lanes that have work and may run, in turn.
+    rounds: [VecDeque<usize>; 2],
+    /// Calls that run.
+    running: usize,
     closed: bool,
 }
 
@@ -82,7 +92,6 @@ pub(super) struct Task {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     lane: usize,
-    suspect: bool,
     generation: u64,
 }
 
@@ -91,8 +100,10 @@ pub(super) struct Place {
 pub(super) enum Ran {
     /// There was none.
     NotCalled,
-    /// It came to its end with so many records, well or not.
+    /// It came to its end with so many records.
     Ended { records: u32 },
+    /// It crashed, or no instance could be started.
+    Crashed,
     /// It was out of time.
     TimedOut,
 }
@@ -102,34 +113,42 @@ const BATCH_RECORDS_MAX: usize = 256;
 const BATCH_BYTES_MAX: usize = 256 << 10;
 
 impl Queue {
-    pub(super) fn new(workers: usize, now: Now) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), wake: Condvar::new(), workers, now })
+    pub(super) fn new(now: Now) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), wake: Default::default(), now })
     }
 
     /// Puts a job at the end of its lane.
     pub(super) fn push(&self, key: Key, slot: Option<&Arc<Slot>>, job: Arc<Job>) {
+        let now = (self.now)();
         let mut state = self.state();
         let lane = state.lane(key, slot);
         state.lanes[lane].work.push_back(Work::Fresh { job, next: 0 });
-        state.enter_round(lane);
-        drop(state);
-        self.wake.notify_one();
+        self.enter(&mut state, lane, now);
     }
 
-    /// Waits for a call to make; `None` when the queue is closed and nothing waits any more.
-    pub(super) fn take(&self) -> Option<Task> {
+    /// Waits for a call to make; `None` when the queue is closed and nothing is left to do.
+    pub(super) fn take(&self, round: Round) -> Option<Task> {
         let mut state = self.state();
         loop {
-            if let Some(task) = state.next((self.now)(), self.workers) {
-                if !state.round.is_empty() {
-                    self.wake.notify_one();
+            while let Some(number) = state.rounds[round as usize].pop_front() {
+                let now = (self.now)();
+                state.lanes[number].in_round = false;
+                let task = match state.lanes[number].may_run(now) {
+                    Some(of) if of == round => state.lanes[number].take(number, now),
+                    // It was out of time while it waited here.
+                    _ => None,
+                };
+                state.running += usize::from(task.is_some());
+                self.enter(&mut state, number, now);
+                if task.is_some() {
+                    return task;
                 }
-                return Some(task);
             }
-            if state.closed && state.round.is_empty() {
+            if state.closed && state.running == 0 && state.rounds.iter().all(VecDeque::is_empty) {
+                self.wake_all();
                 return None;
             }
-            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.wake[round as usize].wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -137,13 +156,14 @@ impl Queue {
     pub(super) fn put_back(&self, place: Place, part: Option<Part>, ran: Ran, cpu: Duration) -> Option<Part> {
         let now = (self.now)();
         let mut state = self.state();
-        state.suspects_running -= usize::from(place.suspect);
+        state.running -= 1;
         let lane = &mut state.lanes[place.lane];
         lane.running -= 1;
         lane.cpu += cpu;
         let (began, ended) = match ran {
             Ran::NotCalled => (false, false),
             Ran::Ended { records } => (false, lane.health.ended(place.generation, records, cpu)),
+            Ran::Crashed => (false, lane.health.crashed(now, place.generation)),
             Ran::TimedOut => (lane.health.timed_out(now, place.generation, cpu), false),
         };
         let changed = (began || ended).then(|| lane.key.clone());
@@ -160,7 +180,10 @@ impl Queue {
             }
             None => None,
         };
-        state.enter_round(place.lane);
+        self.enter(&mut state, place.lane, now);
+        if state.closed && state.running == 0 {
+            self.wake_all();
+        }
         drop(state);
         if let Some(Key { transform, index }) = changed {
             if began {
@@ -178,8 +201,6 @@ impl Queue {
         for lane in state.lanes.iter_mut().filter(|lane| &*lane.key.transform == transform) {
             lane.health.resume();
         }
-        drop(state);
-        self.wake.notify_all();
     }
 
     pub(super) fn status(&self) -> Vec<Status> {
@@ -197,7 +218,23 @@ impl Queue {
     /// Nothing is pushed any more.
     pub(super) fn close(&self) {
         self.state().closed = true;
-        self.wake.notify_all();
+        self.wake_all();
+    }
+
+    /// Lets a lane take part in the round where it belongs, if it has work and may run.
+    fn enter(&self, state: &mut State, number: usize, now: Instant) {
+        let lane = &mut state.lanes[number];
+        if lane.in_round || lane.work.is_empty() {
+            return;
+        }
+        let Some(round) = lane.may_run(now) else { return };
+        lane.in_round = true;
+        state.rounds[round as usize].push_back(number);
+        self.wake[round as usize].notify_one();
+    }
+
+    fn wake_all(&self) {
+        self.wake.iter().for_each(Condvar::notify_all);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -222,38 +259,20 @@ impl State {
             self.lanes.len() - 1
         })
     }
-
-    fn enter_round(&mut self, number: usize) {
-        let lane = &mut self.lanes[number];
-        if !lane.in_round && !lane.work.is_empty() {
-            lane.in_round = true;
-            self.round.push_back(number);
-        }
-    }
-
-    /// The next call of the first lane that may make one.
-    fn next(&mut self, now: Instant, workers: usize) -> Option<Task> {
-        for _ in 0..self.round.len() {
-            let number = self.round.pop_front()?;
-            let lane = &mut self.lanes[number];
-            let suspect = lane.health.is_suspect(now);
-            let held_up =
-                suspect && (lane.running > 0 || self.suspects_running >= workers.saturating_sub(1).max(1));
-            let task = if held_up { None } else { lane.take(number, now, suspect) };
-            lane.in_round = false;
-            lane.running += usize::from(task.is_some());
-            self.suspects_running += usize::from(suspect && task.is_some());
-            self.enter_round(number);
-            if task.is_some() {
-                return task;
-            }
-        }
-        None
-    }
 }
 
 impl Lane {
-    fn take(&mut self, number: usize, now: Instant, suspect: bool) -> Option<Task> {
+    /// In which round it may run; in none if it has a thread and gets no other.
+    fn may_run(&mut self, now: Instant) -> Option<Round> {
+        match self.health.suspicion(now) {
+            Suspicion::None => Some(Round::Quick),
+            _ if self.running > 0 => None,
+            Suspicion::Crashed => Some(Round::Quick),
+            Suspicion::TimedOut => Some(Round::Slow),
+        }
+    }
+
+    fn take(&mut self, number: usize, now: Instant) -> Option<Task> {
         let work = self.work.pop_front()?;
         let job = match &work {
             Work::Fresh { job, .. } => job,
@@ -262,21 +281,25 @@ impl Lane {
         let generation = job.serving(self.slot.as_deref()).map_or(0, |serving| serving.generation);
         let turn = self.health.turn(now, generation);
         let cpu_max = self.slot.as_ref().map_or(Duration::ZERO, |slot| slot.limits().cpu_max);
+        let fit = self.health.batch_records(cpu_max).min(BATCH_RECORDS_MAX);
         let mut part = match work {
             Work::LaidAside(part) => part,
             Work::Fresh { job, next } => {
-                let records = self.health.batch_records(cpu_max).min(BATCH_RECORDS_MAX);
-                let end = batch_end(&job, next, records);
+                let end = batch_end(&job, next, fit);
                 if end < job.records.len() {
                     self.work.push_front(Work::Fresh { job: job.clone(), next: end });
                 }
                 Part::new(job, next..end, cpu_max)
             }
         };
-        if turn == Turn::Trial {
-            part.single_out(self.health.trial_cpu(CPU_LEAST, cpu_max));
+        let health = &self.health;
+        match turn {
+            Turn::Batch => part.cut(fit, |records, given| health.cpu_of(records, given, cpu_max)),
+            Turn::Trial => part.cut(1, |_, _| health.cpu_of(1, cpu_least(cpu_max), cpu_max)),
+            Turn::Nothing => {}
         }
-        let place = Place { lane: number, suspect, generation };
+        self.running += 1;
+        let place = Place { lane: number, generation };
         Some(Task { key: self.key.clone(), slot: self.slot.clone(), part, turn, place })
     }
 }
@@ -295,6 +318,6 @@ fn batch_end(job: &Job, start: usize, records: usize) -> usize {
 
 impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("workers", &self.workers).finish_non_exhaustive()
+        f.debug_struct("Queue").finish_non_exhaustive()
     }
 }

@@ -21,16 +21,29 @@ pub(super) struct Part {
     outcomes: Vec<Outcome>,
     /// What is left, the next last: so many records, and the CPU time for a call with them.
     left: Vec<(usize, Duration)>,
+    /// What a call gets however often its records were halved.
+    cpu_least: Duration,
 }
 
-/// The least CPU time that half a batch gets, however often it was halved.
-pub(super) const CPU_LEAST: Duration = Duration::from_millis(10);
+/// The CPU time that a record gets when it stands alone, of that of a whole batch. It is a share of it, so that an author
+/// whose records need more can say so.
+pub(super) fn cpu_least(cpu_max: Duration) -> Duration {
+    const SHARE: u32 = 8;
+    const LEAST: Duration = Duration::from_millis(10);
+    (cpu_max / SHARE).max(LEAST).min(cpu_max)
+}
 
 impl Part {
     /// The records of `range`, which may spend `cpu_max` together.
     pub(super) fn new(job: Arc<Job>, range: Range<usize>, cpu_max: Duration) -> Self {
         let outcomes = Vec::with_capacity(range.len());
-        Self { job, start: range.start, outcomes, left: vec![(range.len(), cpu_max)] }
+        Self {
+            job,
+            start: range.start,
+            outcomes,
+            left: vec![(range.len(), cpu_max)],
+            cpu_least: cpu_least(cpu_max),
+        }
     }
 
     pub(super) fn job(&self) -> &Arc<Job> {
@@ -44,26 +57,31 @@ impl Part {
         (&self.job.records[from..from + count], cpu_max)
     }
 
-    /// Makes the next call one of a single record, with that time.
-    pub(super) fn single_out(&mut self, cpu_max: Duration) {
-        if let Some((count, of_rest)) = self.left.pop() {
-            if count > 1 {
-                self.left.push((count - 1, of_rest));
+    /// Makes the next call one of so many records at most; its time is what `cpu_of` makes of how many they are and of
+    /// the time that they had.
+    pub(super) fn cut(&mut self, records: usize, cpu_of: impl FnOnce(usize, Duration) -> Duration) {
+        if let Some((count, cpu_max)) = self.left.pop() {
+            let next = count.min(records);
+            if next < count {
+                self.left.push((count - next, cpu_max));
             }
-            self.left.push((count.min(1), cpu_max));
+            self.left.push((next, cpu_of(next, cpu_max)));
         }
     }
 
-    /// Takes the result of the call.
-    pub(super) fn called(&mut self, result: Result<Vec<Outcome>, CallError>) {
+    /// Takes the result of the call, which took `spent` of CPU time. After a time-out each half has half the time; after
+    /// a crash it has at least twice what led to it, or a guest that fills its memory first would be called slow.
+    pub(super) fn called(&mut self, result: Result<Vec<Outcome>, CallError>, spent: Duration) {
         let Some((count, cpu_max)) = self.left.pop() else { return };
         match result {
             Ok(outcomes) => self.outcomes.extend(outcomes),
             Err(error) if count <= 1 => {
                 self.outcomes.extend((0..count).map(|_| Outcome::Failed(reason(&error))))
             }
-            Err(_) => {
-                let (first, half) = (count / 2, (cpu_max / 2).max(CPU_LEAST).min(cpu_max));
+            Err(error) => {
+                let again = if error.is_time_out() { Duration::ZERO } else { spent * 2 };
+                let half = (cpu_max / 2).max(self.cpu_least).max(again).min(cpu_max);
+                let first = count / 2;
                 self.left.push((count - first, half));
                 self.left.push((first, half));
             }
@@ -141,12 +159,12 @@ mod tests {
             object_id: id.to_string().into(),
             body: Bytes::new(),
         };
-        let job = Job::new((0..records).map(record).collect(), move |done| tx.send(done.outcomes).unwrap());
+        let job = Job::new((0..records).map(record).collect(), move |done| drop(tx.send(done.outcomes)));
         (Part::new(job, 0..records, Duration::from_millis(250)), rx)
     }
 
     /// Whichever records are guilty, they alone fail, the others keep their order, and no call is made with less time
-    /// than the least.
+    /// than the least: after a time-out half of what it had, after a crash at least twice what led to it.
     #[test]
     fn the_guilty_alone_fail() {
         for (records, guilty) in
@@ -156,7 +174,7 @@ mod tests {
             let mut calls = 0;
             while !part.is_finished() {
                 let (batch, cpu_max) = part.next();
-                assert!(cpu_max >= CPU_LEAST && !batch.is_empty());
+                assert!(cpu_max >= Duration::from_millis(250) / 8 && !batch.is_empty());
                 let ids: Vec<usize> = batch.iter().map(|record| record.object_id.parse().unwrap()).collect();
                 let result = if guilty.iter().any(|id| ids.contains(id)) {
                     Err(CallError::TimedOut { limit: cpu_max })
@@ -164,7 +182,7 @@ mod tests {
                     let replaced = |id: usize| Outcome::Replace(id.to_string().into());
                     Ok(ids.into_iter().map(replaced).collect())
                 };
-                part.called(result);
+                part.called(result, cpu_max);
                 calls += 1;
             }
             part.finish();
@@ -185,9 +203,12 @@ mod tests {
     #[test]
     fn one_is_singled_out() {
         let (mut part, outcomes) = part(3);
-        part.single_out(CPU_LEAST);
-        assert_eq!(part.next().0.len(), 1);
-        part.called(Ok(vec![Outcome::Skip]));
+        part.cut(1, |count, cpu_max| cpu_max * u32::try_from(count).unwrap() / 5);
+        assert_eq!((part.next().0.len(), part.next().1), (1, Duration::from_millis(50)));
+        part.called(Ok(vec![Outcome::Skip]), Duration::ZERO);
+        assert_eq!((part.next().0.len(), part.next().1), (2, Duration::from_millis(250)));
+        part.cut(2, |_, cpu_max| cpu_max);
+        assert_eq!(part.next().0.len(), 2);
         let reason = Reason::new(ReasonCode::TransformSuspended, "");
         part.fail_all(&reason);
         part.finish();
@@ -195,6 +216,26 @@ mod tests {
             outcomes.recv().unwrap(),
             [Outcome::Skip, Outcome::Failed(reason.clone()), Outcome::Failed(reason)]
         );
+    }
+
+    /// After a crash the halves have time to crash again, after a time-out they have half, and never less than the least.
+    #[test]
+    fn halves_have_their_share() {
+        let ms = Duration::from_millis;
+        let trapped = || Err(CallError::Trapped { reason: String::new() });
+        let timed_out = || Err(CallError::TimedOut { limit: Duration::ZERO });
+        let (mut part, _outcomes) = part(256);
+        for (result, spent, half) in [
+            (trapped(), ms(100), ms(200)),
+            (trapped(), ms(10), ms(100)),
+            (timed_out(), ms(100), ms(50)),
+            (timed_out(), ms(50), ms(250) / 8),
+            (trapped(), ms(30), ms(250) / 8),
+        ] {
+            part.called(result, spent);
+            assert_eq!(part.next().1, half);
+        }
+        assert_eq!((cpu_least(ms(4)), cpu_least(ms(20)), cpu_least(ms(800))), (ms(4), ms(10), ms(100)));
     }
 
     /// A part that is lost with its thread tells that its records failed: nobody waits for ever.

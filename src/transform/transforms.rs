@@ -11,7 +11,7 @@ use std::{
 use super::{
     job::Job,
     outcome::Transformed,
-    queue::{Key, Now, Queue},
+    queue::{Key, Now, Queue, Round},
     slot::Slot,
     worker::Worker,
 };
@@ -22,7 +22,7 @@ use crate::record::Record;
 pub struct Settings {
     /// Memory of all instances together that are kept between calls.
     pub transforms_bytes_max: usize,
-    /// Threads; there are at least 2.
+    /// Threads; there are at least 2, and one more for transforms that do not end in time.
     pub workers: usize,
     /// What the body of one produced record may have, in bytes; the same as for records that come in.
     pub record_bytes_max: usize,
@@ -52,7 +52,7 @@ pub struct Transforms {
     queue: Arc<Queue>,
 }
 
-/// Fewer threads than this, and one module without an end would hold up everybody.
+/// With fewer threads a module would hold up everybody until it is known that it does not end.
 const WORKERS_LEAST: usize = 2;
 /// A guest's stack and the host's below it.
 const STACK_BYTES: usize = 4 << 20;
@@ -69,16 +69,20 @@ impl Transforms {
     /// With a clock of the caller's.
     pub(super) fn start_at(slots: Vec<Arc<Slot>>, settings: &Settings, now: Now) -> io::Result<Arc<Self>> {
         let workers = settings.workers.max(WORKERS_LEAST);
-        let queue = Queue::new(workers, now);
+        let queue = Queue::new(now);
         let slots = slots.into_iter().map(|slot| (slot.name().clone(), slot)).collect();
         // From here on a failure closes the queue, and the threads that were started end.
         let transforms = Arc::new(Self { slots, queue });
+        let kept_bytes_max = settings.transforms_bytes_max / (workers + 1);
+        let start = |name: String, round| {
+            let worker =
+                Worker::new(transforms.queue.clone(), round, settings.record_bytes_max, kept_bytes_max);
+            thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || worker.run())
+        };
         for number in 0..workers {
-            let kept_bytes_max = settings.transforms_bytes_max / workers;
-            let worker = Worker::new(transforms.queue.clone(), settings.record_bytes_max, kept_bytes_max);
-            let thread = thread::Builder::new().name(format!("transform-{number}")).stack_size(STACK_BYTES);
-            thread.spawn(move || worker.run())?;
+            start(format!("transform-{number}"), Round::Quick)?;
         }
+        start("transform-slow".to_owned(), Round::Slow)?;
         Ok(transforms)
     }
 

@@ -16,7 +16,7 @@ use super::{
     limits::thread_cpu,
     log::LogTarget,
     outcome::Outcome,
-    queue::{Key, Queue, Ran, Task},
+    queue::{Key, Queue, Ran, Round, Task},
     slot::{Serving, Slot},
     split::start_reason,
 };
@@ -26,6 +26,7 @@ use crate::record::Record;
 #[derive(Debug)]
 pub(super) struct Worker {
     queue: Arc<Queue>,
+    round: Round,
     record_bytes_max: usize,
     /// Memory of the instances that it may keep.
     kept_bytes_max: usize,
@@ -51,12 +52,20 @@ enum Failure {
 
 /// Calls after which an instance is replaced, whatever it has gathered.
 const CALLS_MAX: u32 = 1_000;
+/// The priority of the thread for the slow, which on a busy machine leaves it about a tenth of a processor: enough for a
+/// call to end before the ceiling on its wall time.
+const SLOW_NICE: i32 = 10;
 /// What an instance costs beside its guest's memory.
 const INSTANCE_BYTES: usize = 64 << 10;
 
 impl Worker {
-    pub(super) fn new(queue: Arc<Queue>, record_bytes_max: usize, kept_bytes_max: usize) -> Self {
-        Self { queue, record_bytes_max, kept_bytes_max, kept: FxHashMap::default(), turns: 0 }
+    pub(super) fn new(
+        queue: Arc<Queue>,
+        round: Round,
+        record_bytes_max: usize,
+        kept_bytes_max: usize,
+    ) -> Self {
+        Self { queue, round, record_bytes_max, kept_bytes_max, kept: FxHashMap::default(), turns: 0 }
     }
 
     /// Works until the queue is closed.
@@ -65,7 +74,12 @@ impl Worker {
         // with threads of its own.
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let _entered = runtime.as_ref().ok().map(|runtime| runtime.enter());
-        while let Some(task) = self.queue.take() {
+        if self.round == Round::Slow
+            && let Err(error) = rustix::process::setpriority_process(None, SLOW_NICE)
+        {
+            tracing::warn!(%error, "slow transforms run at the priority of all others");
+        }
+        while let Some(task) = self.queue.take(self.round) {
             let place = task.place;
             let started = thread_cpu();
             let ran = catch_unwind(AssertUnwindSafe(|| self.turn(task)));
@@ -103,20 +117,23 @@ impl Worker {
         }
         let (records, cpu_max) = part.next();
         if records.is_empty() {
-            part.called(Ok(Vec::new()));
+            part.called(Ok(Vec::new()), Duration::ZERO);
             return (part, Ran::NotCalled);
         }
-        let ended = Ran::Ended { records: u32::try_from(records.len()).unwrap_or(u32::MAX) };
+        let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
+        let started = thread_cpu();
         let result = self.call(&key, slot, &serving, records, cpu_max);
+        let spent = thread_cpu().saturating_sub(started);
         let ran = match &result {
+            Ok(_) => Ran::Ended { records: count },
             Err(Failure::Call(error) | Failure::Start(LoadError::Start { error })) if error.is_time_out() => {
                 Ran::TimedOut
             }
-            _ => ended,
+            Err(_) => Ran::Crashed,
         };
         match result {
-            Ok(outcomes) => part.called(Ok(outcomes)),
-            Err(Failure::Call(error)) => part.called(Err(error)),
+            Ok(outcomes) => part.called(Ok(outcomes), spent),
+            Err(Failure::Call(error)) => part.called(Err(error), spent),
             Err(Failure::Start(error)) => part.fail(&start_reason(&error)),
         }
         (part, ran)
