@@ -36,7 +36,7 @@ pub struct Agent {
     log: Arc<dyn Log>,
     stores: Vec<Arc<Store>>,
     lanes: Vec<watch::Receiver<Snapshot>>,
-    transforming: Option<Transforming>,
+    transforming: Transforming,
     shutdown: Shutdown,
     intake: Tasks,
     delivery: Tasks,
@@ -116,7 +116,7 @@ impl Agent {
             .map(|destination| Ok((destination, build(destination, config)?)))
             .collect::<Result<Vec<_>, StartError>>()?;
         let log = open_log(config, clock.clone()).await?;
-        let modules = transforming::load(config, clock.clone()).await?;
+        let mut transforming = Transforming::start(config, clock.clone()).await?;
         let shutdown = Shutdown::default();
         let indexes = Indexes::new([], config.limits.indexes_max);
         let refusals = Arc::new(Refusals::default());
@@ -152,8 +152,7 @@ impl Agent {
         }
 
         let (intake, delivery, stop) = (Tasks::default(), Tasks::default(), shutdown.delivery());
-        let transforming =
-            modules.map(|modules| Transforming::start(modules, config, &stop, &delivery)).transpose()?;
+        transforming.follow(&stop, &delivery)?;
         // From here on nothing can fail: either everything runs or nothing does.
         let start = |(settings, wiring, subscription): (_, _, Subscription)| {
             delivery::start(settings, wiring, subscription, &stop, &delivery)
@@ -188,13 +187,13 @@ impl Agent {
     /// How each transform's module stands, by name ascending.
     #[must_use]
     pub fn modules(&self) -> Vec<ModuleStatus> {
-        self.transforming.as_ref().map_or_else(Vec::new, Transforming::modules)
+        self.transforming.modules()
     }
 
     /// What runs its transforms; `None` if the config has none.
     #[must_use]
     pub fn transforms(&self) -> Option<&Arc<Transforms>> {
-        self.transforming.as_ref().map(Transforming::transforms)
+        self.transforming.transforms()
     }
 
     /// Returns when a task has panicked: the agent must be stopped.

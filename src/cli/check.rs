@@ -111,4 +111,23 @@ mod tests {
             assert_eq!(code(&[("GRPC_PORT", "none")], json), ExitCode::from(2));
         }
     }
+
+    /// What the agent would not start with is no plan.
+    #[test]
+    fn a_module_that_would_be_refused_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let (module, file) = (folder.path().join("a.wasm"), folder.path().join("agent.toml"));
+        let text = format!(
+            "[destinations.out]\ntype = \"file\"\ndir = \"out\"\n[transforms.a]\npath = {module:?}\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let arguments = Arguments { config: Some(file), json: false };
+        let code = || check(&arguments, &FixedEnvironment::new(&[], &[])).unwrap();
+        assert_eq!(code(), ExitCode::from(2), "it is missing");
+        std::fs::write(&module, "not a module").unwrap();
+        assert_eq!(code(), ExitCode::from(2));
+        std::fs::write(&module, harness::guests::guest("stamps")).unwrap();
+        assert_eq!(code(), ExitCode::SUCCESS);
+        assert!(!std::path::Path::new("sync-agent-data/transforms").exists(), "check creates nothing");
+    }
 }
