@@ -71,8 +71,8 @@ mod tests {
 
     use super::*;
 
-    fn expected(places: &[PathBuf]) -> BTreeSet<PathBuf> {
-        places.iter().cloned().collect()
+    fn expected<const N: usize>(places: [PathBuf; N]) -> BTreeSet<PathBuf> {
+        places.into()
     }
 
     /// Every layout in which modules are put, and none that could hang.
@@ -84,25 +84,25 @@ mod tests {
 
         fs::create_dir_all(at("plain/deeper")).unwrap();
         fs::write(at("plain/a.wasm"), "").unwrap();
-        assert_eq!(directories(&at("plain/a.wasm")), expected(&[at("plain")]));
-        assert_eq!(directories(&at("plain/deeper/.././a.wasm")), expected(&[at("plain")]));
-        assert_eq!(directories(&at("plain/none.wasm")), expected(&[at("plain")]));
-        assert_eq!(directories(&at("none/at/all")), expected(&[root.clone()]), "until it appears");
+        assert_eq!(directories(&at("plain/a.wasm")), expected([at("plain")]));
+        assert_eq!(directories(&at("plain/deeper/.././a.wasm")), expected([at("plain")]));
+        assert_eq!(directories(&at("plain/none.wasm")), expected([at("plain")]));
+        assert_eq!(directories(&at("none/at/all")), expected([root.clone()]), "until it appears");
 
         // As Kubernetes mounts a config map.
         fs::create_dir_all(at("mount/..1")).unwrap();
         fs::write(at("mount/..1/a.wasm"), "").unwrap();
         symlink("..1", at("mount/..data")).unwrap();
         symlink("..data/a.wasm", at("mount/a.wasm")).unwrap();
-        assert_eq!(directories(&at("mount/a.wasm")), expected(&[at("mount"), at("mount/..1")]));
+        assert_eq!(directories(&at("mount/a.wasm")), expected([at("mount"), at("mount/..1")]));
 
         // A deployment that swaps a whole directory.
         symlink(at("plain"), at("current")).unwrap();
-        assert_eq!(directories(&at("current/a.wasm")), expected(&[root.clone(), at("plain")]));
+        assert_eq!(directories(&at("current/a.wasm")), expected([root.clone(), at("plain")]));
         symlink("nowhere/a.wasm", at("dangling")).unwrap();
-        assert_eq!(directories(&at("dangling")), expected(&[root.clone()]));
+        assert_eq!(directories(&at("dangling")), expected([root.clone()]));
 
         symlink("loop", at("loop")).unwrap();
-        assert_eq!(directories(&at("loop/a.wasm")), expected(&[root]));
+        assert_eq!(directories(&at("loop/a.wasm")), expected([root]));
     }
 }
