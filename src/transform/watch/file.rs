@@ -148,6 +148,13 @@ mod tests {
         let length = 1 << 20;
         fs::write(&path, vec![0; length]).unwrap();
         let stop = AtomicBool::new(false);
+        // The writer ends also if an assertion fails.
+        struct Ends<'a>(&'a AtomicBool);
+        impl Drop for Ends<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
         thread::scope(|scope| {
             scope.spawn(|| {
                 let mut file = OpenOptions::new().write(true).open(&path).unwrap();
@@ -161,6 +168,7 @@ mod tests {
                     }
                 }
             });
+            let _ends = Ends(&stop);
             let (mut whole, mut changing) = (0, 0);
             let start = Instant::now();
             while whole < 20 || changing < 20 {
@@ -176,7 +184,6 @@ mod tests {
                 let told = start.elapsed() < Duration::from_secs(60);
                 assert!(told, "in a minute {whole} reads were whole, {changing} were told of the change");
             }
-            stop.store(true, Ordering::Relaxed);
         });
     }
 
