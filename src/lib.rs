@@ -11,7 +11,7 @@
 //! | [`runtime`] | named tasks, shutdown, clock | nothing of the agent |
 //! | [`ingress`] | validates and transcodes requests, appends them | contract, record, config, runtime, log |
 //! | [`log`] | the durable log | record, runtime |
-//! | [`router`] | which destinations an index goes to; pure | record, config |
+//! | [`router`] | which transform an index passes, to which destinations; pure | record, config |
 //! | [`transform`] | runs the teams' WebAssembly components on records | record, config, runtime |
 //! | [`feed`] | reads the log for one destination, transformed | record, log, router, transform |
 //! | [`delivery`] | lanes: order, batches, retries, breaker, cursors | feed, log, router, dead_letter, runtime |

@@ -9,8 +9,10 @@ use serde::{Serialize, Serializer};
 use super::output::{HEADING, NAME, WARNING, styled};
 use crate::config::{
     AlgoliaSettings, Config, Destination, ElasticsearchAuth, ElasticsearchSettings, Kind, Loaded,
-    NonIdempotent, OnBacklogFull, Override, PartialUpdates, Secret, SecretSource, show_duration, show_size,
+    NonIdempotent, OnBacklogFull, Override, PartialUpdates, Secret, SecretSource, Transform, show_duration,
+    show_size,
 };
+use crate::transform::Digest;
 
 /// The plan; as JSON its keys are those of the config file.
 #[derive(Debug, Serialize)]
@@ -22,6 +24,8 @@ pub(super) struct Plan {
     limits: Rows,
     #[serde(serialize_with = "by_name")]
     destinations: Vec<(Arc<str>, Rows)>,
+    #[serde(serialize_with = "by_name")]
+    transforms: Vec<(Arc<str>, Rows)>,
     indexes: Vec<Rule>,
     defaults: Rows,
     environment: Vec<Override>,
@@ -31,6 +35,8 @@ pub(super) struct Plan {
 struct Rule {
     r#match: String,
     destinations: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transform: Option<Arc<str>>,
 }
 
 /// Keys with their values, in an order for people.
@@ -62,6 +68,7 @@ impl Plan {
         let rule = |rule: &crate::config::IndexRule| Rule {
             r#match: rule.pattern.clone(),
             destinations: owned(&rule.destinations),
+            transform: rule.transform.clone(),
         };
         Self {
             source: loaded.source.to_string(),
@@ -70,6 +77,7 @@ impl Plan {
             data,
             limits: limits(config),
             destinations: config.destinations.iter().map(|d| (d.name.clone(), destination(d))).collect(),
+            transforms: config.transforms.iter().map(|t| (t.name.clone(), transform(t))).collect(),
             indexes: config.indexes.iter().map(rule).collect(),
             defaults: Rows(vec![("destinations", Setting::names(&config.default_destinations))]),
             environment: loaded.overrides.clone(),
@@ -88,7 +96,14 @@ impl Plan {
         for (name, rows) in &self.destinations {
             section(&mut text, &format!("destinations.{name}"), rows.shown());
         }
-        let rule = |rule: &Rule| (rule.r#match.clone(), rule.destinations.join(", "));
+        for (name, rows) in &self.transforms {
+            section(&mut text, &format!("transforms.{name}"), rows.shown());
+        }
+        let rule = |rule: &Rule| {
+            let destinations = rule.destinations.join(", ");
+            let through = rule.transform.as_ref().map(|transform| format!("{transform} -> {destinations}"));
+            (rule.r#match.clone(), through.unwrap_or(destinations))
+        };
         let every_other = if self.indexes.is_empty() { "every index" } else { "every other index" };
         let default = self.defaults.shown().map(|(_, names)| (every_other.to_owned(), names));
         section(&mut text, "indexes, the first match wins", self.indexes.iter().map(rule).chain(default));
@@ -183,6 +198,11 @@ fn warnings(config: &Config) -> Vec<String> {
             Kind::Algolia(_) | Kind::Elasticsearch(_) | Kind::File(_) => {}
         }
     }
+    for Transform { name, .. } in &config.transforms {
+        if !config.indexes.iter().any(|rule| rule.transform.as_ref() == Some(name)) {
+            warnings.push(format!("transforms.{name} runs on nothing: no index rule names it"));
+        }
+    }
     warnings
 }
 
@@ -228,6 +248,7 @@ fn limits(config: &Config) -> Rows {
         ("connection_requests_max", Setting::Count(limits.connection_requests_max.into())),
         ("decoding_bytes_max", Setting::size(limits.decoding_bytes_max)),
         ("receive_timeout", Setting::duration(limits.receive_timeout)),
+        ("transforms_bytes_max", Setting::size(limits.transforms_bytes_max)),
     ])
 }
 
@@ -291,6 +312,18 @@ fn destination(destination: &Destination) -> Rows {
     Rows(rows)
 }
 
+fn transform(transform: &Transform) -> Rows {
+    let any = || Setting::text("any");
+    let hex = |digest: [u8; 32]| Setting::text(Digest(digest));
+    Rows(vec![
+        ("path", Setting::text(transform.path.display())),
+        ("sha256", transform.sha256.map_or_else(any, hex)),
+        ("config", Setting::text(&transform.config)),
+        ("cpu_ms_max", Setting::Count(u64::try_from(transform.cpu_max.as_millis()).unwrap_or(u64::MAX))),
+        ("memory_bytes_max", Setting::size(transform.memory_bytes_max)),
+    ])
+}
+
 /// A heading and its rows, with the values in one column.
 fn section(text: &mut String, heading: &str, rows: impl Iterator<Item = (String, String)>) {
     let _ = writeln!(text, "\n{}", styled(HEADING, heading));
@@ -333,6 +366,13 @@ mod tests {
         [[indexes]]
         match = "products*"
         destinations = ["search", "archive"]
+        transform = "redact"
+        [transforms.redact]
+        path = "transforms/redact.wasm"
+        config = { fields = ["email"] }
+        [transforms.spare]
+        path = "spare.wasm"
+        sha256 = "0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef"
     "#;
     const VARIABLES: [(&str, &str); 3] = [("APP", "SECRET"), ("KEY", "SECRET"), ("GRPC_PORT", ":50051")];
 
@@ -343,6 +383,7 @@ mod tests {
 config agent.toml
 warning: [::]:50051 is open to everyone who can reach it: the port asks for no password
 warning: destinations.search may send keys and records in the clear
+warning: transforms.spare runs on nothing: no index rule names it
 
 listen
   grpc                              [::]:50051
@@ -364,6 +405,7 @@ limits
   connection_requests_max           128
   decoding_bytes_max                64MiB
   receive_timeout                   10s
+  transforms_bytes_max              512MiB
 
 destinations.archive
   type                              file
@@ -409,8 +451,22 @@ destinations.search
   dead_letters.bytes_max            1GiB
   dead_letters.age_max              none
 
+transforms.redact
+  path                              transforms/redact.wasm
+  sha256                            any
+  config                            {\"fields\":[\"email\"]}
+  cpu_ms_max                        250
+  memory_bytes_max                  64MiB
+
+transforms.spare
+  path                              spare.wasm
+  sha256                            0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+  config                            {}
+  cpu_ms_max                        250
+  memory_bytes_max                  64MiB
+
 indexes, the first match wins
-  products*                         search, archive
+  products*                         redact -> search, archive
   every other index                 search
 
 environment, wins over the file
@@ -427,11 +483,13 @@ environment, wins over the file
         assert_eq!(json["data"]["disk_bytes_max"], 20_u64 << 30);
         assert_eq!(json["destinations"]["search"]["api_key"], "from the environment variable KEY");
         assert_eq!(json["destinations"]["archive"]["batch.linger"], "200ms");
-        let rule = serde_json::json!({ "match": "products*", "destinations": ["search", "archive"] });
+        let rule = serde_json::json!({ "match": "products*", "destinations": ["search", "archive"], "transform": "redact" });
         assert_eq!(json["indexes"][0], rule);
         assert_eq!(json["defaults"]["destinations"], serde_json::json!(["search"]));
         assert_eq!(json["environment"][0]["key"], "listen.grpc");
-        assert_eq!(json["warnings"].as_array().map(Vec::len), Some(2));
+        assert_eq!(json["transforms"]["redact"]["path"], "transforms/redact.wasm");
+        assert_eq!(json["transforms"]["redact"]["memory_bytes_max"], 64 << 20);
+        assert_eq!(json["warnings"].as_array().map(Vec::len), Some(3));
         assert!(!json.to_string().contains("SECRET"));
     }
 }

@@ -20,6 +20,7 @@ use super::{
     problem::ConfigErrors,
     ranges,
     reader::{Findings, Table, Value, closest, one_of},
+    transforms::{self, Transforms},
     units::{Count, GIB, KIB, MIB, Size},
 };
 
@@ -45,6 +46,19 @@ pub(super) fn check(
     }
 }
 
+/// The errors of a config that was accepted, once the modules of these transforms are refused.
+pub(super) fn refused_modules(
+    file: Option<&Path>,
+    text: &str,
+    refused: &[(Arc<str>, String)],
+) -> ConfigErrors {
+    let findings = Findings::default();
+    let (document, _) = DeTable::parse_recoverable(text);
+    transforms::refuse(Table::new(document.get_ref(), String::new(), 0..0, &findings), refused);
+    let (problems, hidden) = findings.into_parts();
+    ConfigErrors::new(file, text, problems, &hidden)
+}
+
 fn sections(
     document: &DeTable<'_>,
     findings: &Findings,
@@ -68,12 +82,19 @@ fn sections(
     };
     defaults.finish();
     destinations.complete(&default_destinations);
-    let indexes = index_rules(&mut root, &destinations.names);
-    root.later(&["transforms"]);
+    let transforms = Transforms::read(root.table("transforms"), &limits);
+    let indexes = index_rules(&mut root, &destinations.names, &transforms.names);
     root.finish();
 
-    let mut config =
-        Config { listen, data, limits, destinations: destinations.checked, indexes, default_destinations };
+    let mut config = Config {
+        listen,
+        data,
+        limits,
+        destinations: destinations.checked,
+        transforms: transforms.checked,
+        indexes,
+        default_destinations,
+    };
     let overrides = overrides::apply(&mut config, environment, findings);
     (config, overrides)
 }
@@ -144,12 +165,15 @@ fn limits(mut table: Table<'_>, segment_bytes: u64) -> Limits {
             .0,
         decoding_bytes_max: decoding.length(),
         receive_timeout: table.quantity("receive_timeout", 10 * SECOND, SECOND / 10..=600 * SECOND),
+        transforms_bytes_max: table
+            .quantity("transforms_bytes_max", Size(512 * MIB), ranges::TRANSFORMS_BYTES_MAX)
+            .length(),
     };
     table.finish();
     limits
 }
 
-fn index_rules(root: &mut Table<'_>, names: &[Arc<str>]) -> Vec<IndexRule> {
+fn index_rules(root: &mut Table<'_>, names: &[Arc<str>], transforms: &[Arc<str>]) -> Vec<IndexRule> {
     let Some(value) = root.take("indexes") else { return Vec::new() };
     let mut rules: Vec<IndexRule> = Vec::new();
     for item in value.items("an array of tables: [[indexes]]") {
@@ -162,9 +186,9 @@ fn index_rules(root: &mut Table<'_>, names: &[Arc<str>]) -> Vec<IndexRule> {
                 Vec::new()
             }
         };
-        table.later(&["transform"]);
+        let transform = table.take("transform").and_then(|value| transform(&value, transforms));
         table.finish();
-        rules.push(IndexRule { pattern: pattern.unwrap_or_default(), destinations });
+        rules.push(IndexRule { pattern: pattern.unwrap_or_default(), destinations, transform });
     }
     rules
 }
@@ -198,14 +222,27 @@ fn references(value: &Value<'_>, names: &[Arc<str>]) -> Vec<Arc<str>> {
         match names.iter().find(|known| &***known == name) {
             Some(name) if found.contains(name) => item.wrong("is named twice", "each destination once"),
             Some(name) => found.push(name.clone()),
-            None => {
-                let names: Vec<&str> = names.iter().map(|name| &**name).collect();
-                let meant = closest(name, &names).map(|meant| format!("did you mean \"{meant}\"?"));
-                item.wrong("is no destination", meant.unwrap_or_else(|| known_words(&names)));
-            }
+            None => item.wrong("is no destination", meant(name, names)),
         }
     }
     found
+}
+
+/// The name of a transform.
+fn transform(value: &Value<'_>, names: &[Arc<str>]) -> Option<Arc<str>> {
+    let name = value.string(&format!("the name of a transform, {}", known(names)))?;
+    let found = names.iter().find(|known| &***known == name);
+    if found.is_none() {
+        value.wrong("is no transform", meant(name, names));
+    }
+    found.cloned()
+}
+
+/// What somebody who wrote an unknown name probably meant.
+fn meant(name: &str, names: &[Arc<str>]) -> String {
+    let words: Vec<&str> = names.iter().map(|name| &**name).collect();
+    let closest = closest(name, &words).map(|meant| format!("did you mean \"{meant}\"?"));
+    closest.unwrap_or_else(|| known_words(&words))
 }
 
 fn known(names: &[Arc<str>]) -> String {

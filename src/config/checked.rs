@@ -14,6 +14,8 @@ pub struct Config {
     pub limits: Limits,
     /// Every destination, by name ascending.
     pub destinations: Vec<Destination>,
+    /// Every transform, by name ascending; also those that no rule names.
+    pub transforms: Vec<Transform>,
     /// The rules in the order of the file; the first that matches decides.
     pub indexes: Vec<IndexRule>,
     /// Names of the destinations of an index that no rule matches. Default: all; never empty.
@@ -74,6 +76,9 @@ pub struct Limits {
     pub decoding_bytes_max: usize,
     /// How long a request's headers and body may take to arrive. Default 10 s, 100 ms to 10 min.
     pub receive_timeout: Duration,
+    /// Bytes of the live instances of all transforms together; the least recently used ones go above it. Default
+    /// 512 MiB, 16 MiB to 1 TiB.
+    pub transforms_bytes_max: usize,
 }
 
 /// What becomes of operations that count twice when they are sent twice.
@@ -295,6 +300,23 @@ pub enum OnBacklogFull {
     Detach,
 }
 
+/// `[transforms.NAME]`
+#[derive(Clone, Debug)]
+pub struct Transform {
+    /// The table's name: 1 to 64 of `A-Z a-z 0-9 _ -`.
+    pub name: Arc<str>,
+    /// The module, a WebAssembly component. It is watched: what replaces it serves within seconds.
+    pub path: PathBuf,
+    /// The SHA-256 that it must have, so that no other is ever run. Default: any.
+    pub sha256: Option<[u8; 32]>,
+    /// `config` as JSON text, an object, handed to the module's `init`; no place for secrets. Default `{}`.
+    pub config: Arc<str>,
+    /// `cpu_ms_max`: CPU time of one call. Default 250 ms, 10 ms to 10 s.
+    pub cpu_max: Duration,
+    /// Memory of one instance. Default 64 MiB, 16 MiB to 4 GiB, and at most `limits.transforms_bytes_max`.
+    pub memory_bytes_max: usize,
+}
+
 /// `[[indexes]]`
 #[derive(Clone, Debug)]
 pub struct IndexRule {
@@ -302,6 +324,8 @@ pub struct IndexRule {
     pub pattern: String,
     /// Names of destinations; at least one, none twice.
     pub destinations: Vec<Arc<str>>,
+    /// The transform that its records pass. Default: none, they are delivered as they came.
+    pub transform: Option<Arc<str>>,
 }
 
 /// A value that is never shown, with where it came from.

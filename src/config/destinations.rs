@@ -41,7 +41,7 @@ impl<'a> Destinations<'a> {
     pub(super) fn read(mut table: Table<'a>, disk_bytes_max: u64, environment: &dyn Environment) -> Self {
         let mut destinations = Self { disk_bytes_max, ..Self::default() };
         for (name, value) in table.take_all() {
-            if !is_name(name) {
+            if !ranges::is_name(name) {
                 value.wrong_name(NAME);
             }
             let name: Arc<str> = name.into();
@@ -250,9 +250,4 @@ fn dead_letters(mut table: Table<'_>) -> DeadLetters {
     };
     table.finish();
     dead_letters
-}
-
-fn is_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }

@@ -3,10 +3,15 @@
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
-    check::check, checked::Config, environment::Environment, overrides::Override, problem::ConfigErrors,
+    check::{check, refused_modules},
+    checked::Config,
+    environment::Environment,
+    overrides::Override,
+    problem::ConfigErrors,
 };
 
 /// Two variables are all that an Algolia user needs to set.
@@ -30,6 +35,19 @@ pub struct Loaded {
     pub overrides: Vec<Override>,
     /// Where the rest came from.
     pub source: Source,
+    text: String,
+}
+
+impl Loaded {
+    /// The errors that it has once the modules of these transforms are refused, each in the line that names it.
+    #[must_use]
+    pub fn refused_modules(&self, refused: &[(Arc<str>, String)]) -> ConfigErrors {
+        let file = match &self.source {
+            Source::File(path) => Some(&**path),
+            Source::BuiltInAlgolia | Source::BuiltInFiles => None,
+        };
+        refused_modules(file, &self.text, refused)
+    }
 }
 
 /// Where a config came from.
@@ -68,7 +86,7 @@ pub fn load(path: Option<&Path>, environment: &dyn Environment) -> Result<Loaded
         None => built_in(environment),
     };
     let (config, overrides) = check(path, &text, environment)?;
-    Ok(Loaded { config, overrides, source })
+    Ok(Loaded { config, overrides, source, text })
 }
 
 /// One of the two variables is enough to mean Algolia: the check then names the other.

@@ -13,6 +13,7 @@ mod overrides;
 mod ranges;
 mod reader;
 mod secret;
+mod transforms;
 mod units;
 
 mod checked;
@@ -24,7 +25,7 @@ mod tests;
 pub use checked::{
     AlgoliaSettings, Backoff, BatchLimits, CaFile, Config, Data, DeadLetters, Destination, ElasticsearchAuth,
     ElasticsearchSettings, FileSettings, IndexNames, IndexRule, Kind, Limits, Listen, NonIdempotent,
-    OnBacklogFull, PartialUpdates, RateLimit, Retention, Secret, SecretSource,
+    OnBacklogFull, PartialUpdates, RateLimit, Retention, Secret, SecretSource, Transform,
 };
 #[cfg(test)]
 pub(crate) use environment::FixedEnvironment;

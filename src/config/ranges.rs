@@ -1,4 +1,5 @@
-//! The ranges that a key in the file shares with an environment variable, or that need a word; all inclusive.
+//! The ranges that a key in the file shares with an environment variable or another key, or that need a word; all
+//! inclusive.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -34,3 +35,13 @@ pub(super) const ROTATE_BYTES: RangeInclusive<Size> = Size(64 * KIB)..=Size(64 *
 /// `rotate.age`.
 pub(super) const ROTATE_AGE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(30 * 86_400);
+/// `limits.transforms_bytes_max`.
+pub(super) const TRANSFORMS_BYTES_MAX: RangeInclusive<Size> = Size(16 * MIB)..=Size(1024 * GIB);
+/// `transforms.NAME.cpu_ms_max`. A batch that takes longer holds its index for too long.
+pub(super) const TRANSFORM_CPU_MS_MAX: RangeInclusive<Count> = Count(10)..=Count(10_000);
+
+/// Whether this may name a destination or a transform.
+pub(super) fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
+}

@@ -4,6 +4,8 @@
 //! A [`Table`] gives its entries away by [`Table::take`] and the typed getters; what is left when it is finished is an
 //! unknown key. After an error a getter returns the default: the result is thrown away as a whole then.
 
+mod json;
+
 use std::{cell::RefCell, collections::BTreeMap, ops::Range, ops::RangeInclusive, path::PathBuf};
 
 use toml::{
@@ -90,6 +92,18 @@ impl<'a> Value<'a> {
     fn hide(&self) {
         self.findings.hide(self.span());
         hide_all(self.inner, self.findings);
+    }
+
+    /// Notes why it is refused by others than the config; the message follows the value.
+    pub(super) fn refused(&self, why: &str) {
+        let shown = show(self.inner.get_ref());
+        self.findings.add_value(
+            &self.path,
+            Some(self.span()),
+            Some(shown.clone()),
+            format!("{shown}: {why}"),
+            None,
+        );
     }
 
     /// Notes what is wrong with its key.

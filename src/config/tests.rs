@@ -1,6 +1,7 @@
 //! The whole config, from text to checked values or to the words that an operator reads.
 
 mod elasticsearch;
+mod transforms;
 
 use std::{path::Path, time::Duration};
 
@@ -37,7 +38,8 @@ fn told(text: &str, environment: &FixedEnvironment) -> Vec<String> {
 
 const FILE: &str = "[destinations.out]\ntype = \"file\"\ndir = \"./out\"\n";
 
-/// The example of the design, so far as this version goes, and every key that it leaves out at its default.
+/// The example of the design, so far as this version goes, and every key that it leaves out at its default. The
+/// transform that it has beside it is tested in `transforms`.
 #[test]
 fn the_example_is_accepted_and_the_rest_has_defaults() {
     let text = r#"
@@ -187,7 +189,7 @@ match = "products*"
 destinations = []
 [[indexes]]
 match = "products*"
-transform = "redact"
+transform = "redcat"
 [transforms.redact]
 path = "x.wasm"
 "#;
@@ -223,8 +225,7 @@ path = "x.wasm"
         "35:16 indexes[0].destinations: an array without a destination (an array of destinations, one of: a b, mirror, nothing, search)",
         "36:1 indexes[1].destinations: missing (an array of destinations, one of: a b, mirror, nothing, search)",
         r#"37:9 indexes[1].match: "products*" already has a rule, and the first match wins (each pattern once)"#,
-        "38:1 indexes[1].transform: not supported by this version (leave it out for now)",
-        "39:2 transforms: not supported by this version (leave it out for now)",
+        r#"38:13 indexes[1].transform: "redcat" is no transform (did you mean "redact"?)"#,
     ];
     let told = told(text, &algolia());
     for (told, expected) in told.iter().zip(expected) {

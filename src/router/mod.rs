@@ -1,4 +1,4 @@
-//! Which destinations an index goes to: a pure function of the index's name and the config.
+//! Which transform an index passes and to which destinations it goes: a pure function of its name and the config.
 
 mod rules;
 

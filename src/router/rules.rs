@@ -6,7 +6,7 @@ use wildmatch::WildMatch;
 
 use crate::config::{Config, IndexNames};
 
-/// Answers where an index goes. Cheap to share; never changes.
+/// Answers where an index goes, and through which transform. Cheap to share; never changes.
 #[derive(Debug)]
 pub struct Router {
     rules: Vec<Rule>,
@@ -19,6 +19,7 @@ pub struct Router {
 struct Rule {
     pattern: WildMatch,
     destinations: Vec<Arc<str>>,
+    transform: Option<Arc<str>>,
 }
 
 impl Router {
@@ -28,6 +29,7 @@ impl Router {
         let rules = config.indexes.iter().map(|rule| Rule {
             pattern: WildMatch::new(&rule.pattern),
             destinations: rule.destinations.clone(),
+            transform: rule.transform.clone(),
         });
         let names = config.destinations.iter();
         Self {
@@ -42,8 +44,13 @@ impl Router {
     /// The names of the destinations that receive this index's records.
     #[must_use]
     pub fn destinations(&self, index: &str) -> &[Arc<str>] {
-        let rule = self.rules.iter().find(|rule| rule.pattern.matches(index));
-        rule.map_or(&self.default, |rule| &rule.destinations)
+        self.rule(index).map_or(&self.default, |rule| &rule.destinations)
+    }
+
+    /// The name of the transform that this index's records pass; `None` if they are delivered as they came.
+    #[must_use]
+    pub fn transform(&self, index: &str) -> Option<&Arc<str>> {
+        self.rule(index)?.transform.as_ref()
     }
 
     /// What an index is called at a destination; `None` if that does not receive its records.
@@ -58,6 +65,10 @@ impl Router {
     pub fn delivers(&self, index: &str, destination: &str) -> bool {
         self.destinations(index).iter().any(|name| &**name == destination)
     }
+
+    fn rule(&self, index: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.pattern.matches(index))
+    }
 }
 
 #[cfg(test)]
@@ -69,6 +80,7 @@ mod tests {
         let rules = rules.iter().map(|(pattern, destinations)| Rule {
             pattern: WildMatch::new(pattern),
             destinations: names(destinations),
+            transform: pattern.starts_with("products").then(|| Arc::from(*pattern)),
         });
         let called =
             [("a".into(), IndexNames::default()), ("b".into(), IndexNames::parse("v2_{index}").unwrap())];
@@ -84,6 +96,11 @@ mod tests {
         assert_eq!(of("products_de"), ["a", "b"]);
         assert_eq!(of("private_1"), [""; 0]);
         assert_eq!(of("other"), ["c"]);
+
+        let transform = |index| router.transform(index).map(|name| &**name);
+        assert_eq!(transform("products"), Some("products"), "of the rule that decides on the destinations");
+        assert_eq!(transform("products_de"), Some("products*"));
+        assert_eq!((transform("private_1"), transform("other")), (None, None));
     }
 
     /// Each destination calls an index what its config says, and one that does not receive it has no name for it.

@@ -69,6 +69,7 @@ fn limits() -> Limits {
         connection_requests_max: 100,
         decoding_bytes_max: 64 << 20,
         receive_timeout: Duration::from_secs(10),
+        transforms_bytes_max: 512 << 20,
     }
 }
 
