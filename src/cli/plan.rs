@@ -36,7 +36,7 @@ struct Rule {
     r#match: String,
     destinations: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    transform: Option<Arc<str>>,
+    transform: Option<String>,
 }
 
 /// Keys with their values, in an order for people.
@@ -68,7 +68,7 @@ impl Plan {
         let rule = |rule: &crate::config::IndexRule| Rule {
             r#match: rule.pattern.clone(),
             destinations: owned(&rule.destinations),
-            transform: rule.transform.clone(),
+            transform: rule.transform.as_ref().map(ToString::to_string),
         };
         Self {
             source: loaded.source.to_string(),

@@ -2,7 +2,6 @@
 
 use std::{fmt, sync::Arc};
 
-use ring::digest;
 use wasmtime::component::{
     Component,
     types::{self, ComponentItem},
@@ -51,7 +50,7 @@ impl Module {
         is_component(wasm)?;
         let component = Component::from_binary(engine.inner(), wasm)
             .map_err(|error| LoadError::Damaged { problem: tamed(&format!("{error:#}")) })?;
-        Self::checked(engine, digest_of(wasm), component)
+        Self::checked(engine, Digest::of(wasm), component)
     }
 
     /// Takes what [`Module::serialize`] wrote, which is checked as a component that was just compiled is.
@@ -136,12 +135,6 @@ impl fmt::Debug for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Module").field(&self.0.digest).finish()
     }
-}
-
-fn digest_of(wasm: &[u8]) -> Digest {
-    let mut bytes = [0; digest::SHA256_OUTPUT_LEN];
-    bytes.copy_from_slice(digest::digest(&digest::SHA256, wasm).as_ref());
-    Digest(bytes)
 }
 
 /// Tells apart by the first bytes what parsers tell in riddles
