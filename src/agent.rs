@@ -5,6 +5,7 @@
 
 mod keeper;
 mod plugins;
+mod transforming;
 
 use std::{fs, io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -12,7 +13,7 @@ use plugin_api::identity::Position;
 use thiserror::Error;
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
-use self::{keeper::Keeper, plugins::build};
+use self::{keeper::Keeper, plugins::build, transforming::Transforming};
 use crate::{
     config::{self, Config, OnBacklogFull},
     dead_letter::{Bounds, IndexFull, Store, StoreError, store_path},
@@ -26,6 +27,7 @@ use crate::{
     router::Router,
     runtime::{Shutdown, SystemClock, TaskKind, Tasks},
     telemetry::watch_disk,
+    transform::{ModuleErrors, ModuleStatus, Transforms},
 };
 
 /// A running agent.
@@ -34,6 +36,7 @@ pub struct Agent {
     log: Arc<dyn Log>,
     stores: Vec<Arc<Store>>,
     lanes: Vec<watch::Receiver<Snapshot>>,
+    transforming: Transforming,
     shutdown: Shutdown,
     intake: Tasks,
     delivery: Tasks,
@@ -77,6 +80,12 @@ pub enum StartError {
         /// What is wrong.
         reason: String,
     },
+    /// Transforms do not load. They fail closed: without its transform no index is delivered.
+    #[error("transforms do not load:\n{0}")]
+    Modules(#[from] ModuleErrors),
+    /// Transforms cannot run here.
+    #[error("this machine cannot run transforms: {0}")]
+    Transforms(String),
     /// The port could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -107,6 +116,7 @@ impl Agent {
             .map(|destination| Ok((destination, build(destination, config)?)))
             .collect::<Result<Vec<_>, StartError>>()?;
         let log = open_log(config, clock.clone()).await?;
+        let mut transforming = Transforming::start(config, clock.clone()).await?;
         let shutdown = Shutdown::default();
         let indexes = Indexes::new([], config.limits.indexes_max);
         let refusals = Arc::new(Refusals::default());
@@ -120,7 +130,7 @@ impl Agent {
         )?;
 
         let router = Arc::new(Router::new(config));
-        let tail = Arc::new(Tail::new(log.clone()));
+        let tail = Arc::new(Tail::new(log.clone(), None));
         let (mut stores, mut keepers, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
         for (settings, destination) in destinations {
             let store = Arc::new(open_store(config, settings, &*log).await?);
@@ -141,8 +151,9 @@ impl Agent {
             prepared.push((lane_settings(settings), wiring, subscription));
         }
 
-        // From here on nothing can fail: either everything runs or nothing does.
         let (intake, delivery, stop) = (Tasks::default(), Tasks::default(), shutdown.delivery());
+        transforming.follow(&stop, &delivery)?;
+        // From here on nothing can fail: either everything runs or nothing does.
         let start = |(settings, wiring, subscription): (_, _, Subscription)| {
             delivery::start(settings, wiring, subscription, &stop, &delivery)
         };
@@ -152,7 +163,7 @@ impl Agent {
         delivery.spawn(TaskKind::Upkeep, "disk", watch_disk(log.clone(), stop.clone()));
         intake.spawn(TaskKind::Ingress, "ingress", server.serve());
         tracing::info!(%address, destinations = lanes.len(), "listening");
-        Ok(Self { address, log, stores, lanes, shutdown, intake, delivery })
+        Ok(Self { address, log, stores, lanes, transforming, shutdown, intake, delivery })
     }
 
     /// Where it listens for producers.
@@ -171,6 +182,18 @@ impl Agent {
     #[must_use]
     pub fn lanes(&self) -> Vec<Snapshot> {
         self.lanes.iter().map(|lane| lane.borrow().clone()).collect()
+    }
+
+    /// How each transform's module stands, by name ascending.
+    #[must_use]
+    pub fn modules(&self) -> Vec<ModuleStatus> {
+        self.transforming.modules()
+    }
+
+    /// What runs its transforms; `None` if the config has none.
+    #[must_use]
+    pub fn transforms(&self) -> Option<&Arc<Transforms>> {
+        self.transforming.transforms()
     }
 
     /// Returns when a task has panicked: the agent must be stopped.

@@ -1,12 +1,16 @@
-//! `check`: validates a config and prints what the agent would do with it. Starts nothing, connects to nothing,
-//! creates nothing.
+//! `check`: validates a config, tries the modules that it names, and prints what the agent would do with it. Connects to
+//! nothing, creates nothing.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 
 use super::{output, plan::Plan};
-use crate::config::{self, Environment, ProcessEnvironment};
+use crate::{
+    config::{self, Config, ConfigErrors, Environment, Loaded, ProcessEnvironment},
+    runtime::SystemClock,
+    transform::{Engine, ModuleErrors, Modules},
+};
 
 /// The exit code for a config with errors.
 const CONFIG_ERRORS: u8 = 2;
@@ -14,7 +18,7 @@ const CONFIG_ERRORS: u8 = 2;
 /// Check a config and show the plan.
 ///
 /// Tells every error at once, with its line and what would be accepted. Environment variables and secret files are
-/// read as `run` would read them; secrets are shown by their source only.
+/// read as `run` would read them; secrets are shown by their source only. Modules of transforms are compiled and tried.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -43,7 +47,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn check(arguments: &Arguments, environment: &dyn Environment) -> anyhow::Result<ExitCode> {
-    match config::load(arguments.config.as_deref(), environment) {
+    match accepted(arguments, environment)? {
         Ok(loaded) => {
             let plan = Plan::new(&loaded);
             let printed =
@@ -62,6 +66,34 @@ fn check(arguments: &Arguments, environment: &dyn Environment) -> anyhow::Result
     }
 }
 
+/// The config, if the agent would start with it.
+fn accepted(
+    arguments: &Arguments,
+    environment: &dyn Environment,
+) -> anyhow::Result<Result<Loaded, ConfigErrors>> {
+    let loaded = match config::load(arguments.config.as_deref(), environment) {
+        Ok(loaded) => loaded,
+        Err(errors) => return Ok(Err(errors)),
+    };
+    Ok(match try_modules(&loaded.config)? {
+        Ok(()) => Ok(loaded),
+        Err(ModuleErrors(errors)) => {
+            let refused: Vec<_> =
+                errors.into_iter().map(|error| (error.transform, error.reason.to_string())).collect();
+            Err(loaded.refused_modules(&refused))
+        }
+    })
+}
+
+fn try_modules(config: &Config) -> anyhow::Result<Result<(), ModuleErrors>> {
+    if config.transforms.is_empty() {
+        return Ok(Ok(()));
+    }
+    let engine =
+        Engine::new().map_err(|error| anyhow::anyhow!("this machine cannot run transforms: {error:#}"))?;
+    Ok(Modules::load(&config.transforms, engine, None, Arc::new(SystemClock)).map(drop))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +110,24 @@ mod tests {
             assert_eq!(code(&[], json), ExitCode::SUCCESS);
             assert_eq!(code(&[("GRPC_PORT", "none")], json), ExitCode::from(2));
         }
+    }
+
+    /// What the agent would not start with is no plan.
+    #[test]
+    fn a_module_that_would_be_refused_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let (module, file) = (folder.path().join("a.wasm"), folder.path().join("agent.toml"));
+        let text = format!(
+            "[destinations.out]\ntype = \"file\"\ndir = \"out\"\n[transforms.a]\npath = {module:?}\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let arguments = Arguments { config: Some(file), json: false };
+        let code = || check(&arguments, &FixedEnvironment::new(&[], &[])).unwrap();
+        assert_eq!(code(), ExitCode::from(2), "it is missing");
+        std::fs::write(&module, "not a module").unwrap();
+        assert_eq!(code(), ExitCode::from(2));
+        std::fs::write(&module, harness::guests::guest("stamps")).unwrap();
+        assert_eq!(code(), ExitCode::SUCCESS);
+        assert!(!std::path::Path::new("sync-agent-data/transforms").exists(), "check creates nothing");
     }
 }

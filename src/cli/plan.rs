@@ -68,7 +68,7 @@ impl Plan {
         let rule = |rule: &crate::config::IndexRule| Rule {
             r#match: rule.pattern.clone(),
             destinations: owned(&rule.destinations),
-            transform: rule.transform.as_deref().map(str::to_owned),
+            transform: rule.transform.as_ref().map(ToString::to_string),
         };
         Self {
             source: loaded.source.to_string(),

@@ -6,6 +6,9 @@
 //! host: it has a deadline in CPU time, a memory limit, no file, clock or network, and what it returns is checked before
 //! it is believed. What a transform could not process is never delivered untransformed.
 //!
+//! [`Modules`] loads the modules of a config, all or none, and lets what replaces their files serve once it has passed
+//! the same checks.
+//!
 //! Never call into an [`Instance`] on a thread of the async runtime: the call blocks, and a guest that prints would
 //! panic there.
 
@@ -35,15 +38,23 @@ mod split;
 mod transforms;
 mod worker;
 
+mod cache;
+mod load;
+mod modules;
+mod watch;
+
 pub use engine::Engine;
 pub use error::{CallError, LoadError};
 pub use instance::Instance;
 pub use limits::Limits;
+pub use load::Refusal;
 pub use log::{Level, Lines, LogTarget};
 pub use module::Module;
+pub use modules::{ModuleError, ModuleErrors, ModuleStatus, Modules, Refused};
 pub use outcome::{Digest, Outcome, Product, Transformed};
 pub use slot::{Serving, Slot};
 pub use transforms::{Settings, Status, Transforms};
+pub use watch::{ReadError, WatchSettings};
 
 #[cfg(test)]
 mod tests;

@@ -2,12 +2,22 @@
 
 use std::{fmt, sync::Arc};
 
-use ring::digest;
-use wasmtime::component::{Component, types::ComponentItem};
+use wasmtime::component::{
+    Component,
+    types::{self, ComponentItem},
+};
 
 use super::{
-    contract::TransformPre, engine::Engine, error::LoadError, host::Host, imports, instance::Instance,
-    limits::Limits, log::LogTarget, outcome::Digest, words::tamed,
+    contract::{InputRecord, Outcome, TransformPre},
+    engine::Engine,
+    error::LoadError,
+    host::Host,
+    imports,
+    instance::Instance,
+    limits::Limits,
+    log::LogTarget,
+    outcome::Digest,
+    words::tamed,
 };
 
 /// A module that can be started. Cheap to clone.
@@ -40,7 +50,7 @@ impl Module {
         is_component(wasm)?;
         let component = Component::from_binary(engine.inner(), wasm)
             .map_err(|error| LoadError::Damaged { problem: tamed(&format!("{error:#}")) })?;
-        Self::checked(engine, digest_of(wasm), component)
+        Self::checked(engine, Digest::of(wasm), component)
     }
 
     /// Takes what [`Module::serialize`] wrote, which is checked as a component that was just compiled is.
@@ -127,12 +137,6 @@ impl fmt::Debug for Module {
     }
 }
 
-fn digest_of(wasm: &[u8]) -> Digest {
-    let mut bytes = [0; digest::SHA256_OUTPUT_LEN];
-    bytes.copy_from_slice(digest::digest(&digest::SHA256, wasm).as_ref());
-    Digest(bytes)
-}
-
 /// Tells apart by the first bytes what parsers tell in riddles
 /// (<https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md>).
 fn is_component(wasm: &[u8]) -> Result<(), LoadError> {
@@ -165,8 +169,9 @@ fn exports_transformer(engine: &Engine, component: &Component) -> Result<(), Loa
     const NAME: &str = "sync-agent:transform/transformer";
     let component_type = component.component_type();
     let exported = component_type.get_export(engine.inner(), TRANSFORMER);
-    if let Some(ComponentItem::ComponentInstance(_)) = exported.map(|exported| exported.ty) {
-        return Ok(());
+    if let Some(ComponentItem::ComponentInstance(transformer)) = exported.map(|exported| exported.ty) {
+        return has_types(engine, &component_type, &transformer)
+            .map_err(|error| LoadError::WrongTypes { problem: tamed(&format!("{error:#}")) });
     }
     let names = export_names(engine, component);
     if let Some(found) = names.iter().find(|name| name.starts_with(NAME)) {
@@ -178,4 +183,19 @@ fn exports_transformer(engine: &Engine, component: &Component) -> Result<(), Loa
         format!("it exports {}", names.join(", "))
     };
     Err(LoadError::NoExport { expected: TRANSFORMER.to_owned(), found: tamed(&found) })
+}
+
+/// Whether the functions are those of the contract; without this their types would be looked at by every start.
+fn has_types(
+    engine: &Engine,
+    component_type: &types::Component,
+    transformer: &types::ComponentInstance,
+) -> wasmtime::Result<()> {
+    let function = |name| match transformer.get_export(engine.inner(), name).map(|exported| exported.ty) {
+        Some(ComponentItem::ComponentFunc(function)) => Ok(function),
+        _ => Err(wasmtime::format_err!("there is no function `{name}`")),
+    };
+    let context = component_type.instance_type();
+    function("init")?.typecheck::<(&str, &str), (Result<(), String>,)>(&context)?;
+    function("transform")?.typecheck::<(&[InputRecord<'_>],), (Vec<Outcome>,)>(&context)
 }

@@ -4,10 +4,21 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use plugin_api::{operation::Action, verdict::Reason};
+use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 
 /// The SHA-256 of a module's bytes, by which it is known.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// Of a module's bytes.
+    #[must_use]
+    pub fn of(wasm: &[u8]) -> Self {
+        let mut bytes = [0; SHA256_OUTPUT_LEN];
+        bytes.copy_from_slice(digest(&SHA256, wasm).as_ref());
+        Self(bytes)
+    }
+}
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,6 +56,19 @@ pub struct Product {
     pub object_id: Arc<str>,
     /// One JSON object as UTF-8 text, without `objectID`; empty for a delete.
     pub body: Bytes,
+}
+
+impl Transformed {
+    /// Bytes of the bodies that were made.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let of = |outcome: &Outcome| match outcome {
+            Outcome::Replace(body) => body.len(),
+            Outcome::Emit(products) => products.iter().map(|product| product.body.len()).sum(),
+            Outcome::Unchanged | Outcome::Skip | Outcome::Failed(_) => 0,
+        };
+        self.outcomes.iter().map(of).sum()
+    }
 }
 
 /// What became of some records of one index.

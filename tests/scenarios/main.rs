@@ -27,3 +27,5 @@ mod shutdown;
 mod stderr;
 
 mod storm;
+
+mod transforms;

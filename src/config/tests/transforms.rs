@@ -136,3 +136,23 @@ fn a_rule_without_any_transform_to_name_is_told_so() {
     let expected = "7:13 indexes[0].transform: \"redact\" is no transform (none of which is configured)";
     assert_eq!(told(&text, &algolia()), [expected]);
 }
+
+/// A module is refused by who runs it; the error stands in the line that names it.
+#[test]
+fn refused_modules_are_told_with_their_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("agent.toml");
+    let text =
+        format!("{FILE}[transforms]\na = {{ path = \"a.wasm\" }}\n[transforms.b]\npath = \"b.wasm\"\n");
+    std::fs::write(&file, text).unwrap();
+    let loaded = load(Some(&file), &algolia()).unwrap();
+    let refused = [("b".into(), "it is none".to_owned()), ("a".into(), "it is gone".to_owned())];
+    let errors = loaded.refused_modules(&refused);
+    let told: Vec<_> = errors.errors.iter().map(|error| (error.line, &*error.key, &*error.message)).collect();
+    let expected = [
+        (Some(5), "transforms.a.path", "\"a.wasm\": it is gone"),
+        (Some(7), "transforms.b.path", "\"b.wasm\": it is none"),
+    ];
+    assert_eq!(told, expected);
+    assert!(errors.render(false).contains("path = \"b.wasm\""), "{errors}");
+}

@@ -1,0 +1,122 @@
+//! From the bytes of a file to a module that may serve: the right one (`sha256`), compiled, checked and tried.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+};
+
+use thiserror::Error;
+
+use super::{
+    cache::{Cache, CompiledCode},
+    engine::Engine,
+    error::LoadError,
+    module::Module,
+    outcome::Digest,
+    slot::Slot,
+    watch::ReadError,
+};
+
+/// Stack of a thread that compiles. The compiler goes as deep as the module nests.
+pub(super) const STACK_BYTES: usize = 8 << 20;
+
+/// Why what lies at a transform's path does not serve, as a sentence for its author without its beginning, the path.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// There is nothing that can be read.
+    #[error(transparent)]
+    File(#[from] ReadError),
+    /// It is not the module that the config names.
+    #[error(
+        "its SHA-256 is {found}, but the config wants {wanted}: put that module in its place, or change `sha256`"
+    )]
+    OtherModule {
+        /// What it has.
+        found: Digest,
+        /// `sha256`
+        wanted: Digest,
+    },
+    /// It is no transform, or one that does not start.
+    #[error(transparent)]
+    Module(#[from] LoadError),
+}
+
+/// Makes modules of bytes.
+pub(super) struct Loader {
+    engine: Arc<Engine>,
+    cache: Option<Cache>,
+}
+
+impl Loader {
+    /// Compiles for this engine. `cache_dir` is where compiled code is kept; without one, or if it cannot be used,
+    /// every module is compiled anew.
+    pub(super) fn new(engine: Arc<Engine>, cache_dir: Option<&Path>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        engine.compatibility().hash(&mut hasher);
+        let fingerprint = hasher.finish();
+        let open = |dir: &Path| match Cache::open(dir, fingerprint) {
+            Ok(cache) => Some(cache),
+            Err(error) => {
+                tracing::warn!(dir = %dir.display(), %error, "compiled modules cannot be kept: every start compiles them");
+                None
+            }
+        };
+        Self { engine, cache: cache_dir.and_then(open) }
+    }
+
+    /// The module, after a trial call in the slot's settings. Blocks while it compiles.
+    pub(super) fn load(
+        &self,
+        wasm: &[u8],
+        digest: Digest,
+        sha256: Option<Digest>,
+        slot: &Slot,
+    ) -> Result<Module, Refusal> {
+        if let Some(wanted) = sha256.filter(|wanted| *wanted != digest) {
+            return Err(Refusal::OtherModule { found: digest, wanted });
+        }
+        // What a compiler of a million lines does with a stranger's bytes must not end the agent.
+        let made = catch_unwind(AssertUnwindSafe(|| self.make(wasm, digest, slot)));
+        let problem = "the compiler failed on it; please report the module".to_owned();
+        Ok(made.unwrap_or(Err(LoadError::Host { problem }))?)
+    }
+
+    fn make(&self, wasm: &[u8], digest: Digest, slot: &Slot) -> Result<Module, LoadError> {
+        let kept = self.cache.as_ref().and_then(|cache| cache.get(&digest));
+        if let Some(module) = kept.and_then(|code| self.restore(&digest, &code)) {
+            module.smoke(slot.config(), slot.limits())?;
+            return Ok(module);
+        }
+        let module = Module::compile(&self.engine, wasm)?;
+        module.smoke(slot.config(), slot.limits())?;
+        if let Some(cache) = &self.cache {
+            match module.serialize() {
+                Ok(code) => cache.put(&digest, &code),
+                Err(error) => tracing::warn!(module = %digest, %error, "compiled module cannot be kept"),
+            }
+        }
+        Ok(module)
+    }
+
+    #[expect(
+        unsafe_code,
+        reason = "`CompiledCode` is what `serialize` returned for this digest in this agent's own process or an earlier \
+                  one, as its MAC proves; wasmtime compares version, machine and settings itself"
+    )]
+    fn restore(&self, digest: &Digest, code: &CompiledCode) -> Option<Module> {
+        // SAFETY: see the reason.
+        let restored = unsafe { Module::from_compiled(&self.engine, *digest, code.bytes()) };
+        match restored {
+            Ok(module) => Some(module),
+            Err(error) => {
+                tracing::warn!(module = %digest, %error, "compiled module does not load: compiling it again");
+                if let Some(cache) = &self.cache {
+                    cache.remove(digest);
+                }
+                None
+            }
+        }
+    }
+}
