@@ -34,6 +34,7 @@ mod retention;
 mod appenders;
 mod drain;
 mod plain;
+#[cfg(feature = "fjall")]
 mod rival;
 
 mod groups;
