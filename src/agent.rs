@@ -130,7 +130,7 @@ impl Agent {
         )?;
 
         let router = Arc::new(Router::new(config));
-        let tail = Arc::new(Tail::new(log.clone()));
+        let tail = Arc::new(Tail::new(log.clone(), None));
         let (mut stores, mut keepers, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
         for (settings, destination) in destinations {
             let store = Arc::new(open_store(config, settings, &*log).await?);

@@ -152,6 +152,7 @@ mod tests {
                 body: Bytes::from(vec![b'x'; 1_000]),
             },
             operation: None,
+            module: None,
             stage: Stage::Delivery,
             reason: Reason::new(ReasonCode::Rejected, "odd"),
             attempts: 1,

@@ -18,7 +18,10 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use plugin_api::{identity::Timestamp, verdict::ReasonCode};
 
 use super::text;
-use crate::dead_letter::{Change, Filed, Filter, LetterId, Order, Range, Stage, View};
+use crate::{
+    dead_letter::{Change, Filed, Filter, LetterId, Order, Range, Stage, View},
+    transform::Digest,
+};
 
 const HEADING: Style = Style::new().bold();
 const LABEL: Style = Style::new().dimmed();
@@ -308,7 +311,8 @@ fn write_letter(out: &mut dyn Write, destination: &str, filed: &Filed) -> io::Re
         "reason",
         text::printable(&letter.reason.to_string())
     )?;
-    for (label, value) in fields {
+    let module = letter.module.map(|module| ("module", Digest(module).to_string()));
+    for (label, value) in fields.into_iter().chain(module) {
         writeln!(out, "{LABEL}{label:13}{LABEL:#} {value}")?;
     }
     write_change(out, "record", &letter.record)?;

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use plugin_api::{
     identity::{Timestamp, Version},
-    operation::{Action, Key, Operation, Source},
+    operation::{Action, Key, Operation, Origin, Source},
     verdict::Reason,
 };
 
@@ -60,8 +60,12 @@ impl Change {
     /// What an operation's record asks for.
     #[must_use]
     pub fn of_record(operation: &Operation) -> Self {
-        let Operation { action, record_index, key, body, .. } = operation;
-        let key = Key { index: record_index.clone(), object_id: key.object_id.clone() };
+        let Operation { action, record_index, key, body, origin, .. } = operation;
+        let (action, object_id, body) = match origin.as_deref() {
+            Some(Origin { action, object_id, body, .. }) => (action, object_id, body),
+            None => (action, &key.object_id, body),
+        };
+        let key = Key { index: record_index.clone(), object_id: object_id.clone() };
         Self { action: *action, key, body: body.clone() }
     }
 
@@ -83,6 +87,8 @@ pub struct Letter {
     pub record: Change,
     /// The operation that was made from it: none if there is none or it is the record itself.
     pub operation: Option<Change>,
+    /// The SHA-256 of the transform's module that failed on the record or made the operation.
+    pub module: Option<[u8; 32]>,
     /// How far it came.
     pub stage: Stage,
     /// Why it went no further.

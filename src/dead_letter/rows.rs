@@ -13,8 +13,12 @@ use uuid::Uuid;
 
 use super::{Change, Filed, Letter, LetterId, Stage};
 
-/// What [`read`] expects of a query, to be followed by its FROM.
-pub(super) const SELECT: &str = "
+/// What [`read`] expects of a query, to be followed by its FROM; of a file that has no column for modules, none.
+pub(super) fn select(has_modules: bool) -> String {
+    format!("{SELECT}, {}", if has_modules { "module" } else { "NULL AS module" })
+}
+
+const SELECT: &str = "
     SELECT id, log_id, partition, offset, number, version, request_id, accepted_at, dead_lettered_at, stage,
         reason, status, message, attempts, stale, record_action, record_index, record_object_id,
         operation_action, operation_index, operation_object_id, operation_body, record_body";
@@ -23,10 +27,12 @@ pub(super) const SELECT: &str = "
 const FILE: &str = "
     INSERT INTO letters (log_id, partition, offset, number, version, request_id, accepted_at, dead_lettered_at,
         stage, reason, status, message, attempts, record_action, record_index, record_object_id,
-        operation_action, operation_index, operation_object_id, operation_body, record_body)
+        operation_action, operation_index, operation_object_id, operation_body, record_body,
+        module)
     VALUES (:log_id, :partition, :offset, :number, :version, :request_id, :accepted_at, :dead_lettered_at,
         :stage, :reason, :status, :message, :attempts, :record_action, :record_index, :record_object_id,
-        :operation_action, :operation_index, :operation_object_id, :operation_body, :record_body)
+        :operation_action, :operation_index, :operation_object_id, :operation_body, :record_body,
+        :module)
     ON CONFLICT (log_id, partition, offset, number) DO UPDATE SET
         version = excluded.version, request_id = excluded.request_id, accepted_at = excluded.accepted_at,
         dead_lettered_at = excluded.dead_lettered_at, stage = excluded.stage, reason = excluded.reason,
@@ -34,7 +40,8 @@ const FILE: &str = "
         record_action = excluded.record_action, record_index = excluded.record_index,
         record_object_id = excluded.record_object_id, operation_action = excluded.operation_action,
         operation_index = excluded.operation_index, operation_object_id = excluded.operation_object_id,
-        operation_body = excluded.operation_body, record_body = excluded.record_body";
+        operation_body = excluded.operation_body, record_body = excluded.record_body,
+        module = excluded.module";
 
 /// Files letters.
 pub(super) fn file<'a>(
@@ -42,7 +49,9 @@ pub(super) fn file<'a>(
     letters: impl Iterator<Item = &'a Letter>,
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(FILE)?;
-    for Letter { source, version, record, operation, stage, reason, attempts, dead_lettered_at } in letters {
+    for letter in letters {
+        let Letter { source, version, record, operation, module, .. } = letter;
+        let Letter { stage, reason, attempts, dead_lettered_at, .. } = letter;
         let operation = operation.as_ref();
         statement.execute(named_params! {
             ":log_id": source.log_id.0.as_bytes(),
@@ -66,6 +75,7 @@ pub(super) fn file<'a>(
             ":operation_object_id": operation.map(|operation| &*operation.key.object_id),
             ":operation_body": operation.map(|operation| &*operation.body),
             ":record_body": &*record.body,
+            ":module": module,
         })?;
     }
     Ok(())
@@ -121,6 +131,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Filed> {
             body: Bytes::from(row.get::<_, Vec<u8>>("record_body")?),
         },
         operation,
+        module: row.get("module")?,
         stage: word(row, "stage", &Stage::ALL, Stage::as_str)?,
         reason,
         attempts: row.get("attempts")?,

@@ -15,7 +15,7 @@ use super::StoreError;
 /// "SyDL": marks the file as ours.
 const APPLICATION_ID: i64 = 0x5379_444c;
 /// The format of this agent, in `user_version`.
-const FORMAT: i64 = 3;
+const FORMAT: i64 = 4;
 /// The oldest that it reads; [`open`] brings a file up to date.
 const FORMAT_OLDEST: i64 = 1;
 /// How long to wait for another connection's write; there is none but a reader's recovery of the log.
@@ -103,6 +103,9 @@ const FROM_1_TO_2: &str = "
         ON ranges (log_id, partition, cause, ifnull(record_index, ''), first_offset);
 ";
 
+/// From format 3 to 4.
+const FROM_3_TO_4: &str = "ALTER TABLE letters ADD COLUMN module BLOB;";
+
 /// Opens the database for its one writer; creates it (0600) and its directory (0700) where they are missing.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     create_file(path).map_err(|source| StoreError::Open { path: path.into(), source })?;
@@ -130,6 +133,11 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
 /// Whether the file has a table for ranges: one of format 1 that no agent has opened since has none.
 pub(super) fn has_ranges(connection: &Connection) -> rusqlite::Result<bool> {
     connection.pragma_query_value(None, "user_version", |row| Ok(row.get::<_, i64>(0)? > 1))
+}
+
+/// Whether the letters have a column for modules.
+pub(super) fn has_modules(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.pragma_query_value(None, "user_version", |row| Ok(row.get::<_, i64>(0)? > 3))
 }
 
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
@@ -170,6 +178,9 @@ fn bring_up_to_date(connection: &mut Connection, found: Option<i64>) -> rusqlite
         transaction.execute_batch(FROM_1_TO_2)?;
     }
     // Format 3 brought a word and changed no table.
+    if found.unwrap_or(FORMAT_OLDEST) < 4 {
+        transaction.execute_batch(FROM_3_TO_4)?;
+    }
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()
 }

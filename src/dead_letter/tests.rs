@@ -37,6 +37,7 @@ fn letter(offset: u64) -> Letter {
             body: Bytes::from(format!(r#"{{"n":{offset}}}"#)),
         },
         operation: None,
+        module: None,
         stage: Stage::Delivery,
         reason: Reason::new(ReasonCode::Rejected, "record is too odd").with_status(400),
         attempts: 1,
@@ -81,6 +82,7 @@ async fn keeps_everything() {
             key: Key { index: "other".into(), object_id: "x".into() },
             body: Bytes::new(),
         });
+        letter.module = (number % 3 == 0).then_some([number as u8; 32]);
         letters.push(letter);
     }
     store.file(letters.clone()).await.unwrap();
@@ -88,7 +90,7 @@ async fn keeps_everything() {
 
     let found = read(&path, Filter::default(), Order::OldestFirst);
     let ids: Vec<u64> = found.iter().map(|filed| filed.id.0).collect();
-    assert_eq!(ids, (1..=10).collect::<Vec<_>>());
+    assert_eq!(ids, (1..=ReasonCode::ALL.len() as u64).collect::<Vec<_>>());
     assert!(found.iter().all(|filed| !filed.stale));
     let found: Vec<Letter> = found.into_iter().map(|filed| filed.letter).collect();
     assert_eq!(format!("{found:#?}"), format!("{letters:#?}"));
@@ -254,8 +256,8 @@ async fn refuses_what_it_does_not_understand() {
         }
         assert!(fs::read(&path).unwrap() == before, "a refused file was changed");
     };
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
-    refused("have format 4, this agent reads up to 3");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 5).unwrap();
+    refused("have format 5, this agent reads up to 4");
     Connection::open(&path).unwrap().pragma_update(None, "application_id", 1).unwrap();
     refused("not of dead letters");
     fs::write(&path, vec![b'x'; 8192]).unwrap();
@@ -390,11 +392,14 @@ async fn brings_an_older_store_up_to_date() {
     assert_eq!(store.usage().borrow().used, taken, "the older ones are counted");
     store.close().await.unwrap();
 
-    // Format 2 has the same tables.
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    // Formats 2 and 3 have the same tables, but for modules.
+    let older = Connection::open(&path).unwrap();
+    older.execute_batch("ALTER TABLE letters DROP COLUMN module; PRAGMA user_version = 2").unwrap();
+    drop(older);
+    assert_eq!(read(&path, Filter::default(), Order::OldestFirst).len(), 3);
     let store = Store::open(&path, Bounds::default()).unwrap();
     assert_eq!((store.count().await.unwrap(), store.usage().borrow().used), (3, taken));
     store.close().await.unwrap();
     let version = Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0));
-    assert_eq!(version, Ok(3));
+    assert_eq!(version, Ok(4));
 }

@@ -58,9 +58,15 @@ impl View {
     /// # Errors
     /// If it cannot be read.
     pub fn get(&self, id: LetterId) -> Result<Option<Filed>, StoreError> {
-        let sql = format!("{} FROM letters WHERE id = ?1", rows::SELECT);
-        let found = self.connection.query_row(&sql, [id.0], rows::read).optional();
-        found.map_err(StoreError::sqlite(&self.path))
+        let find = || {
+            let sql = format!("{} FROM letters WHERE id = ?1", self.select()?);
+            self.connection.query_row(&sql, [id.0], rows::read).optional()
+        };
+        find().map_err(StoreError::sqlite(&self.path))
+    }
+
+    fn select(&self) -> rusqlite::Result<String> {
+        schema::has_modules(&self.connection).map(rows::select)
     }
 
     /// The ranges that the filter lets through; one whose index is not known may hold any index's records. None at all
@@ -129,7 +135,7 @@ impl Letters<'_> {
                AND (?3 IS NULL OR dead_lettered_at >= ?3)
                AND id {comparison} ?4
              ORDER BY id {direction} LIMIT ?5",
-            rows::SELECT
+            self.view.select()?
         );
         let Filter { index, reason, since, .. } = &self.filter;
         let since = since.map(|since| since.0);

@@ -10,7 +10,7 @@ mod send;
 
 use std::{collections::HashSet, future::Future, panic, pin::Pin, sync::Arc, time::Duration};
 
-use plugin_api::{destination::Destination, identity::Position, verdict::WriteError};
+use plugin_api::{destination::Destination, identity::Position, operation::Operation, verdict::WriteError};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     dead_letter::{Delivered, Stage},
-    feed::{Feed, FeedBlock},
+    feed::{Becomes, Expansion, Feed, FeedBlock, Transforming},
     log::interface::{Log, Progress, Subscription},
     runtime::{Stop, TaskKind, Tasks},
 };
@@ -46,6 +46,8 @@ struct Lane {
     intake: mpsc::Receiver<Intake>,
     tracker: Tracker,
     queue: Queue,
+    /// What was read and transforms still run on.
+    transforming: Transforming,
     pace: Pace,
     visibility: Visibility,
     /// What is in flight: batches or one probe. They are the lane's own and end with it.
@@ -153,6 +155,7 @@ impl Lane {
             intake,
             tracker,
             queue,
+            transforming: Transforming::default(),
             pace,
             visibility,
             requests: JoinSet::new(),
@@ -183,6 +186,7 @@ impl Lane {
             self.intake.close();
             self.requests.shutdown().await;
             self.queue = Queue::new(false, self.settings.backoff);
+            self.transforming = Transforming::default();
             stop.cancelled().await;
         }
         self.commit().await;
@@ -197,6 +201,12 @@ impl Lane {
             let stopping = stop.is_cancelled();
             if stopping && self.requests.is_empty() {
                 break;
+            }
+            while !stopping
+                && self.wants_operations()
+                && let Some(expansion) = self.transforming.take()
+            {
+                self.expand(expansion, stop).await;
             }
             let mut wants_more = intake_open && !stopping && self.wants_more();
             while wants_more && let Ok(intake) = self.intake.try_recv() {
@@ -227,6 +237,7 @@ impl Lane {
                     self.confirmed(&index, visible);
                 }
                 () = until(confirm_at) => confirming = self.confirm(),
+                () = self.transforming.ready() => {}
                 () = until(send_at) => {}
                 intake = self.intake.recv(), if wants_more => match intake {
                     Some(intake) => self.take_in(intake, stop).await,
@@ -273,20 +284,47 @@ impl Lane {
         let now = Instant::now();
         let mut refused = Vec::new();
         let mut operations = block.operations.into_iter();
-        for (offset, count) in (block.first.offset..).zip(block.operations_by_record) {
-            let of_record = operations.by_ref().take(count as usize);
-            if !self.tracker.enter(Position { offset, ..block.first }, count) {
-                of_record.for_each(drop);
-                continue;
-            }
-            for operation in of_record {
-                match self.destination.admit(&operation) {
-                    Ok(()) => self.queue.push(operation, now),
-                    Err(reason) => refused.push(Rejected { operation, reason, attempts: 0 }),
-                }
+        for (offset, becomes) in (block.first.offset..).zip(block.records) {
+            let enters = self
+                .tracker
+                .enter(Position { offset, ..block.first }, u32::from(becomes != Becomes::Nothing));
+            let operation = if becomes == Becomes::Operation { operations.next() } else { None };
+            if let Some(operation) = operation.filter(|_| enters) {
+                self.admit(operation, now, &mut refused);
             }
         }
+        self.transforming.push(block.held);
         self.bury(refused, Stage::Admit, stop).await;
+    }
+
+    /// Takes what transforms have made of records that entered before.
+    async fn expand(&mut self, expansion: Expansion, stop: &Stop) {
+        self.moved();
+        let now = Instant::now();
+        let mut refused = Vec::new();
+        let Expansion { records, operations, failed, end, bytes } = expansion;
+        let mut operations = operations.into_iter();
+        for (position, count) in records {
+            let enters = self.tracker.expand(position, count);
+            for operation in operations.by_ref().take(count as usize).filter(|_| enters) {
+                self.admit(operation, now, &mut refused);
+            }
+        }
+        self.tracker.hold(end, bytes);
+        let failed =
+            failed.into_iter().filter(|(operation, _)| self.tracker.expand(operation.source.position, 1));
+        let failed = failed.map(|(operation, reason)| Rejected { operation, reason, attempts: 0 }).collect();
+        self.bury(failed, Stage::Transform, stop).await;
+        self.bury(refused, Stage::Admit, stop).await;
+        self.cross_hole(stop).await;
+        self.publish();
+    }
+
+    fn admit(&mut self, operation: Operation, now: Instant, refused: &mut Vec<Rejected>) {
+        match self.destination.admit(&operation) {
+            Ok(()) => self.queue.push(operation, now),
+            Err(reason) => refused.push(Rejected { operation, reason, attempts: 0 }),
+        }
     }
 
     /// When to ask for a confirmation next: not while the destination must not be asked for anything.
@@ -312,13 +350,18 @@ impl Lane {
 
     /// Whether reading on keeps within what may be read ahead of the watermark.
     fn has_room(&self) -> bool {
-        self.tracker.reach() < AHEAD_RECORDS_MAX && self.tracker.held_bytes() < AHEAD_BYTES_MAX
+        let bytes = self.tracker.held_bytes() + self.transforming.bytes();
+        self.tracker.reach() < AHEAD_RECORDS_MAX && bytes < AHEAD_BYTES_MAX
     }
 
     fn wants_more(&self) -> bool {
+        self.has_room() && self.hole.is_none() && self.wants_operations()
+    }
+
+    /// Whether few operations wait to be sent.
+    fn wants_operations(&self) -> bool {
         let batches = if self.queue.coalescing_pays() { AHEAD_BATCHES_COALESCING } else { AHEAD_BATCHES };
-        let wanted = !self.queue.fills(self.bounds, batches) || self.queue.wants_others();
-        self.has_room() && self.hole.is_none() && wanted
+        !self.queue.fills(self.bounds, batches) || self.queue.wants_others()
     }
 
     fn publish(&self) {

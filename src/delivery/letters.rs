@@ -31,12 +31,14 @@ impl Letters {
     pub(super) fn write(&self, rejected: Vec<Rejected>, stage: Stage) -> Vec<Letter> {
         let dead_lettered_at = self.clock.now();
         let letter = |Rejected { operation, reason, attempts }| {
-            let is_renamed = operation.key.index != operation.record_index;
+            let record = Change::of_record(&operation);
+            let made = Some(Change::of_operation(&operation));
             Letter {
                 source: operation.source,
                 version: operation.version,
-                record: Change::of_record(&operation),
-                operation: is_renamed.then(|| Change::of_operation(&operation)),
+                operation: made.filter(|made| stage != Stage::Transform && *made != record),
+                record,
+                module: operation.origin.as_ref().and_then(|origin| origin.module),
                 stage,
                 reason,
                 attempts,

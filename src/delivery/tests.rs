@@ -78,6 +78,7 @@ fn operation(offset: u64, key: u8) -> Operation {
         body: Bytes::from_static(b"{}"),
         version: Version(offset),
         record_index: index.into(),
+        origin: None,
         source: Source {
             log_id: LogId(Uuid::nil()),
             position: Position { partition: 0, offset },

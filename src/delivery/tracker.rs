@@ -52,11 +52,13 @@ impl Tracker {
         }
     }
 
-    /// A block was read whose records enter next, up to `end`. As a single operation keeps all of its block's bytes in
+    /// A block was read whose records enter next, up to `end`, or a transform has made so many bytes of its records. As a single operation keeps all of its block's bytes in
     /// memory, they count until the watermark has passed the block.
     pub(super) fn hold(&mut self, end: Position, bytes: usize) {
-        self.held.push_back((end, bytes));
-        self.held_bytes += bytes;
+        if end > self.next {
+            self.held.push_back((end, bytes));
+            self.held_bytes += bytes;
+        }
     }
 
     /// Bytes of the blocks that are not settled whole.
@@ -77,6 +79,21 @@ impl Tracker {
             self.advance();
         }
         !settled_before
+    }
+
+    /// A record that entered as one operation, since it was not known what it becomes, becomes so many. False if it was
+    /// settled before a restart.
+    pub(super) fn expand(&mut self, position: Position, operations: u32) -> bool {
+        let index = position.offset.checked_sub(self.next.offset).map(|index| index as usize);
+        let record =
+            index.and_then(|index| self.pending.get_mut(index)).filter(|record| record.outstanding > 0);
+        let Some(record) = record else { return false };
+        if operations == 0 {
+            self.settle(position, Outcome::Skipped);
+        } else {
+            record.outstanding = operations;
+        }
+        true
     }
 
     /// One operation of the record at this position has come to its end.

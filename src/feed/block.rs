@@ -1,11 +1,15 @@
 //! Frames of the log with their records.
 
-use plugin_api::identity::Position;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::view::FeedError;
+use plugin_api::identity::Position;
+use rustc_hash::FxHashMap;
+
+use super::{part::Part, view::FeedError};
 use crate::{
     log::interface::Frame,
     record::{Record, read_payload},
+    transform::Transforms,
 };
 
 /// Consecutive frames, decoded.
@@ -15,13 +19,16 @@ pub(super) struct Block {
     first: Position,
     end: Position,
     bytes: usize,
+    /// By index: what its transform makes of its records, if a lane has asked for that.
+    parts: Mutex<FxHashMap<Arc<str>, Arc<Part>>>,
 }
 
 /// Decodes frames up to the first one that does not hold what it should. Where no frame comes, the block is empty and
 /// lies at `at`.
 pub(super) fn decode(at: Position, frames: Vec<Frame>) -> (Block, Option<FeedError>) {
     let first = frames.first().map_or(at, |frame| frame.position);
-    let mut block = Block { frames: Vec::with_capacity(frames.len()), first, end: first, bytes: 0 };
+    let (bytes, parts) = (0, Mutex::default());
+    let mut block = Block { frames: Vec::with_capacity(frames.len()), first, end: first, bytes, parts };
     for frame in frames {
         match read_payload(&frame.payload, frame.records) {
             Ok(records) => {
@@ -43,6 +50,28 @@ impl Block {
     /// Each frame with its records, at least one.
     pub(super) fn frames(&self) -> &[(Frame, Vec<Record>)] {
         &self.frames
+    }
+
+    /// Each of an index's frames with its records.
+    pub(super) fn frames_of(&self, index: &str) -> impl Iterator<Item = &(Frame, Vec<Record>)> {
+        self.frames
+            .iter()
+            .filter(move |(_, records)| records.first().is_some_and(|first| *first.index == *index))
+    }
+
+    /// All records of an index, on their way through its transform: that of whichever lane asks first.
+    pub(super) fn part(
+        &self,
+        index: &Arc<str>,
+        transform: &Arc<str>,
+        transforms: Option<&Transforms>,
+    ) -> Arc<Part> {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = || {
+            let records = self.frames_of(index).flat_map(|(_, records)| records.iter().cloned());
+            Part::start(transforms, transform, index, records.collect())
+        };
+        parts.entry(index.clone()).or_insert_with(start).clone()
     }
 
     /// The position of the first record.

@@ -1,11 +1,16 @@
 //! Between the log and the lanes: reads frames, routes their records and says what each becomes at a destination.
 //!
-//! A transform will stand here. Until then a routed record becomes the one operation that the producer sent.
+//! A record whose index has no transform becomes the one operation that the producer sent. Others come out at once, too,
+//! so that no other index waits for them, and what they become follows when their transform has run ([`Transforming`]).
 
 mod block;
+mod part;
 mod tail;
 
+mod expand;
+mod transforming;
 mod view;
 
 pub use tail::Tail;
-pub use view::{Feed, FeedBlock, FeedError};
+pub use transforming::{Expansion, Held, Transforming};
+pub use view::{Becomes, Feed, FeedBlock, FeedError};

@@ -15,7 +15,10 @@ use super::{
     block::{Block, decode},
     view::FeedError,
 };
-use crate::log::interface::{Log, Reader};
+use crate::{
+    log::interface::{Log, Reader},
+    transform::Transforms,
+};
 
 /// Bytes of blocks that are kept, about,
 const KEPT_BYTES: usize = 8 << 20;
@@ -25,6 +28,7 @@ const KEPT_BLOCKS: usize = 64;
 /// See the module's text.
 pub struct Tail {
     log: Arc<dyn Log>,
+    transforms: Option<Arc<Transforms>>,
     kept: Mutex<Kept>,
     /// Ticks whenever `kept` has changed.
     changed: watch::Sender<()>,
@@ -52,9 +56,14 @@ enum Place {
 impl Tail {
     /// The end of this log. Reads nothing yet.
     #[must_use]
-    pub fn new(log: Arc<dyn Log>) -> Self {
+    pub fn new(log: Arc<dyn Log>, transforms: Option<Arc<Transforms>>) -> Self {
         let (kept, changed, reader) = (Mutex::default(), watch::Sender::new(()), AsyncMutex::default());
-        Self { log, kept, changed, reader }
+        Self { log, transforms, kept, changed, reader }
+    }
+
+    /// What runs transforms, if there are any.
+    pub(super) fn transforms(&self) -> Option<&Transforms> {
+        self.transforms.as_deref()
     }
 
     /// The block that holds a position, which need not be its first; waits for it at the log's end. A lane that reads

@@ -5,14 +5,11 @@
 
 use std::sync::Arc;
 
-use plugin_api::{
-    identity::{Position, Version},
-    operation::{Key, Operation, Source},
-};
+use plugin_api::{identity::Position, operation::Operation};
 use rustc_hash::FxHashMap;
 use thiserror::Error;
 
-use super::tail::Tail;
+use super::{block::Block, expand::Routed, tail::Tail, transforming::Held};
 use crate::{
     log::interface::{Frame, ReadError, Reader},
     record::{PayloadError, Record},
@@ -24,19 +21,32 @@ use crate::{
 pub struct FeedBlock {
     /// Where the first record lies.
     pub first: Position,
-    /// How many operations each record becomes, in order: none if the destination does not receive it.
-    pub operations_by_record: Vec<u32>,
+    /// What each record becomes, in order.
+    pub records: Vec<Becomes>,
     /// The operations of all records, in order.
     pub operations: Vec<Operation>,
+    /// The records that are held.
+    pub held: Vec<Held>,
     /// Bytes of the log that any one of the operations keeps in memory, about.
     pub bytes: usize,
+}
+
+/// What a record becomes at a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Becomes {
+    /// One operation.
+    Operation,
+    /// Nothing: the destination does not receive it.
+    Nothing,
+    /// What its transform will make of it.
+    Held,
 }
 
 impl FeedBlock {
     /// The position after the last record.
     #[must_use]
     pub fn end(&self) -> Position {
-        self.first.plus(self.operations_by_record.len() as u64)
+        self.first.plus(self.records.len() as u64)
     }
 }
 
@@ -64,18 +74,26 @@ pub struct Feed {
     next: Position,
     router: Arc<Router>,
     destination: Arc<str>,
-    /// What indexes are called at the destination, those that go there.
-    names: FxHashMap<Arc<str>, Option<Arc<str>>>,
+    /// Which way indexes go, those that go to the destination.
+    ways: FxHashMap<Arc<str>, Option<Way>>,
 }
 
-/// Names of so many indexes are kept.
-const NAMES_MAX: usize = 10_000;
+/// The way of an index to a destination.
+#[derive(Clone)]
+struct Way {
+    /// What the destination calls it.
+    name: Arc<str>,
+    transform: Option<Arc<str>>,
+}
+
+/// Ways of so many indexes are kept.
+const WAYS_MAX: usize = 10_000;
 
 impl Feed {
     /// A feed whose first record is the one at `from`. Reads nothing yet.
     #[must_use]
     pub fn new(tail: Arc<Tail>, from: Position, router: Arc<Router>, destination: Arc<str>) -> Self {
-        Self { tail, reader: None, next: from, router, destination, names: FxHashMap::default() }
+        Self { tail, reader: None, next: from, router, destination, ways: FxHashMap::default() }
     }
 
     /// The next records, about 1 MiB of them; waits at the log's end. Cancel-safe.
@@ -87,12 +105,13 @@ impl Feed {
         let records = (block.end().offset - self.next.offset) as usize;
         let mut feed_block = FeedBlock {
             first: self.next,
-            operations_by_record: Vec::with_capacity(records),
+            records: Vec::with_capacity(records),
             operations: Vec::with_capacity(records),
+            held: Vec::new(),
             bytes: block.bytes(),
         };
         for (frame, records) in block.frames() {
-            self.expand(frame, records, &mut feed_block);
+            self.expand(&block, frame, records, &mut feed_block);
         }
         self.next = feed_block.end();
         Ok(feed_block)
@@ -104,47 +123,41 @@ impl Feed {
         self.next = position;
     }
 
-    fn expand(&mut self, frame: &Frame, records: &[Record], block: &mut FeedBlock) {
+    fn expand(&mut self, of: &Arc<Block>, frame: &Frame, records: &[Record], block: &mut FeedBlock) {
         // A block may begin before the cursor.
         let passed = (block.end().offset.saturating_sub(frame.position.offset) as usize).min(records.len());
-        let name = records.first().and_then(|first| self.name(&first.index));
-        if let Some(index) = &name {
-            let operations = (0..).zip(records).skip(passed);
-            block
-                .operations
-                .extend(operations.map(|(number, record)| operation_of(frame, number, record, index)));
-        }
-        let operations = u32::from(name.is_some());
-        block.operations_by_record.extend(std::iter::repeat_n(operations, records.len() - passed));
+        let way = records.first().and_then(|first| Some((&first.index, self.way(&first.index)?)));
+        let becomes = match way {
+            None => Becomes::Nothing,
+            Some((_, Way { name, transform: None })) => {
+                let routed = (0..).zip(records).skip(passed);
+                let routed = routed.map(|(number, record)| Routed { frame, number, record, name: &name });
+                block.operations.extend(routed.map(Routed::as_it_came));
+                Becomes::Operation
+            }
+            Some((index, Way { name, transform: Some(transform) })) => {
+                if passed < records.len() && block.held.iter().all(|held| held.index != *index) {
+                    let part = of.part(index, &transform, self.tail.transforms());
+                    let from = block.first;
+                    block.held.push(Held { block: of.clone(), part, index: index.clone(), name, from });
+                }
+                Becomes::Held
+            }
+        };
+        block.records.extend(std::iter::repeat_n(becomes, records.len() - passed));
     }
 
-    /// What an index is called at the destination; `None` if it does not go there.
-    fn name(&mut self, index: &Arc<str>) -> Option<Arc<str>> {
-        if let Some(name) = self.names.get(index) {
-            return name.clone();
+    /// Which way an index goes; `None` if it does not go to the destination.
+    fn way(&mut self, index: &Arc<str>) -> Option<Way> {
+        if let Some(way) = self.ways.get(index) {
+            return way.clone();
         }
-        if self.names.len() >= NAMES_MAX {
-            self.names.clear();
+        if self.ways.len() >= WAYS_MAX {
+            self.ways.clear();
         }
         let name = self.router.name_at(index, &self.destination);
-        self.names.insert(index.clone(), name.clone());
-        name
-    }
-}
-
-fn operation_of(frame: &Frame, number: u64, record: &Record, index: &Arc<str>) -> Operation {
-    Operation {
-        action: record.action,
-        record_index: record.index.clone(),
-        key: Key { index: index.clone(), object_id: record.object_id.clone() },
-        body: record.body.clone(),
-        version: Version(frame.version.0 + number),
-        source: Source {
-            log_id: frame.log_id,
-            position: frame.position.plus(number),
-            number: 0,
-            request_id: frame.request_id,
-            accepted_at: frame.accepted_at,
-        },
+        let way = name.map(|name| Way { name, transform: self.router.transform(index).cloned() });
+        self.ways.insert(index.clone(), way.clone());
+        way
     }
 }

@@ -21,6 +21,7 @@ use super::{
     directory::{self, Directory, Opened, at},
     files::{Disk, FileSystem},
     frame,
+    group::Group,
     idempotency::{self, Bounds, Claimed, Repeats},
     interface::{
         Append, AppendError, Appended, Frame, From, Gap, Located, Log, LogError, LogStatus, Progress,
@@ -148,7 +149,7 @@ impl EmbeddedLog {
             active,
             last,
             taken: Vec::new(),
-            group: Vec::new(),
+            group: Group::default(),
             waiting: Vec::new(),
             no_space_until: None,
         };

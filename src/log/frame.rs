@@ -9,6 +9,7 @@ use plugin_api::identity::{LogId, Position, RequestId, Timestamp, Version};
 use uuid::Uuid;
 
 use super::{
+    checksum,
     interface::{Append, Attributes, Frame, Idempotency},
     sections::{self, FormatError, SECTION_BYTES},
 };
@@ -41,20 +42,41 @@ pub(super) struct Stamp {
 
 /// Bytes that a request takes in a segment.
 pub(super) fn size_of(request: &Append) -> usize {
-    let Attributes { idempotency, caller, traceparent } = &request.attributes;
-    let attributes = [
+    FIXED_BYTES + attributes_size(&request.attributes) + request.payload.len()
+}
+
+fn attributes_size(attributes: &Attributes) -> usize {
+    let Attributes { idempotency, caller, traceparent } = attributes;
+    let lengths = [
         idempotency.as_ref().map(|it| it.digest.len() + it.key.len()),
         caller.as_ref().map(String::len),
         traceparent.as_ref().map(String::len),
     ];
-    let attributes: usize = attributes.into_iter().flatten().map(|length| length + SECTION_BYTES).sum();
-    FIXED_BYTES + attributes + request.payload.len()
+    lengths.into_iter().flatten().map(|length| length + SECTION_BYTES).sum()
 }
 
-/// Appends a request's frame. The caller has checked that [`size_of`] is at most [`FRAME_BYTES_MAX`].
-pub(super) fn encode(out: &mut Vec<u8>, nonce: u64, stamp: &Stamp, request: &Append) {
+/// The payload of a frame, as much as its head needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tail {
+    pub(super) records: u32,
+    pub(super) length: usize,
+    /// CRC32C of its bytes.
+    pub(super) checksum: u32,
+}
+
+/// Appends the head of a frame, everything before its payload. The caller has checked that [`size_of`] is at most
+/// [`FRAME_BYTES_MAX`].
+pub(super) fn encode_head(
+    out: &mut Vec<u8>,
+    nonce: u64,
+    stamp: &Stamp,
+    attributes: &Attributes,
+    payload: Tail,
+) {
     let start = out.len();
-    let size = u32::try_from(size_of(request)).expect("appends are bounded by FRAME_BYTES_MAX");
+    let attributes_length = attributes_size(attributes);
+    let size = u32::try_from(FIXED_BYTES + attributes_length + payload.length);
+    let size = size.expect("appends are bounded by FRAME_BYTES_MAX");
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&size.to_le_bytes());
     out.extend_from_slice(&[0; 4]); // The checksum comes last.
@@ -63,15 +85,22 @@ pub(super) fn encode(out: &mut Vec<u8>, nonce: u64, stamp: &Stamp, request: &App
     out.extend_from_slice(&stamp.version.to_le_bytes());
     out.extend_from_slice(&stamp.time.0.to_le_bytes());
     out.extend_from_slice(&stamp.group_delta.to_le_bytes());
-    out.extend_from_slice(&request.records.to_le_bytes());
+    out.extend_from_slice(&payload.records.to_le_bytes());
     out.extend_from_slice(stamp.request_id.0.as_bytes());
-    let attributes_length = size as usize - FIXED_BYTES - request.payload.len();
     out.extend_from_slice(&(attributes_length as u32).to_le_bytes());
-    encode_attributes(out, &request.attributes);
-    out.extend_from_slice(&request.payload);
-    debug_assert_eq!(out.len() - start, size as usize, "size_of and encode agree");
-    let checksum = checksum(&out[start..], nonce);
+    encode_attributes(out, attributes);
+    debug_assert_eq!(out.len() - start + payload.length, size as usize, "attributes_size and encode agree");
+    let checksum = checksum::combine(checksum(&out[start..], nonce), payload.checksum, payload.length);
     out[start + 8..start + 12].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// Appends a request's whole frame.
+#[cfg(test)]
+pub(super) fn encode(out: &mut Vec<u8>, nonce: u64, stamp: &Stamp, request: &Append) {
+    let Append { records, payload, attributes } = request;
+    let tail = Tail { records: *records, length: payload.len(), checksum: crc32c::crc32c(payload) };
+    encode_head(out, nonce, stamp, attributes, tail);
+    out.extend_from_slice(payload);
 }
 
 /// The length that a frame claims, once its first bytes are one's and the length can be one's.

@@ -3,7 +3,7 @@
 //!
 //! [`interface`] is what the rest of the agent knows of a log; [`EmbeddedLog`] is the one on this machine's disk, and
 //! `FORMAT.md` shows its bytes and the rules by which it recovers. Its parts, in the order in which a request meets
-//! them: `idempotency` (was it accepted before?), `queue` and `writer` (one thread that appends), `segment` and `frame`
+//! them: `idempotency` (was it accepted before?), `queue`, `writer` and `group` (one thread that appends), `segment` and `frame`
 //! (what it writes), `catalogue` (which segments are there and how far they are durable), `gone` (how those go that nobody needs), `reader`, `destinations`,
 //! `served` and `cursor` (who still needs what), `left_behind`, `gaps` and `census` (what whoever nothing is kept for has
 //! missed).
@@ -17,6 +17,7 @@ mod settings;
 
 mod idempotency;
 
+mod group;
 mod queue;
 mod writer;
 
@@ -24,6 +25,7 @@ mod request_id;
 
 mod segment;
 
+mod checksum;
 mod frame;
 mod segment_footer;
 mod segment_header;

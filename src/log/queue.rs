@@ -25,6 +25,8 @@ const OVERHEAD_BYTES: usize = 256;
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) request: Append,
+    /// CRC32C of its payload.
+    pub(super) payload_checksum: u32,
     pub(super) answer: oneshot::Sender<Result<Appended, AppendError>>,
     pub(super) claim: Option<Claim>,
 }
@@ -57,6 +59,8 @@ impl Queue {
         request: Append,
         claim: Option<Claim>,
     ) -> Result<oneshot::Receiver<Result<Appended, AppendError>>, AppendError> {
+        // Here, where many can do it at once, and not in the writer.
+        let payload_checksum = crc32c::crc32c(&request.payload);
         let cost = (frame::size_of(&request) + OVERHEAD_BYTES).min(QUEUE_BYTES_MAX);
         let permits = u32::try_from(cost).expect("bounded by QUEUE_BYTES_MAX");
         let room = self.room.acquire_many(permits).await.map_err(|_| AppendError::Closed)?;
@@ -65,7 +69,7 @@ impl Queue {
         if state.closed {
             return Err(AppendError::Closed);
         }
-        state.waiting.push(Pending { request, answer, claim });
+        state.waiting.push(Pending { request, payload_checksum, answer, claim });
         state.permits += cost;
         room.forget();
         let wake = mem::take(&mut state.taker_sleeps);

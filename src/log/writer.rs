@@ -20,9 +20,10 @@ use super::{
     destinations::Destinations,
     directory::{self, Directory},
     files,
-    frame::{self, Stamp},
+    frame::{self, Stamp, Tail},
+    group::Group,
     idempotency::Claim,
-    interface::{AppendError, Appended, LogError},
+    interface::{Append, AppendError, Appended, LogError},
     queue::{Pending, Queue},
     request_id::RequestIds,
     segment::{self, Active, Entry},
@@ -56,7 +57,7 @@ pub(super) struct Writer {
     /// The log byte after the last frame, written or in the group.
     pub(super) end_byte: u64,
     pub(super) taken: Vec<Pending>,
-    pub(super) group: Vec<u8>,
+    pub(super) group: Group,
     pub(super) waiting: Vec<(Answer, Appended, Option<Claim>)>,
     /// Do not ask the file system for space again before.
     pub(super) no_space_until: Option<Instant>,
@@ -92,7 +93,7 @@ impl Writer {
         self.flush();
         if self.queue.is_empty() {
             // After a burst.
-            self.group.shrink_to(GROUP_BYTES_KEPT);
+            self.group.shrink_to(GROUP_BYTES_KEPT, REQUESTS_KEPT);
             self.waiting.shrink_to(REQUESTS_KEPT);
             self.taken.shrink_to(REQUESTS_KEPT);
         }
@@ -102,7 +103,7 @@ impl Writer {
     /// Puts a request into the group, or answers that it cannot be.
     fn add(&mut self, pending: Pending, now: Timestamp) {
         // Wherever this ends without an append, the claim is given up.
-        let Pending { request, answer, claim } = pending;
+        let Pending { request, payload_checksum, answer, claim } = pending;
         if let Some(cause) = self.directory.poisoned() {
             return reply(answer, Err(AppendError::Poisoned { cause: cause.to_owned() }));
         }
@@ -110,7 +111,7 @@ impl Writer {
         if let Err(refusal) = self.within_backlogs() {
             return reply(answer, Err(self.refused(refusal)));
         }
-        let has_room = |active: &Active| active.has_room(self.group.len(), size);
+        let has_room = |active: &Active| active.has_room(self.group.bytes(), size);
         if !self.active.as_ref().is_some_and(has_room) {
             self.flush();
             if let Err(refusal) = self.roll(now) {
@@ -121,17 +122,22 @@ impl Writer {
         let offset = self.last.end;
         let version = (self.last.last_version + 1).max(now.0);
         let request_id = self.ids.make(offset, version);
-        let group_delta = u32::try_from(self.group.len()).expect("a group is at most 72 MiB");
+        let group_delta = u32::try_from(self.group.bytes()).expect("a group is at most 72 MiB");
         let stamp = Stamp { offset, version, time: now, group_delta, request_id };
-        let at = active.at + self.group.len() as u64;
-        frame::encode(&mut self.group, active.segment.nonce, &stamp, &request);
+        let at = active.at + self.group.bytes() as u64;
         self.end_byte += size as u64;
-        let index = payload_index(&request.payload).unwrap_or_default();
-        active.note(at, active.at, Entry { offset, version, time: now.0, records: request.records, index });
+        let Append { records, payload, attributes } = request;
+        let index = payload_index(&payload).unwrap_or_default();
+        active.note(at, active.at, Entry { offset, version, time: now.0, records, index });
         if let Some(claim) = &claim {
             active.keys.push(&claim.accepted(offset, version));
         }
+        let nonce = active.segment.nonce;
         self.last = active.as_previous();
+        self.group.push(payload, |out, payload| {
+            let tail = Tail { records, length: payload.len(), checksum: payload_checksum };
+            frame::encode_head(out, nonce, &stamp, &attributes, tail);
+        });
         let position = Position { partition: 0, offset };
         let appended = Appended { request_id, position, version: Version(version), repeated: false };
         self.waiting.push((answer, appended, claim));
@@ -143,10 +149,11 @@ impl Writer {
         if self.group.is_empty() {
             return;
         }
-        let written = active.file.write_at(&self.group, active.at).and_then(|()| active.file.sync_data());
+        let written = active.file.write_pieces_at(&mut self.group.pieces(), active.at);
+        let written = written.and_then(|()| active.file.sync_data());
         match written {
             Ok(()) => {
-                active.at += self.group.len() as u64;
+                active.at += self.group.bytes() as u64;
                 let durable = Durable { end: self.last.end, segment: active.segment.base, at: active.at };
                 self.durable.send_replace(durable);
                 for (answer, appended, claim) in self.waiting.drain(..) {

@@ -2,11 +2,22 @@
 
 use std::{fmt, sync::Arc};
 
-use wasmtime::component::{Component, types::ComponentItem};
+use wasmtime::component::{
+    Component,
+    types::{self, ComponentItem},
+};
 
 use super::{
-    contract::TransformPre, engine::Engine, error::LoadError, host::Host, imports, instance::Instance,
-    limits::Limits, log::LogTarget, outcome::Digest, words::tamed,
+    contract::{InputRecord, Outcome, TransformPre},
+    engine::Engine,
+    error::LoadError,
+    host::Host,
+    imports,
+    instance::Instance,
+    limits::Limits,
+    log::LogTarget,
+    outcome::Digest,
+    words::tamed,
 };
 
 /// A module that can be started. Cheap to clone.
@@ -158,8 +169,9 @@ fn exports_transformer(engine: &Engine, component: &Component) -> Result<(), Loa
     const NAME: &str = "sync-agent:transform/transformer";
     let component_type = component.component_type();
     let exported = component_type.get_export(engine.inner(), TRANSFORMER);
-    if let Some(ComponentItem::ComponentInstance(_)) = exported.map(|exported| exported.ty) {
-        return Ok(());
+    if let Some(ComponentItem::ComponentInstance(transformer)) = exported.map(|exported| exported.ty) {
+        return has_types(engine, &component_type, &transformer)
+            .map_err(|error| LoadError::WrongTypes { problem: tamed(&format!("{error:#}")) });
     }
     let names = export_names(engine, component);
     if let Some(found) = names.iter().find(|name| name.starts_with(NAME)) {
@@ -171,4 +183,19 @@ fn exports_transformer(engine: &Engine, component: &Component) -> Result<(), Loa
         format!("it exports {}", names.join(", "))
     };
     Err(LoadError::NoExport { expected: TRANSFORMER.to_owned(), found: tamed(&found) })
+}
+
+/// Whether the functions are those of the contract; without this their types would be looked at by every start.
+fn has_types(
+    engine: &Engine,
+    component_type: &types::Component,
+    transformer: &types::ComponentInstance,
+) -> wasmtime::Result<()> {
+    let function = |name| match transformer.get_export(engine.inner(), name).map(|exported| exported.ty) {
+        Some(ComponentItem::ComponentFunc(function)) => Ok(function),
+        _ => Err(wasmtime::format_err!("there is no function `{name}`")),
+    };
+    let context = component_type.instance_type();
+    function("init")?.typecheck::<(&str, &str), (Result<(), String>,)>(&context)?;
+    function("transform")?.typecheck::<(&[InputRecord<'_>],), (Vec<Outcome>,)>(&context)
 }

@@ -58,6 +58,19 @@ pub struct Product {
     pub body: Bytes,
 }
 
+impl Transformed {
+    /// Bytes of the bodies that were made.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let of = |outcome: &Outcome| match outcome {
+            Outcome::Replace(body) => body.len(),
+            Outcome::Emit(products) => products.iter().map(|product| product.body.len()).sum(),
+            Outcome::Unchanged | Outcome::Skip | Outcome::Failed(_) => 0,
+        };
+        self.outcomes.iter().map(of).sum()
+    }
+}
+
 /// What became of some records of one index.
 #[derive(Clone, Debug)]
 pub struct Transformed {

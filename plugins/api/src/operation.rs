@@ -72,8 +72,23 @@ pub struct Operation {
     pub version: Version,
     /// The index that the record was sent to, which the destination may call otherwise.
     pub record_index: Arc<str>,
+    /// What a transform made it from; `None` if it is what the producer sent.
+    pub origin: Option<Arc<Origin>>,
     /// The record that it comes from.
     pub source: Source,
+}
+
+/// A record as it was accepted, before a transform made something else of it.
+#[derive(Debug)]
+pub struct Origin {
+    /// What the producer asked for.
+    pub action: Action,
+    /// For which object.
+    pub object_id: Arc<str>,
+    /// The attributes, as in [`Operation::body`].
+    pub body: Bytes,
+    /// The SHA-256 of the module that ran on it.
+    pub module: Option<[u8; 32]>,
 }
 
 impl Operation {

@@ -102,6 +102,7 @@ mod tests {
             body: Bytes::from_static(body.as_bytes()),
             version: Version(1_795_446_000_000_002),
             record_index: "products".into(),
+            origin: None,
             source: Source {
                 log_id: LogId(Uuid::from_u128(1)),
                 position: Position { partition: 3, offset: 123 },

@@ -191,6 +191,7 @@ mod tests {
             body: Bytes::from_static(b"{}"),
             version: Version(offset),
             record_index: "a".into(),
+            origin: None,
             source: Source {
                 log_id: LogId(Uuid::nil()),
                 position: Position { partition: 0, offset },

@@ -31,6 +31,7 @@ fn operation(index: &str, offset: u64) -> Operation {
         body: Bytes::from_static(br#"{"name":"Anvil","price":12.5}"#),
         version: Version(1_795_446_000_000_000 + offset),
         record_index: index.into(),
+        origin: None,
         source: Source {
             log_id: LogId(Uuid::from_u128(1)),
             position: Position { partition: 0, offset },

@@ -7,7 +7,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::text;
-use crate::dead_letter::{Change, Filed, Range};
+use crate::{
+    dead_letter::{Change, Filed, Range},
+    transform::Digest,
+};
 
 /// Whether a line holds the records' data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,7 @@ pub(super) fn write(out: &mut dyn Write, destination: &str, filed: &Filed, data:
         },
         number: letter.source.number,
         version: letter.version.0,
+        module: letter.module.map(|module| Digest(module).to_string()),
         record: ChangeFields::new(&letter.record, data),
         operation: letter.operation.as_ref().map(|operation| ChangeFields::new(operation, data)),
     };
@@ -104,6 +108,9 @@ struct Line<'a> {
     position: PositionFields,
     number: u32,
     version: u64,
+    /// In hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    module: Option<String>,
     record: ChangeFields<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     operation: Option<ChangeFields<'a>>,

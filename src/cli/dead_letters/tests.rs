@@ -53,6 +53,7 @@ fn letter(offset: u64, body: &'static str) -> Letter {
             body: Bytes::from_static(body.as_bytes()),
         },
         operation: None,
+        module: None,
         stage: Stage::Delivery,
         reason: Reason::new(ReasonCode::Rejected, "record is too odd").with_status(400),
         attempts: 1,

@@ -151,7 +151,7 @@ impl Lane {
         if !self.refused_indexes.is_empty() {
             // An item of a request may be refused for its index while others are written.
             let written = delivered.clone();
-            written.for_each(|(operation, _)| _ = self.refused_indexes.remove(&operation.key.index));
+            written.for_each(|(operation, _)| _ = self.refused_indexes.remove(&operation.record_index));
         }
         let of_letters = delivered.filter(|(operation, _)| self.letters.may_be_of(operation));
         self.delivered.extend(of_letters.map(|(operation, _)| Delivered::from(operation)));

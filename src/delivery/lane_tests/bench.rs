@@ -30,6 +30,7 @@ use crate::{
     record::PayloadWriter,
     router::Router,
     runtime::{Stop, SystemClock, Tasks},
+    transform::Transforms,
 };
 
 /// Far longer than any of these waits takes.
@@ -53,6 +54,16 @@ const CONFIG: &str = r#"
     [[indexes]]
     match = "elsewhere"
     destinations = ["other"]
+    [[indexes]]
+    match = "products"
+    destinations = ["search"]
+"#;
+
+/// What the index `products` passes, where there are transforms.
+const TRANSFORM: &str = r#"
+    transform = "bend"
+    [transforms.bend]
+    path = "bend.wasm"
 "#;
 
 pub(super) fn at(offset: u64) -> Position {
@@ -67,6 +78,7 @@ pub(super) struct Bench {
     pub(super) limit: BacklogLimit,
     /// What the letters may take.
     pub(super) bounds: Bounds,
+    pub(super) transforms: Option<Arc<Transforms>>,
 }
 
 impl Bench {
@@ -78,6 +90,7 @@ impl Bench {
             fake,
             limit: BacklogLimit::UNLIMITED,
             bounds: Bounds::default(),
+            transforms: None,
         }
     }
 
@@ -89,7 +102,8 @@ impl Bench {
     pub(super) fn crash(&self) -> Self {
         let root = TempDir::new().unwrap();
         copy_directory(self.root.path(), root.path());
-        Self { root, fake: self.fake.clone(), limit: self.limit, bounds: self.bounds }
+        let (fake, transforms) = (self.fake.clone(), self.transforms.clone());
+        Self { root, fake, limit: self.limit, bounds: self.bounds, transforms }
     }
 
     pub(super) async fn start(&self) -> Lane {
@@ -135,7 +149,7 @@ impl Bench {
         let wiring = Wiring {
             destination: Arc::new(self.algolia()),
             log: log.clone(),
-            tail: Arc::new(Tail::new(log.clone())),
+            tail: Arc::new(Tail::new(log.clone(), self.transforms.clone())),
             router: Arc::new(self.router()),
             letters: Letters::new(store, Arc::new(SystemClock)),
         };
@@ -152,7 +166,8 @@ impl Bench {
 
     fn router(&self) -> Router {
         let path = self.root.path().join("agent.toml");
-        fs::write(&path, CONFIG).unwrap();
+        let transform = self.transforms.as_ref().map_or("", |_| TRANSFORM);
+        fs::write(&path, format!("{CONFIG}{transform}")).unwrap();
         let loaded = config::load(Some(&path), &FixedEnvironment::new(&[], &[]));
         Router::new(&loaded.unwrap_or_else(|errors| panic!("{errors}")).config)
     }

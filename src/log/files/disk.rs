@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs::{self, DirBuilder, OpenOptions, TryLockError},
-    io,
+    io::{self, IoSlice},
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
@@ -11,10 +11,13 @@ use std::{
 
 use rustix::{
     fs::{FallocateFlags, fallocate},
-    io::Errno,
+    io::{Errno, pwritev},
 };
 
 use super::{Access, File, FileSystem};
+
+/// What one call takes (IOV_MAX of Linux).
+const PIECES_MAX: usize = 1024;
 
 /// The disk.
 #[derive(Clone, Copy, Debug)]
@@ -76,8 +79,8 @@ impl File for fs::File {
         FileExt::read_at(self, into, at)
     }
 
-    fn write_some(&self, bytes: &[u8], at: u64) -> io::Result<usize> {
-        FileExt::write_at(self, bytes, at)
+    fn write_some(&self, pieces: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
+        Ok(pwritev(self, &pieces[..pieces.len().min(PIECES_MAX)], at)?)
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {

@@ -7,7 +7,13 @@
 mod disk;
 mod whole;
 
-use std::{ffi::OsString, fmt, io, path::Path, sync::Arc};
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{self, IoSlice},
+    path::Path,
+    sync::Arc,
+};
 
 pub(super) use disk::Disk;
 pub(super) use whole::{ReplaceError, is_no_space, temporary};
@@ -50,8 +56,8 @@ pub(super) trait File: fmt::Debug + Send + Sync {
     /// Fills `into` from a place in the file, not all of it if it pleases, and 0 bytes only at the file's end.
     fn read_some(&self, at: u64, into: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes at a place in the file, not all of it if it pleases.
-    fn write_some(&self, bytes: &[u8], at: u64) -> io::Result<usize>;
+    /// Writes pieces, one behind the other, at a place in the file, not all of them if it pleases.
+    fn write_some(&self, pieces: &[IoSlice<'_>], at: u64) -> io::Result<usize>;
 
     /// Grows the file to `bytes` with space that is reserved for it and reads as zeros; keeps what is there.
     fn allocate(&self, bytes: u64) -> io::Result<()>;

@@ -3,7 +3,7 @@
 
 use std::{
     ffi::OsString,
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, IoSlice},
     path::{Path, PathBuf},
 };
 
@@ -140,12 +140,23 @@ impl dyn FileSystem + '_ {
 
 impl dyn File + '_ {
     /// Writes all bytes at a place in the file.
-    pub(in crate::log) fn write_at(&self, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.write_some(bytes, at) {
+    pub(in crate::log) fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.write_pieces_at(&mut [IoSlice::new(bytes)], at)
+    }
+
+    /// Writes pieces, one behind the other, at a place in the file.
+    pub(in crate::log) fn write_pieces_at(
+        &self,
+        mut pieces: &mut [IoSlice<'_>],
+        mut at: u64,
+    ) -> io::Result<()> {
+        // Empty ones in front go.
+        IoSlice::advance_slices(&mut pieces, 0);
+        while !pieces.is_empty() {
+            match self.write_some(pieces, at) {
                 Ok(0) => return Err(io::Error::from(ErrorKind::WriteZero)),
                 Ok(written) => {
-                    bytes = &bytes[written..];
+                    IoSlice::advance_slices(&mut pieces, written);
                     at += written as u64;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

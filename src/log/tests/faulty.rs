@@ -3,7 +3,8 @@
 
 use std::{
     ffi::OsString,
-    fmt, io,
+    fmt,
+    io::{self, IoSlice},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -190,10 +191,11 @@ impl File for FaultyFile {
         self.file.read_some(at, &mut into[..length])
     }
 
-    fn write_some(&self, bytes: &[u8], at: u64) -> io::Result<usize> {
+    fn write_some(&self, pieces: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
         self.disk.pass(Call::Write, &self.path)?;
+        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
         let length = bytes.len().min(self.disk.bytes_max.load(Ordering::SeqCst));
-        self.file.write_some(&bytes[..length], at)
+        self.file.write_some(&[IoSlice::new(&bytes[..length])], at)
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {

@@ -42,6 +42,7 @@ pub(crate) fn operation(action: Action, index: &str, object_id: &str, body: &str
         body: body.to_owned().into(),
         version: Version::default(),
         record_index: index.into(),
+        origin: None,
         source: Source {
             log_id: LogId(Uuid::nil()),
             position: Position::default(),

@@ -374,6 +374,7 @@ pub(super) fn operation(change: &Change, started_at: u64) -> Operation {
         body: change.body.clone(),
         version: Version(started_at + change.number),
         record_index: change.key.index.clone(),
+        origin: None,
         source: Source {
             log_id: LogId(Uuid::from_u128(1)),
             position: Position { partition: 0, offset: change.number },

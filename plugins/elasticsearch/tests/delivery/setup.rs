@@ -50,6 +50,7 @@ pub(crate) fn operation(
         body: body.to_owned().into(),
         version,
         record_index: index.into(),
+        origin: None,
         source: Source {
             log_id: LogId(Uuid::nil()),
             position: Position::default(),

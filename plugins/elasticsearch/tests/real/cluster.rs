@@ -113,6 +113,7 @@ pub(crate) fn operation(action: Action, index: &str, id: &str, body: &str, versi
         body: body.to_owned().into(),
         version: Version(version),
         record_index: index.into(),
+        origin: None,
         source: Source {
             log_id: LogId(Uuid::nil()),
             position: Position::default(),

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, IoSlice},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -367,8 +367,9 @@ impl File for SimulatedFile {
         Ok(state.file(self.file).read(to_usize(at), &mut into[..length]))
     }
 
-    fn write_some(&self, bytes: &[u8], at: u64) -> io::Result<usize> {
-        let change = Change::Write { file: self.file, at: to_usize(at), bytes };
+    fn write_some(&self, pieces: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
+        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+        let change = Change::Write { file: self.file, at: to_usize(at), bytes: &bytes };
         self.disk.change(Call::Write, &self.path, change).map(to_usize)
     }
 

@@ -164,7 +164,7 @@ fn a_kill_keeps_the_cache() {
         let machine = Machine::new(Path::new("/"), seed);
         let disk = machine.start(vec![(2, Fault::Kill)]);
         let file = disk.create(Path::new(FILE)).unwrap();
-        file.write_some(b"a", 0).unwrap();
+        file.write_at(b"a", 0).unwrap();
         file.sync_data().unwrap_err();
         file.size().unwrap_err();
         assert!(!machine.runs());

@@ -1,0 +1,68 @@
+//! The records of one index in one block, on their way through their transform: run once, whichever lane asks first.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use plugin_api::verdict::{Reason, ReasonCode};
+use tokio::sync::Notify;
+
+use crate::{
+    record::Record,
+    transform::{Outcome, Transformed, Transforms},
+};
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    transformed: OnceLock<Transformed>,
+    /// Whom to tell when that is there.
+    waiting: Mutex<Vec<Arc<Notify>>>,
+}
+
+impl Part {
+    /// Has the transform run on the records.
+    pub(super) fn start(
+        transforms: Option<&Transforms>,
+        transform: &Arc<str>,
+        index: &Arc<str>,
+        records: Vec<Record>,
+    ) -> Arc<Self> {
+        let part = Arc::new(Self::default());
+        let done = part.clone();
+        match transforms {
+            Some(transforms) => {
+                transforms.submit(transform, index, records, move |transformed| done.finish(transformed));
+            }
+            // It fails closed.
+            None => {
+                let reason = Reason::new(ReasonCode::TransformFailed, "this agent runs no transforms");
+                let outcomes = vec![Outcome::Failed(reason); records.len()];
+                done.finish(Transformed { outcomes, module: None });
+            }
+        }
+        part
+    }
+
+    /// What became of the records, in their order; `None` until that is known.
+    pub(super) fn transformed(&self) -> Option<&Transformed> {
+        self.transformed.get()
+    }
+
+    /// Has `ready` notified once that is known, at once if it is.
+    pub(super) fn tell(&self, ready: &Arc<Notify>) {
+        let mut waiting = self.waiting();
+        if self.transformed.get().is_some() {
+            ready.notify_one();
+        } else {
+            waiting.push(ready.clone());
+        }
+    }
+
+    fn finish(&self, transformed: Transformed) {
+        self.transformed.get_or_init(|| transformed);
+        self.waiting().drain(..).for_each(|ready| ready.notify_one());
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Arc<Notify>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
