@@ -13,7 +13,6 @@ use crate::{
     cli::Bench,
     job::Job as _,
     plain::{Plain, Written},
-    rival::{Rival, Way},
     scratch::{Scratch, median},
     table::{Figure, Table, Target},
 };
@@ -31,13 +30,18 @@ pub(crate) fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// fjall, in both ways.
+struct Rivals {
+    each: Taken,
+    batch: Taken,
+}
+
 /// Each of them once.
 struct Round {
     alone: Taken,
     plain: Written,
     with_readers: Taken,
-    each: Taken,
-    batch: Taken,
+    rivals: Option<Rivals>,
 }
 
 impl Round {
@@ -60,19 +64,21 @@ impl Round {
                 codec: Codec::Raw,
             };
             match step {
+                // It is not built in.
+                2 | 3 if !cfg!(feature = "fjall") => {}
                 0 => {
                     let alone = log(0).run()?;
                     own = Some((alone, plain(&scratch.path("log"), &scratch.path("plain"))?));
                 }
                 1 => with_readers = Some(log(bench.readers).run()?),
-                2 => each = Some(rival(bench, &scratch, appenders, Way::Each)?),
-                _ => batch = Some(rival(bench, &scratch, appenders, Way::Batch)?),
+                2 => each = Some(rival(bench, &scratch, appenders, false)?),
+                _ => batch = Some(rival(bench, &scratch, appenders, true)?),
             }
         }
         let (alone, plain) = own.context("it was run above")?;
         let with_readers = with_readers.context("it was run above")?;
-        let (each, batch) = (each.context("it was run above")?, batch.context("it was run above")?);
-        Ok(Self { alone, plain, with_readers, each, batch })
+        let rivals = each.zip(batch).map(|(each, batch)| Rivals { each, batch });
+        Ok(Self { alone, plain, with_readers, rivals })
     }
 }
 
@@ -80,8 +86,16 @@ fn plain(log: &Path, file: &Path) -> anyhow::Result<Written> {
     Plain { log: log.to_owned(), file: file.to_owned() }.run()
 }
 
-fn rival(bench: &Bench, scratch: &Scratch, appenders: usize, way: Way) -> anyhow::Result<Taken> {
+#[cfg(feature = "fjall")]
+fn rival(bench: &Bench, scratch: &Scratch, appenders: usize, batches: bool) -> anyhow::Result<Taken> {
+    use crate::rival::{Rival, Way};
+    let way = if batches { Way::Batch } else { Way::Each };
     Rival { dir: scratch.path("fjall"), appenders, seconds: bench.turn(), way }.run()
+}
+
+#[cfg(not(feature = "fjall"))]
+fn rival(_: &Bench, _: &Scratch, _: usize, _: bool) -> anyhow::Result<Taken> {
+    anyhow::bail!("fjall is not built in: run with --features fjall")
 }
 
 /// Shows the rounds of one number of appenders.
@@ -111,13 +125,19 @@ impl Shown<'_> {
 
         let plain = self.median(plain_per_second);
         self.table.add(NAME, format!("{} appenders, plain file", self.appenders), plain, "appends/s");
-        self.taken("fjall, each persists", |round| &round.each);
+        self.rival("fjall, each persists", |rivals| &rivals.each);
+        self.rival("fjall, one commits for all", |rivals| &rivals.batch);
+    }
+
+    fn rival(&mut self, name: &str, rival: fn(&Rivals) -> &Taken) {
+        let of = |round: &Round| round.rivals.as_ref().map(|rivals| rival(rivals).requests_per_second());
+        if self.rounds.iter().any(|round| round.rivals.is_none()) {
+            return;
+        }
+        let rate = self.median(|round| of(round).unwrap_or(f64::NAN));
+        self.table.add(NAME, format!("{} appenders, {name}", self.appenders), rate, "appends/s");
         self.ratio("  log to it", Target::AtLeast(2.0), |round| {
-            round.alone.requests_per_second() / round.each.requests_per_second()
-        });
-        self.taken("fjall, one commits for all", |round| &round.batch);
-        self.ratio("  log to it", Target::AtLeast(2.0), |round| {
-            round.alone.requests_per_second() / round.batch.requests_per_second()
+            round.alone.requests_per_second() / of(round).unwrap_or(f64::NAN)
         });
     }
 

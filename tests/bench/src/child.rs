@@ -19,7 +19,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::{
     appenders::Appenders, drain::Drain, fake, job, loader::Loader, plain::Plain, reopen::Reopen,
-    retention::Follow, rival::Rival, simple::Simple,
+    retention::Follow, simple::Simple,
 };
 
 /// What a child serves or does.
@@ -36,6 +36,7 @@ pub(crate) enum Role {
     /// A job: a plain file.
     Plain,
     /// A job: appenders to fjall.
+    #[cfg(feature = "fjall")]
     Fjall,
     /// A job: a reader of a whole log.
     Drain,
@@ -62,7 +63,8 @@ pub(crate) fn main(role: Role) -> anyhow::Result<()> {
         }
         Role::Log => job::main::<Appenders>(),
         Role::Plain => job::main::<Plain>(),
-        Role::Fjall => job::main::<Rival>(),
+        #[cfg(feature = "fjall")]
+        Role::Fjall => job::main::<crate::rival::Rival>(),
         Role::Drain => job::main::<Drain>(),
         Role::Reopen => job::main::<Reopen>(),
         Role::Follow => job::main::<Follow>(),

@@ -53,11 +53,21 @@ pub(crate) struct Capacity {
 impl Fanout {
     /// `gzip` concerns what is sent to both fakes; `data` are keys of `[data]`.
     pub(crate) async fn start(bench: &Bench, gzip: bool, data: &str) -> anyhow::Result<Self> {
+        Self::start_with(bench, gzip, data, "").await
+    }
+
+    /// The same with more tables at the config's end.
+    pub(crate) async fn start_with(
+        bench: &Bench,
+        gzip: bool,
+        data: &str,
+        tables: &str,
+    ) -> anyhow::Result<Self> {
         let (algolia, elasticsearch) = (Child::start(Role::Algolia)?, Child::start(Role::Elasticsearch)?);
         let gzip = format!("gzip = {gzip}");
         let setup = bench.agent()?.file("archive").algolia("search", algolia.url()).config(&gzip);
         let setup = setup.elasticsearch("mirror", elasticsearch.url()).config(&gzip);
-        let agent = setup.data(data).start().await?;
+        let agent = setup.config(tables).data(data).start().await?;
         let lines = Lines::new(agent.output("archive"));
         Ok(Self { agent, lines, algolia, elasticsearch, sent: 0, next_sequence: 1 })
     }

@@ -29,7 +29,13 @@ impl Lines {
     }
 
     pub(crate) fn count(&mut self) -> anyhow::Result<u64> {
-        for entry in fs::read_dir(&self.directory).context("list the file destination")? {
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            // Before the first record.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(error).context("list the file destination"),
+        };
+        for entry in entries {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "ndjson") {
                 match File::open(&path) {

@@ -39,7 +39,8 @@ const WARM_UP_BATCHES: u64 = 30;
 const RECORDS_PER_SECOND: f64 = 4_000.0;
 const ROUNDS_MAX: usize = 5;
 const DEADLINE: Duration = Duration::from_secs(300);
-const LOOK: Duration = Duration::from_millis(20);
+/// Between two looks at what was written: a cluster works for each of them, and a turn takes many times as long.
+const LOOK: Duration = Duration::from_millis(250);
 
 pub(crate) async fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     let Some(url) = &bench.opensearch else {
