@@ -128,7 +128,7 @@ impl Lane {
         let wiring = Wiring {
             destination,
             log: log.clone(),
-            tail: Arc::new(Tail::new(log.clone())),
+            tail: Arc::new(Tail::new(log.clone(), None)),
             router: Arc::new(router(root.path())),
             letters: Letters::new(store, Arc::new(SystemClock)),
         };
