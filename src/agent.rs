@@ -27,7 +27,7 @@ use crate::{
     router::Router,
     runtime::{Shutdown, SystemClock, TaskKind, Tasks},
     telemetry::watch_disk,
-    transform::{ModuleErrors, ModuleStatus, Transforms},
+    transform::{ModuleErrors, ModuleStatus},
 };
 
 /// A running agent.
@@ -188,12 +188,6 @@ impl Agent {
     #[must_use]
     pub fn modules(&self) -> Vec<ModuleStatus> {
         self.transforming.modules()
-    }
-
-    /// What runs its transforms; `None` if the config has none.
-    #[must_use]
-    pub fn transforms(&self) -> Option<&Arc<Transforms>> {
-        self.transforming.transforms()
     }
 
     /// Returns when a task has panicked: the agent must be stopped.

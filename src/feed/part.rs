@@ -13,7 +13,8 @@ use crate::{
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Part {
-    transformed: OnceLock<Transformed>,
+    /// With the bytes of the bodies that were made.
+    transformed: OnceLock<(Transformed, usize)>,
     /// Whom to tell when that is there.
     waiting: Mutex<Vec<Arc<Notify>>>,
 }
@@ -44,7 +45,12 @@ impl Part {
 
     /// What became of the records, in their order; `None` until that is known.
     pub(super) fn transformed(&self) -> Option<&Transformed> {
-        self.transformed.get()
+        self.transformed.get().map(|(transformed, _)| transformed)
+    }
+
+    /// Bytes of the bodies that were made; 0 until that is known.
+    pub(super) fn bytes(&self) -> usize {
+        self.transformed.get().map_or(0, |(_, bytes)| *bytes)
     }
 
     /// Has `ready` notified once that is known, at once if it is.
@@ -58,7 +64,8 @@ impl Part {
     }
 
     fn finish(&self, transformed: Transformed) {
-        self.transformed.get_or_init(|| transformed);
+        let bytes = transformed.bytes();
+        self.transformed.get_or_init(|| (transformed, bytes));
         self.waiting().drain(..).for_each(|ready| ready.notify_one());
     }
 

@@ -83,8 +83,7 @@ impl Transforming {
     /// Bytes that transforms made and that nobody has taken.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let held = self.queues.iter().flatten();
-        held.filter_map(|held| held.part.transformed()).map(|transformed| transformed.bytes()).sum()
+        self.queues.iter().flatten().map(|held| held.part.bytes()).sum()
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use harness::{
@@ -160,7 +161,8 @@ async fn an_agent_does_not_start_without_its_modules() {
         assert_eq!(status.code(), Some(1));
         let stderr = agent.stderr();
         assert!(stderr.contains(words) && stderr.contains("stamps.wasm"), "{stderr}");
-        let check = agent.execute(&["check", agent.directory().join("config.toml").to_str().unwrap()]);
+        let mut check = Command::new(env!("CARGO_BIN_EXE_sync-agent"));
+        let check = check.arg("check").arg(agent.directory().join("config.toml")).output().unwrap();
         assert_eq!(check.status.code(), Some(2));
         let words_of_check = String::from_utf8_lossy(&check.stderr).into_owned();
         assert!(words_of_check.contains(words), "{words_of_check}");

@@ -81,3 +81,40 @@ impl Directories {
 fn is_change(kind: &EventKind) -> bool {
     !matches!(kind, EventKind::Access(access) if *access != AccessKind::Close(AccessMode::Write))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::mpsc::{Receiver, sync_channel},
+        time::Duration,
+    };
+
+    use super::*;
+
+    fn told(woken: &Receiver<()>) -> bool {
+        woken.recv_timeout(Duration::from_secs(20)).is_ok()
+    }
+
+    /// A directory that was removed and made anew between two looks is another one under the same name.
+    #[test]
+    fn a_directory_that_is_made_anew_is_watched_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("dir");
+        let wanted = BTreeSet::from([dir.clone()]);
+        let (wake, woken) = sync_channel(1);
+        let mut directories = Directories::new(wake);
+        fs::create_dir(&dir).unwrap();
+        directories.watch(&wanted);
+        fs::write(dir.join("a"), "").unwrap();
+        assert!(told(&woken));
+
+        // The other is made first, so that it cannot get the inode of the one that goes.
+        fs::create_dir(folder.path().join("other")).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        fs::rename(folder.path().join("other"), &dir).unwrap();
+        directories.watch(&wanted);
+        while woken.recv_timeout(Duration::from_millis(200)).is_ok() {}
+        fs::write(dir.join("a"), "").unwrap();
+        assert!(told(&woken));
+    }
+}

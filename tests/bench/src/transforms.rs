@@ -79,7 +79,8 @@ async fn beside_an_endless_one(bench: &Bench, table: &mut Table) -> anyhow::Resu
 
 /// The rate at which what is offered arrives everywhere.
 async fn delivered(fanout: &mut Fanout, bench: &Bench, offered: f64, endless: bool) -> anyhow::Result<f64> {
-    let pace = |per_second: f64, records: usize| Pace::Open { requests_per_second: per_second / records as f64 };
+    let pace =
+        |per_second: f64, records: usize| Pace::Open { requests_per_second: per_second / records as f64 };
     let until = Until::Elapsed(bench.window);
     let beside = Options {
         until: until.clone(),
@@ -92,7 +93,8 @@ async fn delivered(fanout: &mut Fanout, bench: &Bench, offered: f64, endless: bo
     let address = fanout.agent.address();
     let beside = endless.then(|| tokio::spawn(run(address, beside)));
     let (start, first) = (Instant::now(), fanout.sent);
-    let options = Options { until, pace: pace(offered, batches().request_records), in_flight: 4, ..batches() };
+    let options =
+        Options { until, pace: pace(offered, batches().request_records), in_flight: 4, ..batches() };
     fanout.send(options).await?;
     fanout.drained().await?;
     let rate = (fanout.sent - first) as f64 / start.elapsed().as_secs_f64();
