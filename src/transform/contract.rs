@@ -6,5 +6,5 @@ wasmtime::component::bindgen!({
     ownership: Borrowing { duplicate_if_necessary: true },
 });
 
+pub(super) use self::sync_agent::transform::{log, types};
 pub(super) use exports::sync_agent::transform::transformer::{InputRecord, Outcome};
-pub(super) use sync_agent::transform::{log, types};

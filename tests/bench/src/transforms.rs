@@ -83,7 +83,7 @@ async fn delivered(fanout: &mut Fanout, bench: &Bench, offered: f64, endless: bo
         |per_second: f64, records: usize| Pace::Open { requests_per_second: per_second / records as f64 };
     let until = Until::Elapsed(bench.window);
     let beside = Options {
-        until: until.clone(),
+        until,
         pace: pace(ENDLESS_PER_SECOND, 1),
         index: ENDLESS.to_owned(),
         keys: 1,
