@@ -28,7 +28,7 @@ const GZIP_RECORDS_PER_SECOND: f64 = 40_000.0;
 const ROUNDS: usize = 3;
 
 pub(crate) async fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
-    let sample = sample(bench).await?;
+    let sample = sample(bench, 1).await?;
     let mut fanout = Fanout::start(bench, false, "").await?;
     Compared::of(&mut fanout, bench, &sample, false).await?.show("", table);
     offered(&mut fanout, bench, table).await?;

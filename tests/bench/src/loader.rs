@@ -21,10 +21,13 @@ use crate::{
     simple::packed,
 };
 
+/// Microseconds since 1970, about.
+const VERSION: u64 = 1_795_000_000_000_000;
+
 /// Posts so many batches of new documents.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Loader {
-    /// A batch of records, which is sent again and again under new ids.
+    /// Batches of records, which are sent again and again under new ids.
     pub(crate) sample: PathBuf,
     pub(crate) url: String,
     pub(crate) index: String,
@@ -91,9 +94,11 @@ impl Loader {
             if batch >= self.first_batch + self.batches {
                 return Ok(());
             }
+            // As large as the agent's.
+            let version = (VERSION + batch * BATCH_RECORDS) << 10;
             let mut request =
                 client.post(&url).header(header::CONTENT_TYPE, "application/x-ndjson").build()?;
-            let body = records.bulk(&self.index, 1, |id| format!("{batch}-{id}"));
+            let body = records.bulk(batch, &self.index, version, |id| format!("{batch:04}{id}"));
             *request.body_mut() = Some(packed(&mut request, body, self.gzip).await?.into());
             let answer = client.execute(request).await?.error_for_status()?.bytes().await?;
             ensure!(

@@ -33,6 +33,9 @@ const AGENT_INDEX: &str = "bench-agent";
 const LOADER_INDEX: &str = "bench-loader";
 /// Requests in flight, of the agent at most.
 const REQUESTS: usize = 4;
+/// Batches that the loader sends, again and again under new ids: documents that repeat too soon cost a cluster less, in
+/// its index and in its CPU.
+const SAMPLE_BATCHES: u64 = 100;
 /// Batches that each sends first.
 const WARM_UP_BATCHES: u64 = 30;
 /// Records a second that a turn is meant for.
@@ -105,7 +108,7 @@ struct Delivered {
 
 impl Duel {
     async fn start(bench: &Bench, url: &str) -> anyhow::Result<Self> {
-        let sample = sample(bench).await?;
+        let sample = sample(bench, SAMPLE_BATCHES).await?;
         let setup = bench.agent()?.elasticsearch("mirror", url);
         let agent = setup.config(&format!("requests_max = {REQUESTS}")).start().await?;
         let client = client("bench", None)?;

@@ -22,20 +22,21 @@ use crate::{cli::Bench, ingest::batches, lines::Lines};
 pub(crate) const BATCH_RECORDS: u64 = 1_000;
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A file with one batch of records, gone when this is dropped.
+/// A file with batches of records, gone when this is dropped.
 pub(crate) struct Sample {
     _directory: TempDir,
     pub(crate) path: PathBuf,
 }
 
-/// Has an agent write a batch of the load to a file, and keeps that.
-pub(crate) async fn sample(bench: &Bench) -> anyhow::Result<Sample> {
+/// Has an agent write so many batches of the load to a file, and keeps that.
+pub(crate) async fn sample(bench: &Bench, batches_wanted: u64) -> anyhow::Result<Sample> {
+    let wanted = batches_wanted * BATCH_RECORDS;
     let agent = bench.agent()?.file("archive").start().await?;
-    let options = Options { until: Until::Records(BATCH_RECORDS), choice: Choice::InTurn, ..batches() };
+    let options = Options { until: Until::Records(wanted), choice: Choice::InTurn, ..batches() };
     let report = run(agent.address(), options).await?;
     ensure!(report.problems.is_empty(), "the load met problems: {:?}", report.problems);
     let (start, mut lines) = (Instant::now(), Lines::new(agent.output("archive")));
-    while lines.count()? < BATCH_RECORDS {
+    while lines.count()? < wanted {
         ensure!(start.elapsed() < DEADLINE, "the sample was not delivered");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -45,7 +46,7 @@ pub(crate) async fn sample(bench: &Bench) -> anyhow::Result<Sample> {
     Ok(Sample { _directory: directory, path })
 }
 
-/// A batch of records, read by a child from a [`Sample`].
+/// Records, read by a child from a [`Sample`].
 #[derive(Debug)]
 pub(crate) struct Records {
     /// As the file destination wrote them.
@@ -68,7 +69,7 @@ impl Records {
         Ok(Self { lines, records })
     }
 
-    /// The bytes of the batch as a log would keep them: index, id and data, without what frames them.
+    /// The bytes of all of them as a log would keep them: index, id and data, without what frames them.
     pub(crate) fn plain(&self) -> Vec<u8> {
         let parts = self.records.iter().flat_map(|Record { index, object_id, data }| {
             [index.as_bytes(), object_id.as_bytes(), data.get().as_bytes()].concat()
@@ -76,7 +77,7 @@ impl Records {
         parts.collect()
     }
 
-    /// The body of a request to Algolia's batch API.
+    /// The body of a request to Algolia's batch API, with all of them.
     pub(crate) fn algolia(&self) -> Vec<u8> {
         let mut body = br#"{"requests":["#.to_vec();
         for (number, Record { object_id, data, .. }) in self.records.iter().enumerate() {
@@ -95,10 +96,14 @@ impl Records {
         body
     }
 
-    /// The body of a bulk request. `id` makes each record's id of its own, and its number the version.
-    pub(crate) fn bulk(&self, index: &str, version: u64, id: impl Fn(&str) -> String) -> Vec<u8> {
+    /// The body of a bulk request with the batch of that number; after the last one comes the first again. `id` makes
+    /// each record's id of its own, and its number the version.
+    pub(crate) fn bulk(&self, batch: u64, index: &str, version: u64, id: impl Fn(&str) -> String) -> Vec<u8> {
         let mut body = Vec::new();
-        for (Record { object_id, data, .. }, version) in self.records.iter().zip(version..) {
+        let size = BATCH_RECORDS as usize;
+        let first = (batch as usize % self.records.len().div_ceil(size)) * size;
+        let records = self.records[first..].iter().take(size);
+        for (Record { object_id, data, .. }, version) in records.zip(version..) {
             let (id, version) = (id(object_id), version.to_string());
             let parts = [
                 r#"{"index":{"_index":""#,
@@ -136,7 +141,7 @@ mod tests {
 
         let batch: Value = serde_json::from_slice(&records.algolia()).unwrap();
         assert_eq!(batch["requests"][1]["body"], serde_json::json!({ "objectID": "a-2", "seq": 1 }));
-        let bulk = String::from_utf8(records.bulk("b", 7, |id| format!("x{id}"))).unwrap();
+        let bulk = String::from_utf8(records.bulk(5, "b", 7, |id| format!("x{id}"))).unwrap();
         let lines: Vec<Value> = bulk.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!((lines.len(), &lines[1]["seq"]), (4, &1.into()));
         assert_eq!((&lines[2]["index"]["_id"], &lines[2]["index"]["version"]), (&"xa-2".into(), &8.into()));

@@ -91,7 +91,7 @@ impl Simple {
             task::spawn(post(to_algolia.1, client.clone(), algolia, self.gzip, move || body.algolia()));
         let indexing =
             task::spawn(post(to_elasticsearch.1, client.clone(), elasticsearch, self.gzip, move || {
-                records.bulk("products", 1, str::to_owned)
+                records.bulk(0, "products", 1, str::to_owned)
             }));
         let queues = [to_file.0, to_algolia.0, to_elasticsearch.0];
         for _ in 0..batches {
