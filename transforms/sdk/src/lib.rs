@@ -145,5 +145,12 @@ macro_rules! transform {
 
     $crate::bindings::export!(Component with_types_in $crate::bindings);
         };
+
+        // So that a native build knows that the type is used.
+        #[cfg(not(target_family = "wasm"))]
+        #[doc(hidden)]
+        pub fn __transform(index: &str, config: &$crate::Value, line: &str) -> $crate::Value {
+            $crate::testing::becomes::<$transform>(index, config, line)
+        }
     };
 }
