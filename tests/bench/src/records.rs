@@ -96,12 +96,17 @@ impl Records {
         body
     }
 
+    /// How many batches they are.
+    pub(crate) fn batches(&self) -> u64 {
+        (self.records.len() as u64).div_ceil(BATCH_RECORDS)
+    }
+
     /// The body of a bulk request with the batch of that number; after the last one comes the first again. `id` makes
     /// each record's id of its own, and its number the version.
     pub(crate) fn bulk(&self, batch: u64, index: &str, version: u64, id: impl Fn(&str) -> String) -> Vec<u8> {
         let mut body = Vec::new();
         let size = BATCH_RECORDS as usize;
-        let first = (batch as usize % self.records.len().div_ceil(size)) * size;
+        let first = (batch % self.batches()) as usize * size;
         let records = self.records[first..].iter().take(size);
         for (Record { object_id, data, .. }, version) in records.zip(version..) {
             let (id, version) = (id(object_id), version.to_string());
