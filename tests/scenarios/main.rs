@@ -12,6 +12,7 @@ mod backlog;
 mod kill;
 
 mod elasticsearch;
+mod examples;
 mod outage;
 
 mod poison;
