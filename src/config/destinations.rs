@@ -18,9 +18,6 @@ use super::{
     units::{Count, GIB, KIB, MIB, Size},
 };
 
-/// A destination's name: it becomes a directory's name and a metric's label.
-const NAME: &str = "1 to 64 of A-Z a-z 0-9 _ -";
-
 /// What the document says about destinations.
 #[derive(Debug, Default)]
 pub(super) struct Destinations<'a> {
@@ -42,7 +39,7 @@ impl<'a> Destinations<'a> {
         let mut destinations = Self { disk_bytes_max, ..Self::default() };
         for (name, value) in table.take_all() {
             if !ranges::is_name(name) {
-                value.wrong_name(NAME);
+                value.wrong_name(ranges::NAME);
             }
             let name: Arc<str> = name.into();
             destinations.names.push(name.clone());

@@ -40,7 +40,11 @@ pub(super) const TRANSFORMS_BYTES_MAX: RangeInclusive<Size> = Size(16 * MIB)..=S
 /// `transforms.NAME.cpu_ms_max`. A batch that takes longer holds its index for too long.
 pub(super) const TRANSFORM_CPU_MS_MAX: RangeInclusive<Count> = Count(10)..=Count(10_000);
 
-/// Whether this may name a destination or a transform.
+/// What may name a destination or a transform: it becomes a directory's name and a metric's label, and stands in dead
+/// letters.
+pub(super) const NAME: &str = "1 to 64 of A-Z a-z 0-9 _ -";
+
+/// Whether this is one.
 pub(super) fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)

@@ -9,9 +9,6 @@ use super::{
     units::{Count, GIB, MIB, Size},
 };
 
-/// A transform's name: it becomes a metric's label and stands in dead letters.
-const NAME: &str = "1 to 64 of A-Z a-z 0-9 _ -";
-
 /// The smallest memory in which the languages' runtimes start.
 const MEMORY_LEAST: Size = Size(16 * MIB);
 
@@ -30,7 +27,7 @@ impl Transforms {
         let mut transforms = Self::default();
         for (name, value) in table.take_all() {
             if !ranges::is_name(name) {
-                value.wrong_name(NAME);
+                value.wrong_name(ranges::NAME);
             }
             let name: Arc<str> = name.into();
             transforms.names.push(name.clone());

@@ -132,12 +132,16 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
 
 /// Whether the file has a table for ranges: one of format 1 that no agent has opened since has none.
 pub(super) fn has_ranges(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.pragma_query_value(None, "user_version", |row| Ok(row.get::<_, i64>(0)? > 1))
+    Ok(format_of(connection)? >= 2)
 }
 
 /// Whether the letters have a column for modules.
 pub(super) fn has_modules(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.pragma_query_value(None, "user_version", |row| Ok(row.get::<_, i64>(0)? > 3))
+    Ok(format_of(connection)? >= 4)
+}
+
+fn format_of(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {

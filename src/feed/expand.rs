@@ -8,7 +8,7 @@ use plugin_api::{
     operation::{Action, Key, Operation, Origin, Source},
 };
 
-use crate::{log::interface::Frame, record::Record};
+use crate::{log::interface::Frame, record::Record, transform::Product};
 
 /// One record of a frame, on its way to a destination that calls its index `name`.
 #[derive(Clone, Copy)]
@@ -42,10 +42,10 @@ impl Routed<'_> {
     pub(super) fn produced(
         self,
         number: u32,
-        (action, object_id, body): (Action, Arc<str>, Bytes),
+        Product { action, object_id, body }: &Product,
         origin: Arc<Origin>,
     ) -> Operation {
-        self.operation(action, object_id, body, number, Some(origin))
+        self.operation(*action, object_id.clone(), body.clone(), number, Some(origin))
     }
 
     /// The record, as its letters must have it.

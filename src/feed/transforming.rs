@@ -92,7 +92,8 @@ impl Held {
     fn expand(&self) -> Option<Expansion> {
         let Transformed { outcomes, module } = self.part.transformed()?;
         let module = module.map(|module| module.0);
-        let mut expansion = Expansion { end: self.block.end(), ..Expansion::default() };
+        let (end, bytes) = (self.block.end(), self.part.bytes());
+        let mut expansion = Expansion { end, bytes, ..Expansion::default() };
         let frames = self.block.frames_of(&self.index);
         let records = frames.flat_map(|(frame, records)| {
             (0..).zip(records).map(move |(number, record)| Routed { frame, number, record, name: &self.name })
@@ -112,16 +113,11 @@ impl Expansion {
         let before = self.operations.len();
         match outcome {
             Outcome::Unchanged => self.operations.push(routed.as_it_came()),
-            Outcome::Replace(body) => {
-                self.bytes += body.len();
-                self.operations.push(routed.replaced(body.clone(), module));
-            }
+            Outcome::Replace(body) => self.operations.push(routed.replaced(body.clone(), module)),
             Outcome::Emit(products) => {
                 let origin = routed.origin(module);
                 for (number, product) in (0..).zip(products) {
-                    self.bytes += product.body.len();
-                    let produced = (product.action, product.object_id.clone(), product.body.clone());
-                    self.operations.push(routed.produced(number, produced, origin.clone()));
+                    self.operations.push(routed.produced(number, product, origin.clone()));
                 }
             }
             Outcome::Skip => {}

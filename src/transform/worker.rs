@@ -18,7 +18,7 @@ use super::{
     outcome::Outcome,
     queue::{Key, Queue, Ran, Round, Task},
     slot::{Serving, Slot},
-    split::start_reason,
+    split::{Part, start_reason},
 };
 use crate::record::Record;
 
@@ -102,7 +102,7 @@ impl Worker {
     }
 
     /// Makes one call.
-    fn turn(&mut self, task: Task) -> (super::split::Part, Ran) {
+    fn turn(&mut self, task: Task) -> (Part, Ran) {
         let Task { key, slot, mut part, turn, .. } = task;
         let Some((slot, serving)) =
             slot.as_ref().and_then(|slot| Some((slot, part.job().serving(Some(slot))?)))

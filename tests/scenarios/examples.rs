@@ -84,18 +84,13 @@ async fn variants_come_and_go() {
         let variants: Vec<Value> = sizes.iter().map(|size| json!({ "size": size })).collect();
         json!({ "objectID": "shirt", "variants": variants })
     };
-    let held = |sizes: &[&str]| {
-        let sizes = sizes.iter().map(|size| json!(size)).collect::<Vec<_>>();
-        let objects = || shop.fake.objects("variants").into_values().map(|object| object["size"].clone());
-        (sizes, objects().collect::<Vec<_>>())
+    let held = || {
+        let objects = shop.fake.objects("variants").into_values();
+        objects.map(|object| object["size"].clone()).collect::<Vec<Value>>()
     };
     for sizes in [&["S", "M", "L"][..], &["S", "M"]] {
         shop.send("variants", "save", &shirt(sizes));
-        let same = || {
-            let (wanted, found) = held(sizes);
-            wanted == found
-        };
-        eventually(&format!("there are {sizes:?}"), || std::future::ready(same())).await;
+        eventually(&format!("there are {sizes:?}"), || std::future::ready(held() == sizes)).await;
     }
     shop.send("variants", "delete", &json!({ "objectID": "shirt" }));
     shop.holds("variants", json!([])).await;
