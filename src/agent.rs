@@ -5,7 +5,7 @@
 
 mod keeper;
 mod plugins;
-mod transforming;
+mod transform_host;
 
 use std::{fs, io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use plugin_api::identity::Position;
 use thiserror::Error;
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
-use self::{keeper::Keeper, plugins::build, transforming::Transforming};
+use self::{keeper::Keeper, plugins::build, transform_host::TransformHost};
 use crate::{
     config::{self, Config, OnBacklogFull},
     dead_letter::{Bounds, IndexFull, Store, StoreError, store_path},
@@ -36,7 +36,7 @@ pub struct Agent {
     log: Arc<dyn Log>,
     stores: Vec<Arc<Store>>,
     lanes: Vec<watch::Receiver<Snapshot>>,
-    transforming: Transforming,
+    transform_host: TransformHost,
     shutdown: Shutdown,
     intake: Tasks,
     delivery: Tasks,
@@ -116,7 +116,7 @@ impl Agent {
             .map(|destination| Ok((destination, build(destination, config)?)))
             .collect::<Result<Vec<_>, StartError>>()?;
         let log = open_log(config, clock.clone()).await?;
-        let mut transforming = Transforming::start(config, clock.clone()).await?;
+        let mut transform_host = TransformHost::start(config, clock.clone()).await?;
         let shutdown = Shutdown::default();
         let indexes = Indexes::new([], config.limits.indexes_max);
         let refusals = Arc::new(Refusals::default());
@@ -130,7 +130,7 @@ impl Agent {
         )?;
 
         let router = Arc::new(Router::new(config));
-        let tail = Arc::new(Tail::new(log.clone(), transforming.transforms().cloned()));
+        let tail = Arc::new(Tail::new(log.clone(), transform_host.transforms().cloned()));
         let (mut stores, mut keepers, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
         for (settings, destination) in destinations {
             let store = Arc::new(open_store(config, settings, &*log).await?);
@@ -152,7 +152,7 @@ impl Agent {
         }
 
         let (intake, delivery, stop) = (Tasks::default(), Tasks::default(), shutdown.delivery());
-        transforming.follow(&stop, &delivery)?;
+        transform_host.follow(&stop, &delivery)?;
         // From here on nothing can fail: either everything runs or nothing does.
         let start = |(settings, wiring, subscription): (_, _, Subscription)| {
             delivery::start(settings, wiring, subscription, &stop, &delivery)
@@ -163,7 +163,7 @@ impl Agent {
         delivery.spawn(TaskKind::Upkeep, "disk", watch_disk(log.clone(), stop.clone()));
         intake.spawn(TaskKind::Ingress, "ingress", server.serve());
         tracing::info!(%address, destinations = lanes.len(), "listening");
-        Ok(Self { address, log, stores, lanes, transforming, shutdown, intake, delivery })
+        Ok(Self { address, log, stores, lanes, transform_host, shutdown, intake, delivery })
     }
 
     /// Where it listens for producers.
@@ -187,7 +187,7 @@ impl Agent {
     /// How each transform's module stands, by name ascending.
     #[must_use]
     pub fn modules(&self) -> Vec<ModuleStatus> {
-        self.transforming.modules()
+        self.transform_host.modules()
     }
 
     /// Returns when a task has panicked: the agent must be stopped.

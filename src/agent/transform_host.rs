@@ -14,14 +14,14 @@ use crate::{
 
 /// What runs the transforms of a config.
 #[derive(Default)]
-pub(super) struct Transforming {
+pub(super) struct TransformHost {
     transforms: Option<Arc<Transforms>>,
     /// Until they are followed.
     modules: Option<Modules>,
     status: Option<watch::Receiver<Vec<ModuleStatus>>>,
 }
 
-impl Transforming {
+impl TransformHost {
     /// Loads every module and starts the threads, which end with this and every clone of its [`Transforms`].
     pub(super) async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         if config.transforms.is_empty() {

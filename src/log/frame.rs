@@ -57,7 +57,7 @@ fn attributes_size(attributes: &Attributes) -> usize {
 
 /// The payload of a frame, as much as its head needs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tail {
+pub(super) struct Payload {
     pub(super) records: u32,
     pub(super) length: usize,
     /// CRC32C of its bytes.
@@ -71,7 +71,7 @@ pub(super) fn encode_head(
     nonce: u64,
     stamp: &Stamp,
     attributes: &Attributes,
-    payload: Tail,
+    payload: Payload,
 ) {
     let start = out.len();
     let attributes_length = attributes_size(attributes);
@@ -98,8 +98,8 @@ pub(super) fn encode_head(
 #[cfg(test)]
 pub(super) fn encode(out: &mut Vec<u8>, nonce: u64, stamp: &Stamp, request: &Append) {
     let Append { records, payload, attributes } = request;
-    let tail = Tail { records: *records, length: payload.len(), checksum: crc32c::crc32c(payload) };
-    encode_head(out, nonce, stamp, attributes, tail);
+    let facts = Payload { records: *records, length: payload.len(), checksum: crc32c::crc32c(payload) };
+    encode_head(out, nonce, stamp, attributes, facts);
     out.extend_from_slice(payload);
 }
 

@@ -20,7 +20,7 @@ use super::{
     destinations::Destinations,
     directory::{self, Directory},
     files,
-    frame::{self, Stamp, Tail},
+    frame::{self, Payload, Stamp},
     group::Group,
     idempotency::Claim,
     interface::{Append, AppendError, Appended, LogError},
@@ -135,8 +135,8 @@ impl Writer {
         let nonce = active.segment.nonce;
         self.last = active.as_previous();
         self.group.push(payload, |out, payload| {
-            let tail = Tail { records, length: payload.len(), checksum: payload_checksum };
-            frame::encode_head(out, nonce, &stamp, &attributes, tail);
+            let payload = Payload { records, length: payload.len(), checksum: payload_checksum };
+            frame::encode_head(out, nonce, &stamp, &attributes, payload);
         });
         let position = Position { partition: 0, offset };
         let appended = Appended { request_id, position, version: Version(version), repeated: false };
