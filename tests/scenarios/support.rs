@@ -21,7 +21,7 @@ use harness::{
 };
 
 /// How long a condition may take to come true: many times what it takes on a busy machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The agent that this package builds.
 pub(crate) fn setup() -> Setup {
