@@ -188,7 +188,7 @@ pub struct FoundReport {
 pub struct FoundChange {
     /// Where it lies.
     pub position: Position,
-    /// `save`, `partial_update` or `delete`.
+    /// `save`, `partial_update`, `partial_update_no_create` or `delete`.
     pub action: String,
     /// The request that brought it.
     pub request_id: String,

@@ -57,7 +57,8 @@ impl Plan {
     /// The plan of a checked config.
     pub(super) fn new(loaded: &Loaded) -> Self {
         let config = &loaded.config;
-        let listen = Rows(vec![("grpc", Setting::text(config.listen.grpc))]);
+        let admin = config.listen.admin.map_or("none".to_owned(), |address| address.to_string());
+        let listen = Rows(vec![("grpc", Setting::text(config.listen.grpc)), ("admin", Setting::Text(admin))]);
         let data = Rows(vec![
             ("dir", Setting::text(config.data.dir.display())),
             ("disk_bytes_max", Setting::Size(config.data.disk_bytes_max)),
@@ -187,6 +188,9 @@ fn warnings(config: &Config) -> Vec<String> {
         let address = config.listen.grpc;
         warnings
             .push(format!("{address} is open to everyone who can reach it: the port asks for no password"));
+    }
+    if let Some(address) = config.listen.admin.filter(|address| !address.ip().is_loopback()) {
+        warnings.push(format!("{address} takes the admin token in the clear: reach it by a tunnel, or put TLS before it"));
     }
     for destination in &config.destinations {
         match &destination.kind {
@@ -387,6 +391,7 @@ warning: transforms.spare runs on nothing: no index rule names it
 
 listen
   grpc                              [::]:50051
+  admin                             none
 
 data
   dir                               ./sync-agent-data

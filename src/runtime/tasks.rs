@@ -19,6 +19,8 @@ pub enum TaskKind {
     Upkeep,
     /// Keeps a destination's dead letters within their bounds.
     DeadLetters,
+    /// Serves operators.
+    Admin,
 }
 
 /// Spawns tasks and waits for them.
