@@ -19,8 +19,8 @@ use tokio::net::UnixStream;
 use super::{
     error::ControlError,
     reports::{
-        DrainReport, DropReport, ForgetReport, FoundReport, PauseReport, ProbeReport, ReloadReport, ReplayProgress,
-        ResetReport, ResumeReport, TransformReport,
+        DrainReport, DropReport, ForgetReport, FoundReport, PauseReport, ProbeReport, ReloadReport,
+        ReplayProgress, ResetReport, ResumeReport, TransformReport,
     },
     requests::{Drain, DropLetters, Find, Forget, Pause, Reload, Replay, ResetCursor, Resume},
     server::socket_path,
@@ -304,7 +304,9 @@ impl<T: DeserializeOwned> Events<T> {
                 self.received.extend_from_slice(&data);
             }
             if self.received.len() > EVENT_BYTES_MAX {
-                return Err(ClientError::Unreadable(format!("an event of more than {EVENT_BYTES_MAX} bytes")));
+                return Err(ClientError::Unreadable(format!(
+                    "an event of more than {EVENT_BYTES_MAX} bytes"
+                )));
             }
         }
     }

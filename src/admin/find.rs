@@ -46,7 +46,11 @@ pub struct Searched {
 ///
 /// # Errors
 /// If the log is closed, or the system cannot read it. What is rotten is told in the report.
-pub async fn find(log: &dyn Log, destinations: Vec<Searched>, asked: &Find) -> Result<FoundReport, ControlError> {
+pub async fn find(
+    log: &dyn Log,
+    destinations: Vec<Searched>,
+    asked: &Find,
+) -> Result<FoundReport, ControlError> {
     let mut scan = Scan::new(log, asked);
     scan.run().await?;
     let mut unread = scan.unread;
@@ -129,7 +133,17 @@ impl<'a> Scan<'a> {
     fn new(log: &'a dyn Log, asked: &'a Find) -> Self {
         let (status, object_id) = (log.status(), memmem::Finder::new(&asked.object_id));
         let (oldest, end) = (status.start, status.end);
-        Self { log, asked, object_id, oldest, at: oldest, end, total: 0, changes: VecDeque::new(), unread: Vec::new() }
+        Self {
+            log,
+            asked,
+            object_id,
+            oldest,
+            at: oldest,
+            end,
+            total: 0,
+            changes: VecDeque::new(),
+            unread: Vec::new(),
+        }
     }
 
     async fn run(&mut self) -> Result<(), ControlError> {
@@ -145,7 +159,11 @@ impl<'a> Scan<'a> {
                     self.unread.push(error.to_string());
                     self.at = to;
                 }
-                Err(error @ (ReadError::Rotten { .. } | ReadError::BelowStart { .. } | ReadError::GivenUp { .. })) => {
+                Err(
+                    error @ (ReadError::Rotten { .. }
+                    | ReadError::BelowStart { .. }
+                    | ReadError::GivenUp { .. }),
+                ) => {
                     self.unread.push(format!("{error}; nothing after that was looked at"));
                     self.end = self.at;
                 }
@@ -202,7 +220,8 @@ impl<'a> Scan<'a> {
 
 /// The newest letters of the object, oldest first, without their bodies.
 async fn letters_of(store: PathBuf, asked: &Find) -> Result<Vec<Filed>, StoreError> {
-    let (index, object_id): (Arc<str>, Arc<str>) = (asked.index.as_str().into(), asked.object_id.as_str().into());
+    let (index, object_id): (Arc<str>, Arc<str>) =
+        (asked.index.as_str().into(), asked.object_id.as_str().into());
     let closed = StoreError::Closed { path: store.clone() };
     let read = move || {
         if !store.exists() {

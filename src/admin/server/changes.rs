@@ -167,7 +167,10 @@ impl Api {
         tasks.spawn(TaskKind::Admin, "command", work(self, answered));
         answer.await.unwrap_or_else(|_| {
             let error = "the agent gave the command up";
-            answer::refused(&ControlError::failed(error, "look at its log, and at the status for what was done"))
+            answer::refused(&ControlError::failed(
+                error,
+                "look at its log, and at the status for what was done",
+            ))
         })
     }
 
@@ -236,7 +239,9 @@ async fn read<Q: DeserializeOwned>(body: Body) -> Result<Q, ControlError> {
             let error = format!("the request's body is larger than {BODY_BYTES_MAX} bytes");
             return Err(ControlError::new(Kind::TooLarge, error, "ask for less at once"));
         }
-        Ok(Err(error)) => return Err(ControlError::invalid(format!("the request broke off: {error}"), advice)),
+        Ok(Err(error)) => {
+            return Err(ControlError::invalid(format!("the request broke off: {error}"), advice));
+        }
         Err(_) => {
             let seconds = BODY_WITHIN.as_secs();
             let error = format!("the request's body did not arrive within {seconds} s");
@@ -244,6 +249,7 @@ async fn read<Q: DeserializeOwned>(body: Body) -> Result<Q, ControlError> {
         }
     };
     let body: &[u8] = if body.trim_ascii().is_empty() { b"{}" } else { &body };
-    serde_json::from_slice(body)
-        .map_err(|error| ControlError::invalid(format!("the request's body is not as it must be: {error}"), advice))
+    serde_json::from_slice(body).map_err(|error| {
+        ControlError::invalid(format!("the request's body is not as it must be: {error}"), advice)
+    })
 }

@@ -118,4 +118,3 @@ impl Connection {
         let _ = timeout(LAST_ANSWERS_WITHIN, connection).await;
     }
 }
-

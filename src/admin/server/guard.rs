@@ -68,7 +68,8 @@ fn is_own_origin(headers: &HeaderMap, host: &Authority) -> bool {
 }
 
 fn no_token() -> ControlError {
-    let advice = "send `Authorization: Bearer TOKEN` with what is in the file admin-token of the data directory";
+    let advice =
+        "send `Authorization: Bearer TOKEN` with what is in the file admin-token of the data directory";
     ControlError::new(Kind::Unauthorized, "the request has no valid token", advice)
 }
 

@@ -57,12 +57,18 @@ async fn find(State(api): Shared, body: Body) -> Response {
 
 async fn reload(State(api): Shared, Extension(peer): From, body: Body) -> Response {
     let command = Command { name: "reload", subject: None };
-    api.change(peer, command, body, async |control: Arc<dyn Control>, asked: Reload| control.reload(asked).await).await
+    api.change(peer, command, body, async |control: Arc<dyn Control>, asked: Reload| {
+        control.reload(asked).await
+    })
+    .await
 }
 
 async fn drain(State(api): Shared, Extension(peer): From, body: Body) -> Response {
     let command = Command { name: "drain", subject: None };
-    api.change(peer, command, body, async |control: Arc<dyn Control>, asked: Drain| control.drain(asked).await).await
+    api.change(peer, command, body, async |control: Arc<dyn Control>, asked: Drain| {
+        control.drain(asked).await
+    })
+    .await
 }
 
 async fn pause(State(api): Shared, Extension(peer): From, Name(name): Name, body: Body) -> Response {
@@ -83,7 +89,10 @@ async fn resume(State(api): Shared, Extension(peer): From, Name(name): Name, bod
 
 async fn probe(State(api): Shared, Extension(peer): From, Name(name): Name, body: Body) -> Response {
     let command = destination("destination probe", &name);
-    api.change(peer, command, body, async move |control: Arc<dyn Control>, Nothing {}| control.probe(&name).await).await
+    api.change(peer, command, body, async move |control: Arc<dyn Control>, Nothing {}| {
+        control.probe(&name).await
+    })
+    .await
 }
 
 async fn forget(State(api): Shared, Extension(peer): From, Name(name): Name, body: Body) -> Response {
@@ -102,7 +111,12 @@ async fn reset_cursor(State(api): Shared, Extension(peer): From, Name(name): Nam
     .await
 }
 
-async fn resume_transform(State(api): Shared, Extension(peer): From, Name(name): Name, body: Body) -> Response {
+async fn resume_transform(
+    State(api): Shared,
+    Extension(peer): From,
+    Name(name): Name,
+    body: Body,
+) -> Response {
     let command = Command { name: "transform resume", subject: Some(("transform", name.clone())) };
     api.change(peer, command, body, async move |control: Arc<dyn Control>, Nothing {}| {
         control.resume_transform(&name).await
@@ -112,7 +126,10 @@ async fn resume_transform(State(api): Shared, Extension(peer): From, Name(name):
 
 async fn replay(State(api): Shared, Extension(peer): From, body: Body) -> Response {
     let command = Command { name: "dead-letters replay", subject: None };
-    api.follow(peer, command, body, async |control: Arc<dyn Control>, asked: Replay| control.replay(asked).await).await
+    api.follow(peer, command, body, async |control: Arc<dyn Control>, asked: Replay| {
+        control.replay(asked).await
+    })
+    .await
 }
 
 async fn drop_letters(State(api): Shared, Extension(peer): From, body: Body) -> Response {
@@ -130,7 +147,11 @@ async fn no_route(uri: Uri) -> Response {
 
 async fn no_method(method: Method, uri: Uri) -> Response {
     let error = format!("{method} is not for {:?}", uri.path());
-    answer::refused(&ControlError::new(Kind::MethodNotAllowed, error, "the answer's Allow header names what is"))
+    answer::refused(&ControlError::new(
+        Kind::MethodNotAllowed,
+        error,
+        "the answer's Allow header names what is",
+    ))
 }
 
 fn destination(name: &'static str, destination: &str) -> Command {

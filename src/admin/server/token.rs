@@ -71,7 +71,9 @@ impl Token {
 /// Appears whole or not at all, and only to its owner.
 fn make(data_dir: &Path, path: &Path) -> io::Result<String> {
     let mut bytes = [0; BYTES];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random numbers"))?;
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| io::Error::other("the system gives no random numbers"))?;
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).chain(["\n".to_owned()]).collect();
     let beside: PathBuf = path.with_extension("new");
     match fs::remove_file(&beside) {
