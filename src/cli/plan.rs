@@ -190,7 +190,9 @@ fn warnings(config: &Config) -> Vec<String> {
             .push(format!("{address} is open to everyone who can reach it: the port asks for no password"));
     }
     if let Some(address) = config.listen.admin.filter(|address| !address.ip().is_loopback()) {
-        warnings.push(format!("{address} takes the admin token in the clear: reach it by a tunnel, or put TLS before it"));
+        warnings.push(format!(
+            "{address} takes the admin token in the clear: reach it by a tunnel, or put TLS before it"
+        ));
     }
     for destination in &config.destinations {
         match &destination.kind {

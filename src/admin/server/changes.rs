@@ -33,6 +33,9 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// Events that wait for a client.
 const EVENTS_MAX: usize = 1;
 
+/// Answers a request, once.
+type Answered = oneshot::Sender<Response>;
+
 /// What the routes share.
 pub(super) struct Api {
     pub(super) control: Arc<dyn Control>,
@@ -78,11 +81,9 @@ impl Api {
             Ok(asked) => asked,
             Err(error) => return answer::refused(&error),
         };
+        let entry = entry(peer, command, &asked);
         self.carry_out(async move |api, answered| {
-            let entry = match api.begin(peer, &command, &asked).await {
-                Ok(entry) => entry,
-                Err(error) => return drop(answered.send(answer::refused(&error))),
-            };
+            let Some(answered) = api.begin(&entry, answered).await else { return };
             let outcome = carry_out(api.control.clone(), asked).await;
             let (response, outcome) = match outcome {
                 Ok(report) => (answer::json(&report), Outcome::Done),
@@ -112,11 +113,9 @@ impl Api {
             Ok(asked) => asked,
             Err(error) => return answer::refused(&error),
         };
+        let entry = entry(peer, command, &asked);
         self.carry_out(async move |api, answered| {
-            let entry = match api.begin(peer, &command, &asked).await {
-                Ok(entry) => entry,
-                Err(error) => return drop(answered.send(answer::refused(&error))),
-            };
+            let Some(answered) = api.begin(&entry, answered).await else { return };
             let outcome = match carry_out(api.control.clone(), asked).await {
                 Ok(progress) => {
                     let (tx, rx) = mpsc::channel(EVENTS_MAX);
@@ -155,10 +154,7 @@ impl Api {
     }
 
     /// In a task of its own: what an operator has begun must not end halfway because his terminal closes.
-    async fn carry_out<F>(
-        self: Arc<Self>,
-        work: impl FnOnce(Arc<Self>, oneshot::Sender<Response>) -> F,
-    ) -> Response
+    async fn carry_out<F>(self: Arc<Self>, work: impl FnOnce(Arc<Self>, Answered) -> F) -> Response
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -174,22 +170,17 @@ impl Api {
         })
     }
 
-    async fn begin(
-        &self,
-        peer: Peer,
-        command: &Command,
-        asked: &impl Serialize,
-    ) -> Result<Entry, ControlError> {
-        let mut arguments = serde_json::to_value(asked).unwrap_or_default();
-        if let (Value::Object(arguments), Some((what, name))) = (&mut arguments, &command.subject) {
-            arguments.insert((*what).to_owned(), name.clone().into());
+    /// Writes down that the command is about to be carried out. If that fails it answers so, and keeps the answer.
+    async fn begin(&self, entry: &Entry, answered: Answered) -> Option<Answered> {
+        match self.audit.append(self.now(), entry, Outcome::Begun).await {
+            Ok(()) => Some(answered),
+            Err(error) => {
+                let error = format!("the audit log audit.ndjson cannot be written: {error}");
+                let advice = "nothing was changed: see to the file, then try again";
+                let _ = answered.send(answer::refused(&ControlError::failed(error, advice)));
+                None
+            }
         }
-        let entry = Entry { id: Uuid::new_v4(), peer, command: command.name, arguments };
-        let written = self.audit.append(self.now(), &entry, Outcome::Begun).await;
-        written.map(|()| entry).map_err(|error| {
-            let advice = "nothing was changed: see to the file, then try again";
-            ControlError::failed(format!("the audit log audit.ndjson cannot be written: {error}"), advice)
-        })
     }
 
     async fn end(&self, entry: &Entry, outcome: Outcome) {
@@ -202,6 +193,15 @@ impl Api {
     fn now(&self) -> Time {
         Time(self.clock.now())
     }
+}
+
+/// What the audit log says of a command.
+fn entry(peer: Peer, command: Command, asked: &impl Serialize) -> Entry {
+    let mut arguments = serde_json::to_value(asked).unwrap_or_default();
+    if let (Value::Object(arguments), Some((what, name))) = (&mut arguments, command.subject) {
+        arguments.insert(what.to_owned(), name.into());
+    }
+    Entry { id: Uuid::new_v4(), peer, command: command.name, arguments }
 }
 
 /// Passes on how far a command is, to its end.

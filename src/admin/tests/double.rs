@@ -17,7 +17,7 @@ use crate::admin::{
 };
 
 pub(super) struct Double {
-    asked: Mutex<Vec<String>>,
+    pub(super) asked: Mutex<Vec<String>>,
     /// What this file held when the last command came.
     pub(super) look_at: Mutex<Option<PathBuf>>,
     pub(super) seen: Mutex<String>,
