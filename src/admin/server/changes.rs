@@ -249,6 +249,10 @@ async fn read<Q: DeserializeOwned>(body: Body) -> Result<Q, ControlError> {
         }
     };
     let body: &[u8] = if body.trim_ascii().is_empty() { b"{}" } else { &body };
+    if !body.trim_ascii_start().starts_with(b"{") {
+        // An array would do for a struct, too.
+        return Err(ControlError::invalid("the request's body is no JSON object", advice));
+    }
     serde_json::from_slice(body).map_err(|error| {
         ControlError::invalid(format!("the request's body is not as it must be: {error}"), advice)
     })

@@ -88,8 +88,8 @@ async fn bodies_are_bounded_and_checked() {
     let large = format!("{{\"why\": \"{}\"}}", "x".repeat(64 * 1024));
     let cases = [
         ("/v1/destinations/search/pause", large.as_str(), 413, "larger than 65536 bytes"),
-        ("/v1/reload", "dry_run", 400, "expected value"),
-        ("/v1/reload", "[]", 400, "invalid"),
+        ("/v1/reload", "dry_run", 400, "no JSON object"),
+        ("/v1/reload", "[true]", 400, "no JSON object"),
         ("/v1/reload", "{\"dryrun\": true}", 400, "unknown field `dryrun`"),
         ("/v1/reload", "{\"dry_run\": 1}", 400, "expected a boolean"),
         ("/v1/drain", "", 400, "missing field `on`"),
