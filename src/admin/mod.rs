@@ -26,9 +26,9 @@ pub use control::Control;
 pub use error::{ConfigError, ConfigRefused, ControlError, Kind};
 pub use find::{Searched, find};
 pub use reports::{
-    Arrival, DrainReport, DropReport, ForgetReport, FoundChange, FoundLetter, FoundReport, LetterReference,
+    Arrival, DrainReport, DropReport, ForgetReport, FoundChange, FoundLetter, FoundReport, LeftLetter,
     Missed, PauseReport, Planned, PlannedChange, ProbeReport, ReloadReport, Remaining, ReplayProgress,
-    ResetReport, ResumeReport, TransformReport,
+    ReplayState, ResetReport, ResumeReport, TransformReport,
 };
 pub use requests::{
     Drain, DropLetters, Find, Forget, LetterFilter, Pause, Reload, Replay, ResetCursor, Resume, StartAt,

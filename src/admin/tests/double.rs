@@ -12,8 +12,8 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use crate::admin::{
     ConfigError, ConfigRefused, ConfigStatus, Control, ControlError, Drain, DrainReport, DropLetters,
     DropReport, Find, Forget, ForgetReport, FoundReport, LogStatus, Pause, PauseReport, ProbeReport, Reload,
-    ReloadReport, Replay, ReplayProgress, ResetCursor, ResetReport, Resume, ResumeReport, Status, Time,
-    TransformReport,
+    ReloadReport, Replay, ReplayProgress, ReplayState, ResetCursor, ResetReport, Resume, ResumeReport,
+    Status, Time, TransformReport,
 };
 
 pub(super) struct Double {
@@ -174,25 +174,27 @@ impl Control for Double {
         self.note(format!("replay {request:?}"));
         let (tx, rx) = mpsc::channel(1);
         let progress =
-            |written, done| ReplayProgress { letters: 2, written, done, ..ReplayProgress::default() };
+            |written, done| ReplayProgress { letters: 2, replayed, state, ..ReplayProgress::default() };
         match request.destination.as_str() {
             "endless" => {
                 let interrupted = self.interrupted.clone();
                 tokio::spawn(async move {
-                    while tx.send(Ok(progress(0, false))).await.is_ok() {}
+                    while tx.send(Ok(progress(0, ReplayState::Waiting))).await.is_ok() {}
                     interrupted.notify_one();
                 });
             }
             "broken" => {
                 tokio::spawn(async move {
-                    let _ = tx.send(Ok(progress(1, false))).await;
+                    let _ = tx.send(Ok(progress(1, ReplayState::Running))).await;
                     let _ = tx.send(Err(ControlError::failed("the store is gone", "look at the disk"))).await;
                 });
             }
             _ => {
                 tokio::spawn(async move {
-                    for (written, done) in [(0, false), (1, false), (2, true)] {
-                        let _ = tx.send(Ok(progress(written, done))).await;
+                    for (replayed, state) in
+                        [(0, ReplayState::Waiting), (1, ReplayState::Running), (2, ReplayState::Done)]
+                    {
+                        let _ = tx.send(Ok(progress(replayed, state))).await;
                     }
                 });
             }

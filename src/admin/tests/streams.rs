@@ -8,7 +8,7 @@ use super::{
     http::{over_unix, request},
     until,
 };
-use crate::admin::{ClientError, LetterFilter, Replay};
+use crate::admin::{ClientError, LetterFilter, Replay, ReplayState};
 
 fn replay(destination: &str) -> Replay {
     Replay {
@@ -42,7 +42,7 @@ async fn events_are_server_sent_events() {
         over_unix(&bench, &request("POST /v1/dead-letters/replay", "", "{\"destination\": \"a\"}")).await;
     assert_eq!(answer.status, 200);
     assert!(answer.head.to_lowercase().contains("content-type: text/event-stream"), "{answer:?}");
-    assert_eq!(answer.body.matches("event: progress\ndata: {\"done\":").count(), 3, "{answer:?}");
+    assert_eq!(answer.body.matches("event: progress\ndata: {\"state\":").count(), 3, "{answer:?}");
     assert!(answer.body.contains("}\n\n"), "{answer:?}");
     bench.stop().await;
 }
@@ -52,14 +52,15 @@ async fn events_are_server_sent_events() {
 async fn a_replay_tells_how_far_it_is() {
     let bench = Bench::start();
     let mut events = bench.client().replay(&replay("search")).await.unwrap();
-    let mut written = Vec::new();
+    let mut replayed = Vec::new();
     while let Some(progress) = timeout(LONG, events.next()).await.unwrap().unwrap() {
-        written.push((progress.written, progress.done));
+        replayed.push((progress.replayed, progress.state));
     }
-    assert_eq!(written, [(0, false), (1, false), (2, true)]);
+    let states = [ReplayState::Waiting, ReplayState::Running, ReplayState::Done];
+    assert_eq!(replayed, [(0, states[0]), (1, states[1]), (2, states[2])]);
 
     let mut events = bench.client().replay(&replay("broken")).await.unwrap();
-    assert_eq!(events.next().await.unwrap().unwrap().written, 1);
+    assert_eq!(events.next().await.unwrap().unwrap().replayed, 1);
     match events.next().await {
         Err(ClientError::Refused(error)) => {
             assert_eq!(error.to_string(), "the store is gone; look at the disk")
