@@ -174,7 +174,7 @@ impl Control for Double {
         self.note(format!("replay {request:?}"));
         let (tx, rx) = mpsc::channel(1);
         let progress =
-            |written, done| ReplayProgress { letters: 2, replayed, state, ..ReplayProgress::default() };
+            |replayed, state| ReplayProgress { letters: 2, replayed, state, ..ReplayProgress::default() };
         match request.destination.as_str() {
             "endless" => {
                 let interrupted = self.interrupted.clone();
