@@ -5,12 +5,13 @@
 
 use std::{
     net::SocketAddr,
+    ops::Range,
     path::{Component, Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::{
     checked::{Config, Data, IndexRule, Limits, Listen, NonIdempotent, Retention},
@@ -20,7 +21,7 @@ use super::{
     problem::ConfigErrors,
     ranges,
     reader::{Findings, Table, Value, closest, one_of},
-    transforms::{self, Transforms},
+    transforms::Transforms,
     units::{Count, GIB, KIB, MIB, Size},
 };
 
@@ -46,17 +47,34 @@ pub(super) fn check(
     }
 }
 
-/// The errors of a config that was accepted, once the modules of these transforms are refused.
-pub(super) fn refused_modules(
-    file: Option<&Path>,
-    text: &str,
-    refused: &[(Arc<str>, String)],
-) -> ConfigErrors {
+/// The errors of a config that was accepted, once these keys are refused for what they lead to.
+pub(super) fn refused(file: Option<&Path>, text: &str, refused: &[(String, String)]) -> ConfigErrors {
     let findings = Findings::default();
     let (document, _) = DeTable::parse_recoverable(text);
-    transforms::refuse(Table::new(document.get_ref(), String::new(), 0..0, &findings), refused);
+    for (key, why) in refused {
+        findings.add(key, place_of(document.get_ref(), key), why.clone(), None);
+    }
     let (problems, hidden) = findings.into_parts();
     ConfigErrors::new(file, text, problems, &hidden)
+}
+
+/// Where a key stands, or the nearest table above it.
+fn place_of(root: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
+    let (mut table, mut place) = (root, None);
+    for part in key.split('.') {
+        let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref().as_ref() == part) else {
+            break;
+        };
+        place = Some(name.span());
+        match value.get_ref() {
+            DeValue::Table(inner) => table = inner,
+            _ => {
+                place = Some(value.span());
+                break;
+            }
+        }
+    }
+    place
 }
 
 fn sections(

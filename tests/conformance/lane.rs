@@ -18,7 +18,7 @@ use sync_agent::{
     config::{self, ProcessEnvironment},
     dead_letter::{Bounds, Filter, Order, Store, View, store_path},
     delivery::{self, Backoff, LaneSettings, LaneState, Letters, RateLimit, Snapshot, Wiring},
-    feed::Tail,
+    feed::{Routes, Routing, Tail},
     log::{
         EmbeddedLog, Retention, Settings,
         interface::{Append, Attributes, BacklogLimit, From, Log},
@@ -128,8 +128,8 @@ impl Lane {
         let wiring = Wiring {
             destination,
             log: log.clone(),
-            tail: Arc::new(Tail::new(log.clone(), None)),
-            router: Arc::new(router(root.path())),
+            tail: Arc::new(Tail::new(log.clone())),
+            routes: Routes::new(Routing { router: router(root.path()), transforms: None }),
             letters: Letters::new(store, Arc::new(SystemClock)),
         };
         let settings = LaneSettings {

@@ -1,11 +1,6 @@
 //! The token that every request over TCP must carry: `Authorization: Bearer TOKEN` (RFC 6750).
 
-use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
-};
+use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
 
 use http::{HeaderMap, header::AUTHORIZATION};
 use ring::{
@@ -14,6 +9,7 @@ use ring::{
 };
 
 use super::BindError;
+use crate::runtime::files::replace;
 
 /// Random bytes of a token that the agent makes; its file has them in hex.
 const BYTES: usize = 32;
@@ -36,7 +32,7 @@ impl Token {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make(data_dir, &path).map_err(|error| failed(format!("cannot be made: {error}")))?
+                make(&path).map_err(|error| failed(format!("cannot be made: {error}")))?
             }
             Err(error) => return Err(failed(format!("cannot be read: {error}"))),
         };
@@ -68,22 +64,12 @@ impl Token {
     }
 }
 
-/// Appears whole or not at all, and only to its owner.
-fn make(data_dir: &Path, path: &Path) -> io::Result<String> {
+fn make(path: &Path) -> io::Result<String> {
     let mut bytes = [0; BYTES];
     SystemRandom::new()
         .fill(&mut bytes)
         .map_err(|_| io::Error::other("the system gives no random numbers"))?;
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).chain(["\n".to_owned()]).collect();
-    let beside: PathBuf = path.with_extension("new");
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    File::open(data_dir)?.sync_all()?;
+    replace(path, text.as_bytes())?;
     Ok(text)
 }

@@ -10,6 +10,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,7 +22,7 @@ use fakes::{
 
 use super::plan::{INDEX, REDACTED};
 use crate::{
-    agent::Agent,
+    agent::{Agent, Start},
     cli::guests,
     config::{self, Environment},
     delivery::Snapshot,
@@ -101,7 +102,9 @@ impl Stage {
             Ok(loaded) => loaded,
             Err(errors) => bail!("the demo's config is refused:\n{}", errors.render(false)),
         };
-        let agent = Agent::start(&loaded.config).await.context("the agent cannot start")?;
+        let environment = Arc::new(FileOnly);
+        let start = Start { loaded, environment, refused: None, last_accepted_modules: false };
+        let agent = Agent::start(start).await.context("the agent cannot start")?;
         Ok(Self { dir: dir.to_owned(), agent, algolia, elasticsearch, _lock: config_file })
     }
 

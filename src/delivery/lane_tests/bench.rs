@@ -21,7 +21,7 @@ use crate::{
     config::{self, FixedEnvironment},
     dead_letter::{Bounds, Filter, Letter, Order, Range, Store, View, store_path},
     delivery::{Backoff, LaneSettings, Letters, RateLimit, Snapshot, Wiring, start},
-    feed::Tail,
+    feed::{Routes, Routing, Tail},
     log::{
         EmbeddedLog,
         inspect::{Rotten, StoppedLog},
@@ -149,8 +149,8 @@ impl Bench {
         let wiring = Wiring {
             destination: Arc::new(self.algolia()),
             log: log.clone(),
-            tail: Arc::new(Tail::new(log.clone(), self.transforms.clone())),
-            router: Arc::new(self.router()),
+            tail: Arc::new(Tail::new(log.clone())),
+            routes: Routes::new(Routing { router: self.router(), transforms: self.transforms.clone() }),
             letters: Letters::new(store, Arc::new(SystemClock)),
         };
         let (stop, tasks) = (Stop::new(), Tasks::default());

@@ -75,7 +75,7 @@ fn limits() -> Limits {
 
 impl Running {
     fn start(limits: Limits) -> Self {
-        let indexes = Indexes::new([], limits.indexes_max);
+        let indexes = Indexes::new([]);
         Self::start_with(limits, indexes, MemoryLog::open())
     }
 
