@@ -22,11 +22,11 @@ use super::{
 };
 use crate::{
     admin::{
-        ConfigStatus, Control, ControlError, DestinationState, DestinationStatus, Drain, DrainReport, DropLetters,
-        DropReport, Find, Forget, ForgetReport, FoundReport, Lag, LogStatus, Missed, Oldest, Outcomes, Pause,
-        PauseReport, ProbeReport, RefusedConfigStatus, RefusedModule, Reload, ReloadReport, Remaining, Replay,
-        ReplayProgress, ResetCursor, ResetReport, Resume, ResumeReport, StartAt, Status, Time, TransformReport,
-        TransformStatus,
+        ConfigStatus, Control, ControlError, DestinationState, DestinationStatus, Drain, DrainReport,
+        DropLetters, DropReport, Find, Forget, ForgetReport, FoundReport, Lag, LogStatus, Missed, Oldest,
+        Outcomes, Pause, PauseReport, ProbeReport, RefusedConfigStatus, RefusedModule, Reload, ReloadReport,
+        Remaining, Replay, ReplayProgress, ResetCursor, ResetReport, Resume, ResumeReport, StartAt, Status,
+        Time, TransformReport, TransformStatus,
     },
     config::Kind,
     dead_letter::store_path,
@@ -245,7 +245,8 @@ impl Control for Operator {
             let known = modules.iter().map(|module| &*module.transform);
             return Err(ControlError::not_found("transform", transform, known));
         }
-        let suspended = host.work().into_iter().filter(|work| &*work.transform == transform && work.suspended);
+        let suspended =
+            host.work().into_iter().filter(|work| &*work.transform == transform && work.suspended);
         let indexes = suspended.map(|work| work.index.to_string()).collect();
         if let Some(transforms) = host.transforms() {
             transforms.resume(transform);
@@ -319,9 +320,7 @@ impl Operator {
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Result<T, ControlError> {
         let (done, answer) = oneshot::channel();
-        let asked = async {
-            if handle.command(command(done)).await { answer.await.ok() } else { None }
-        };
+        let asked = async { if handle.command(command(done)).await { answer.await.ok() } else { None } };
         match timeout(COMMAND_WITHIN, asked).await {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => {
@@ -330,15 +329,17 @@ impl Operator {
             }
             Err(_) => {
                 let error = format!("requests to {name:?} are still in flight after {COMMAND_WITHIN:?}");
-                Err(ControlError::failed(error, "it is done as soon as they end; look at `sync-agent status`"))
+                Err(ControlError::failed(
+                    error,
+                    "it is done as soon as they end; look at `sync-agent status`",
+                ))
             }
         }
     }
 
     fn config(&self) -> ConfigStatus {
         let serving = self.reloader.serving().clone();
-        let refused =
-            serving.refused.map(|(at, config)| RefusedConfigStatus { at: Time(at), config });
+        let refused = serving.refused.map(|(at, config)| RefusedConfigStatus { at: Time(at), config });
         ConfigStatus {
             generation: serving.generation,
             source: serving.loaded.file().map(|file| file.display().to_string()),
@@ -386,8 +387,7 @@ impl Operator {
         let resume_at = snapshot.as_ref().and_then(|snapshot| snapshot.resume_at);
         let left = resume_at.map(|at| at.saturating_duration_since(tokio::time::Instant::now()));
         let until = left.filter(|_| matches!(state, DestinationState::BackingOff | DestinationState::Open));
-        let until =
-            until.map(|left| Time(Timestamp(now.0 + u64::try_from(left.as_micros()).unwrap_or(0))));
+        let until = until.map(|left| Time(Timestamp(now.0 + u64::try_from(left.as_micros()).unwrap_or(0))));
         let delivered = snapshot.as_ref().map_or_else(Position::default, |snapshot| snapshot.delivered);
         let outcomes = snapshot.as_ref().map(|snapshot| outcomes(snapshot, log.end)).unwrap_or_default();
         let since = snapshot.as_ref().and_then(|snapshot| snapshot.oldest_pending);

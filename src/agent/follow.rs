@@ -64,7 +64,9 @@ pub(super) fn files_of(path: Option<&PathBuf>, config: &Config) -> BTreeSet<Path
                 files.extend(match &elasticsearch.auth {
                     ElasticsearchAuth::None => None,
                     ElasticsearchAuth::Basic { password, .. } => of_secret(password),
-                    ElasticsearchAuth::ApiKey(secret) | ElasticsearchAuth::Bearer(secret) => of_secret(secret),
+                    ElasticsearchAuth::ApiKey(secret) | ElasticsearchAuth::Bearer(secret) => {
+                        of_secret(secret)
+                    }
                 });
             }
             Kind::File(_) => {}

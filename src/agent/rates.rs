@@ -76,7 +76,9 @@ impl Rates {
                 self.note_waiting(&**log, name, snapshot.delivered).await;
             }
         }
-        if self.state().oldest.is_none_or(|(position, _)| position != status.start) && status.start < status.end {
+        if self.state().oldest.is_none_or(|(position, _)| position != status.start)
+            && status.start < status.end
+        {
             let oldest = accepted_at(&**log, status.start).await;
             self.state().oldest = oldest.map(|at| (status.start, at));
         }

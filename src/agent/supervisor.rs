@@ -16,7 +16,11 @@ use tokio::{
     time::sleep,
 };
 
-use super::{StartError, keeper::Keeper, settings::{bounds, lane_settings}};
+use super::{
+    StartError,
+    keeper::Keeper,
+    settings::{bounds, lane_settings},
+};
 use crate::{
     config,
     dead_letter::{Store, StoreError, store_path},
@@ -178,7 +182,8 @@ impl Supervisor {
     async fn deliver(&mut self, built: &Built, ready: Prepared) -> Option<Prepared> {
         let Prepared { store, subscription } = ready;
         let Shared { log, tail, routes, refusals, clock, .. } = &*self.shared;
-        let (store, stop, tasks) = (Arc::new(store), self.shared.stop.child_token(), self.shared.tasks.group());
+        let (store, stop, tasks) =
+            (Arc::new(store), self.shared.stop.child_token(), self.shared.tasks.group());
         let keeper = Keeper {
             destination: self.name.clone(),
             store: store.clone(),

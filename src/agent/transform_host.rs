@@ -76,7 +76,8 @@ impl TransformHost {
             Ok((engine, Modules::load_beside(&serving, &transforms, loader, clock, otherwise)?))
         };
         let loaded = spawn_blocking(load).await;
-        let (engine, modules) = loaded.unwrap_or_else(|error| Err(StartError::Transforms(error.to_string())))?;
+        let (engine, modules) =
+            loaded.unwrap_or_else(|error| Err(StartError::Transforms(error.to_string())))?;
         let settings = Settings {
             transforms_bytes_max: config.limits.transforms_bytes_max,
             workers: thread::available_parallelism().map_or(1, NonZero::get),

@@ -52,7 +52,11 @@ impl Plan {
             listen: listing::listen(config),
             data: listing::data(config),
             limits: listing::limits(config),
-            destinations: config.destinations.iter().map(|d| (d.name.clone(), listing::destination(d))).collect(),
+            destinations: config
+                .destinations
+                .iter()
+                .map(|d| (d.name.clone(), listing::destination(d)))
+                .collect(),
             transforms: config.transforms.iter().map(|t| (t.name.clone(), listing::transform(t))).collect(),
             indexes: config.indexes.iter().map(rule).collect(),
             defaults: listing::defaults(config),

@@ -79,7 +79,8 @@ impl Changes {
         ] {
             let keys = differing(&rows(before), &rows(after));
             let restart = keys.iter().filter_map(|key| key.split_once(':')).map(|(key, _)| key);
-            let restart = restart.filter(|key| section == "listen" || matches!(*key, "dir" | "segment_bytes"));
+            let restart =
+                restart.filter(|key| section == "listen" || matches!(*key, "dir" | "segment_bytes"));
             changes.needs_restart.extend(restart.map(|key| format!("{section}.{key}")));
             changes.note(ChangeKind::Changed, "setting", section, keys);
         }
@@ -296,7 +297,10 @@ mod tests {
             ]
         );
         assert_eq!(changes.needs_restart, ["listen.grpc"]);
-        assert_eq!((&*changes.added[0], &*changes.changed[0], &*changes.removed[0]), ("mirror", "search", "archive"));
+        assert_eq!(
+            (&*changes.added[0], &*changes.changed[0], &*changes.removed[0]),
+            ("mirror", "search", "archive")
+        );
     }
 
     /// The first rule that matches decides, so their order counts.

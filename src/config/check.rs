@@ -62,7 +62,9 @@ pub(super) fn refused(file: Option<&Path>, text: &str, refused: &[(String, Strin
 fn place_of(root: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
     let (mut table, mut place) = (root, None);
     for part in key.split('.') {
-        let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref().as_ref() == part) else { break };
+        let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref().as_ref() == part) else {
+            break;
+        };
         place = Some(name.span());
         match value.get_ref() {
             DeValue::Table(inner) => table = inner,

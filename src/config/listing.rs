@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 
 use super::{
     checked::{
-        Config, Destination, ElasticsearchAuth, ElasticsearchSettings, IndexRule, Kind, NonIdempotent, OnBacklogFull,
-        PartialUpdates, Secret, SecretSource, StartFrom, Transform,
+        Config, Destination, ElasticsearchAuth, ElasticsearchSettings, IndexRule, Kind, NonIdempotent,
+        OnBacklogFull, PartialUpdates, Secret, SecretSource, StartFrom, Transform,
     },
     units::{show_duration, show_size},
 };
@@ -143,11 +143,14 @@ pub fn destination(destination: &Destination) -> Rows {
     };
     let rate_limit = destination.rate_limit;
     rows.extend([
-        ("from", Setting::text(match &destination.from {
-            StartFrom::Now => "now".to_owned(),
-            StartFrom::Oldest => "oldest".to_owned(),
-            StartFrom::Time(time) => time.to_string(),
-        })),
+        (
+            "from",
+            Setting::text(match &destination.from {
+                StartFrom::Now => "now".to_owned(),
+                StartFrom::Oldest => "oldest".to_owned(),
+                StartFrom::Time(time) => time.to_string(),
+            }),
+        ),
         ("index", Setting::text(&destination.index_names)),
         ("batch.operations_max", Setting::count(destination.batch.operations_max)),
         ("batch.bytes_max", Setting::size(destination.batch.bytes_max)),
@@ -186,9 +189,7 @@ pub fn destination(destination: &Destination) -> Rows {
 #[must_use]
 pub fn transform(transform: &Transform) -> Rows {
     let any = || Setting::text("any");
-    let hex = |digest: [u8; 32]| {
-        Setting::Text(digest.iter().map(|byte| format!("{byte:02x}")).collect())
-    };
+    let hex = |digest: [u8; 32]| Setting::Text(digest.iter().map(|byte| format!("{byte:02x}")).collect());
     Rows(vec![
         ("path", Setting::text(transform.path.display())),
         ("sha256", transform.sha256.map_or_else(any, hex)),

@@ -187,8 +187,8 @@ impl Catalogue {
             let goes = match reclaim {
                 Reclaim::Pressure(needed) => freed < needed,
                 Reclaim::Expired(now) => {
-                    let is_kept =
-                        kept <= state.retention.bytes_max && !listed.segment.is_older(now, state.retention.age);
+                    let is_kept = kept <= state.retention.bytes_max
+                        && !listed.segment.is_older(now, state.retention.age);
                     going < EXPIRED_AT_ONCE && !is_kept
                 }
             };

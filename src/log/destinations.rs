@@ -338,7 +338,12 @@ impl Reach {
 impl Cursor {
     fn new(limit: BacklogLimit) -> Self {
         let detached = watch::Sender::new(false);
-        Self { writing: Mutex::default(), persisted: AtomicU64::default(), limit: Mutex::new(limit), detached }
+        Self {
+            writing: Mutex::default(),
+            persisted: AtomicU64::default(),
+            limit: Mutex::new(limit),
+            detached,
+        }
     }
 
     pub(super) fn persisted(&self) -> u64 {

@@ -88,8 +88,7 @@ impl Destinations {
             return Err(LogError::Detached { destination: destination.to_owned() });
         }
         let path = self.cursor_path(destination);
-        let progress =
-            self.read_cursor(destination)?.map_err(|what| halted(&path, what))?;
+        let progress = self.read_cursor(destination)?.map_err(|what| halted(&path, what))?;
         let start = Position { partition: 0, offset: self.catalogue.start() };
         let end = Position { partition: 0, offset: self.durable.borrow().end };
         let to = match from {

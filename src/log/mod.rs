@@ -60,6 +60,6 @@ mod small_file;
 #[cfg(test)]
 mod tests;
 
-pub use interface::Retention;
 pub use embedded::EmbeddedLog;
+pub use interface::Retention;
 pub use settings::{OpenReport, Settings};

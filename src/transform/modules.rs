@@ -214,7 +214,8 @@ fn load(
         Ok((Ok(stamp), module))
     });
     let kept = |reason: &Refusal| {
-        let kept = matches!(otherwise, Otherwise::LastAccepted).then(|| loader.kept(&transform.name, &slot))??;
+        let kept =
+            matches!(otherwise, Otherwise::LastAccepted).then(|| loader.kept(&transform.name, &slot))??;
         let path = transform.path.display();
         tracing::error!(
             transform = %transform.name, %path, %reason, serving = %kept.digest(),
@@ -228,9 +229,7 @@ fn load(
             refused = Some(Refused { module: None, since: clock.now(), reason });
             Ok((Err(ReadError::Missing), module))
         }
-        None => {
-            Err(ModuleError { transform: transform.name.clone(), path: transform.path.clone(), reason })
-        }
+        None => Err(ModuleError { transform: transform.name.clone(), path: transform.path.clone(), reason }),
     })?;
     let digest = module.digest();
     let generation = slot.swap(module);

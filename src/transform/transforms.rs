@@ -80,8 +80,7 @@ impl Transforms {
         let threads = Arc::new(Threads { queue });
         let kept_bytes_max = settings.transforms_bytes_max / (workers + 1);
         let start = |name: String, round| {
-            let worker =
-                Worker::new(threads.queue.clone(), round, settings.record_bytes_max, kept_bytes_max);
+            let worker = Worker::new(threads.queue.clone(), round, settings.record_bytes_max, kept_bytes_max);
             thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || worker.run())
         };
         for number in 0..workers {

@@ -56,7 +56,8 @@ async fn with_too_many_indexes() {
     let log = MemoryLog::open();
     let first = Running::start_with(limits(), Indexes::new([]), log.clone());
     let (id, _) = accepted(&mut first.client().await, keyed("a", "one")).await;
-    let second = Running::start_with(Limits { indexes_max: 1, ..limits() }, Indexes::new(["other".into()]), log);
+    let second =
+        Running::start_with(Limits { indexes_max: 1, ..limits() }, Indexes::new(["other".into()]), log);
     let mut client = second.client().await;
     let refused = client.upsert_objects(keyed("b", "one")).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
