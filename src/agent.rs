@@ -17,7 +17,7 @@ use self::{keeper::Keeper, plugins::build, transform_host::TransformHost};
 use crate::{
     config::{self, Config, OnBacklogFull},
     dead_letter::{Bounds, IndexFull, Store, StoreError, store_path},
-    delivery::{self, Backoff, LaneSettings, Letters, RateLimit, Snapshot},
+    delivery::{self, Backoff, LaneSettings, Letters, RateLimit, Snapshot, replay::Replays},
     feed::Tail,
     ingress::{BindError, Indexes, Refusals, Server},
     log::{
@@ -36,6 +36,7 @@ pub struct Agent {
     log: Arc<dyn Log>,
     stores: Vec<Arc<Store>>,
     lanes: Vec<watch::Receiver<Snapshot>>,
+    replays: Vec<(Arc<str>, Replays)>,
     transform_host: TransformHost,
     shutdown: Shutdown,
     intake: Tasks,
@@ -131,7 +132,8 @@ impl Agent {
 
         let router = Arc::new(Router::new(config));
         let tail = Arc::new(Tail::new(log.clone(), transform_host.transforms().cloned()));
-        let (mut stores, mut keepers, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut stores, mut keepers, mut prepared, mut asked) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (settings, destination) in destinations {
             let store = Arc::new(open_store(config, settings, &*log).await?);
             stores.push(store.clone());
@@ -147,7 +149,9 @@ impl Agent {
             let tail = tail.clone();
             let (log, router, letters) = (log.clone(), router.clone(), Letters::new(store, clock.clone()));
             let subscription = subscribe(&settings.name, &*log).await?;
-            let wiring = delivery::Wiring { destination, log, tail, router, letters };
+            let (asks, replays) = Replays::channel();
+            asked.push((settings.name.clone(), asks));
+            let wiring = delivery::Wiring { destination, log, tail, router, letters, replays };
             prepared.push((lane_settings(settings), wiring, subscription));
         }
 
@@ -163,7 +167,7 @@ impl Agent {
         delivery.spawn(TaskKind::Upkeep, "disk", watch_disk(log.clone(), stop.clone()));
         intake.spawn(TaskKind::Ingress, "ingress", server.serve());
         tracing::info!(%address, destinations = lanes.len(), "listening");
-        Ok(Self { address, log, stores, lanes, transform_host, shutdown, intake, delivery })
+        Ok(Self { address, log, stores, lanes, replays: asked, transform_host, shutdown, intake, delivery })
     }
 
     /// Where it listens for producers.
@@ -182,6 +186,12 @@ impl Agent {
     #[must_use]
     pub fn lanes(&self) -> Vec<Snapshot> {
         self.lanes.iter().map(|lane| lane.borrow().clone()).collect()
+    }
+
+    /// Asks a destination's lane for replays; `None` if there is no such destination.
+    #[must_use]
+    pub fn replays(&self, destination: &str) -> Option<&Replays> {
+        self.replays.iter().find(|(name, _)| &**name == destination).map(|(_, replays)| replays)
     }
 
     /// How each transform's module stands, by name ascending.

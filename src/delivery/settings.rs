@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use plugin_api::destination::Destination;
 
-use super::{backoff::Backoff, letters::Letters, rate::RateLimit};
+use super::{backoff::Backoff, letters::Letters, rate::RateLimit, replay::Inbox};
 use crate::{feed::Tail, log::interface::Log, router::Router};
 
 /// How a lane delivers.
@@ -50,4 +50,6 @@ pub struct Wiring {
     pub router: Arc<Router>,
     /// Where it leaves what the destination does not take.
     pub letters: Letters,
+    /// Where it is asked to send some of that again.
+    pub replays: Inbox,
 }
