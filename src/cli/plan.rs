@@ -102,6 +102,11 @@ fn warnings(config: &Config) -> Vec<String> {
         warnings
             .push(format!("{address} is open to everyone who can reach it: the port asks for no password"));
     }
+    if let Some(address) = config.listen.admin.filter(|address| !address.ip().is_loopback()) {
+        warnings.push(format!(
+            "{address} takes the admin token in the clear: reach it by a tunnel, or put TLS before it"
+        ));
+    }
     for destination in &config.destinations {
         match &destination.kind {
             Kind::Algolia(AlgoliaSettings { insecure: true, .. })
@@ -183,6 +188,7 @@ warning: transforms.spare runs on nothing: no index rule names it
 
 listen
   grpc                              [::]:50051
+  admin                             none
 
 data
   dir                               ./sync-agent-data

@@ -118,19 +118,28 @@ fn sections(
 }
 
 fn listen(mut table: Table<'_>) -> Listen {
-    let mut grpc = SocketAddr::from(([127, 0, 0, 1], 50051));
-    if let Some(value) = table.take("grpc") {
-        let accepted =
-            "an address and a port, such as \"127.0.0.1:50051\", \"0.0.0.0:50051\" or \"[::1]:50051\"";
-        match value.string(accepted).map(str::parse) {
-            Some(Ok(address)) => grpc = address,
-            Some(Err(_)) => value.wrong("is not an address with a port", accepted),
-            None => {}
+    let grpc = table.take("grpc");
+    let admin = table.take("admin");
+    let grpc = grpc.and_then(|value| address(&value)).unwrap_or(([127, 0, 0, 1], 50051).into());
+    let admin = admin.and_then(|value| {
+        let address = address(&value)?;
+        if address == grpc && address.port() != 0 {
+            value.wrong("is the address of listen.grpc", "an address and a port of its own");
         }
-    }
-    table.later(&["http", "admin"]);
+        Some(address)
+    });
+    table.later(&["http"]);
     table.finish();
-    Listen { grpc }
+    Listen { grpc, admin }
+}
+
+fn address(value: &Value<'_>) -> Option<SocketAddr> {
+    let accepted = "an address and a port, such as \"127.0.0.1:50051\", \"0.0.0.0:50051\" or \"[::1]:50051\"";
+    let address = value.string(accepted)?.parse();
+    if address.is_err() {
+        value.wrong("is not an address with a port", accepted);
+    }
+    address.ok()
 }
 
 /// A log gives whole segments back, so it needs a few of them within its budget.

@@ -27,6 +27,8 @@ pub struct Config {
 pub struct Listen {
     /// The gRPC port. Default `127.0.0.1:50051`; `GRPC_PORT` opens every address. Port 0 lets the system choose.
     pub grpc: SocketAddr,
+    /// The port of the admin API, beside its socket in `data.dir`; by token. Default: none. Port 0 lets the system choose.
+    pub admin: Option<SocketAddr>,
 }
 
 /// `[data]`

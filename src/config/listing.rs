@@ -36,7 +36,8 @@ pub enum Setting {
 /// `[listen]`
 #[must_use]
 pub fn listen(config: &Config) -> Rows {
-    Rows(vec![("grpc", Setting::text(config.listen.grpc))])
+    let admin = config.listen.admin.map_or("none".to_owned(), |address| address.to_string());
+    Rows(vec![("grpc", Setting::text(config.listen.grpc)), ("admin", Setting::Text(admin))])
 }
 
 /// `[data]`

@@ -234,6 +234,19 @@ path = "x.wasm"
     assert_eq!(told.len(), expected.len(), "{told:#?}");
 }
 
+/// The admin API has no port unless it is told one, and never the producers'.
+#[test]
+fn the_admin_port_is_its_own() {
+    let admin = |listen: &str| checked(&format!("{FILE}[listen]\n{listen}"), &algolia()).0.listen.admin;
+    assert_eq!(admin(""), None);
+    assert_eq!(admin("admin = \"127.0.0.1:9601\""), Some("127.0.0.1:9601".parse().unwrap()));
+    assert_eq!(admin("grpc = \"[::1]:0\"\nadmin = \"[::1]:0\""), Some("[::1]:0".parse().unwrap()));
+    let expected = [
+        r#"5:9 listen.admin: "127.0.0.1:50051" is the address of listen.grpc (an address and a port of its own)"#,
+    ];
+    assert_eq!(told(&format!("{FILE}[listen]\nadmin = \"127.0.0.1:50051\""), &algolia()), expected);
+}
+
 #[test]
 fn bounds_of_dead_letters_are_checked() {
     let text =
