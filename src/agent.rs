@@ -375,12 +375,13 @@ mod tests {
         contract::client::{
             ActionType, SyncPayload, UpsertObjectsRequest, sync_service_client::SyncServiceClient,
         },
+        dead_letter::store_path,
         log::interface::{Append, Attributes},
         record::PayloadWriter,
     };
 
     /// The config of an agent with one Algolia, in this directory.
-    fn config(dir: &Path, fake: &FakeAlgolia) -> Config {
+    fn config(dir: &Path, fake: &FakeAlgolia) -> Loaded {
         let text = format!(
             "[listen]\ngrpc = \"127.0.0.1:0\"\n[data]\ndir = \"{}\"\n\
              [destinations.search]\ntype = \"algolia\"\napp_id = {{ env = \"APP\" }}\n\
@@ -391,13 +392,13 @@ mod tests {
         let path = dir.join("agent.toml");
         fs::write(&path, text).unwrap();
         let environment = FixedEnvironment::new(&[("APP", "FAKEAPP"), ("KEY", "fake-key")], &[]);
-        config::load(Some(&path), &environment).unwrap_or_else(|errors| panic!("{errors}")).config
+        config::load(Some(&path), &environment).unwrap_or_else(|errors| panic!("{errors}"))
     }
 
     /// Starts as soon as the log's lock is free, which goes with the last of what was given up.
-    async fn start_again(config: &Config) -> Agent {
+    async fn start_again(config: &Loaded) -> Agent {
         let start = async || loop {
-            match Agent::start(config).await {
+            match Agent::start(Start::strictly(config.clone())).await {
                 Err(StartError::Log(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
                 started => return started.unwrap(),
             }
@@ -416,7 +417,8 @@ mod tests {
         // A runtime of its own, so that it can end as a process does, with what was given up.
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let first = config.clone();
-        let agent = runtime.spawn(async move { Agent::start(&first).await.unwrap() }).await.unwrap();
+        let agent =
+            runtime.spawn(async move { Agent::start(Start::strictly(first)).await.unwrap() }).await.unwrap();
         let mut payload = PayloadWriter::new(Action::Save, "products", 2);
         let write = |out: &mut Vec<u8>| {
             out.extend_from_slice(b"{}");
@@ -443,20 +445,20 @@ mod tests {
         let dir = tempfile::TempDir::new().unwrap();
         let fake = FakeAlgolia::start(Options::default()).await.unwrap();
         let mut config = config(dir.path(), &fake);
-        let agent = Agent::start(&config).await.unwrap();
+        let agent = Agent::start(Start::strictly(config.clone())).await.unwrap();
         assert_eq!(agent.stop(Duration::from_secs(20)).await, Stopped::Whole);
-        let mut broken = config.destinations[0].clone();
+        let mut broken = config.config.destinations[0].clone();
         broken.name = "zzz".into();
-        config.destinations.push(broken);
+        config.config.destinations.push(broken);
         fs::write(
-            store_path(&config.data.dir, "zzz"),
+            store_path(&config.config.data.dir, "zzz"),
             "no database, but long enough to be looked at".repeat(99),
         )
         .unwrap();
-        let refused = Agent::start(&config).await.err();
+        let refused = Agent::start(Start::strictly(config.clone())).await.err();
         assert!(matches!(refused, Some(StartError::DeadLetters(_))), "{refused:?}");
         // Whatever still ran would hold the log's lock.
-        config.destinations.pop();
+        config.config.destinations.pop();
         let agent = start_again(&config).await;
         assert_eq!(agent.stop(Duration::from_secs(20)).await, Stopped::Whole);
     }
@@ -468,8 +470,8 @@ mod tests {
         let dir = tempfile::TempDir::new().unwrap();
         let fake = FakeAlgolia::start(Options::default()).await.unwrap();
         let mut config = config(dir.path(), &fake);
-        config.destinations[0].dead_letters.bytes_max = 1 << 20;
-        let agent = Agent::start(&config).await.unwrap();
+        config.config.destinations[0].dead_letters.bytes_max = 1 << 20;
+        let agent = Agent::start(Start::strictly(config.clone())).await.unwrap();
         assert_eq!(upsert(&agent, "products").await.map_err(|status| status.code()), Ok(()));
         // The destination's rules exclude a record with another object's id.
         let mut payload = PayloadWriter::new(Action::Save, "products", 2);

@@ -8,7 +8,10 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use super::supervisor::{Built, Command, Prepared, Shared, Shown, Supervisor, Wanted};
-use crate::{delivery::Snapshot, runtime::TaskKind};
+use crate::{
+    delivery::{Snapshot, replay::Replays},
+    runtime::TaskKind,
+};
 
 /// See the module's text.
 #[derive(Clone)]
@@ -122,6 +125,11 @@ impl Handle {
     /// The newest of its lane; `None` before the first one.
     pub(super) fn snapshot(&self) -> Option<Snapshot> {
         self.shown().snapshot()
+    }
+
+    /// Asks its lane for replays.
+    pub(super) fn replays(&self) -> Option<Replays> {
+        self.shown().replays().cloned()
     }
 
     /// Why there is no lane.

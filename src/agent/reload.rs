@@ -34,7 +34,7 @@ use crate::{
     config::{self, Change, ChangeKind, Changes, Config, ConfigErrors, Environment, Loaded, StartFrom},
     feed::{Routes, Routing},
     ingress::Policy,
-    log::interface::{AtTime, Bounds, From as StartAt, Log},
+    log::interface::{AtTime, From as StartAt, Log, LogBounds},
     router::Router,
     runtime::{Clock, Stop, Tasks},
     transform::Otherwise,
@@ -200,7 +200,7 @@ impl Reloader {
         if let Err(error) = self.kept.accept(loaded.text()) {
             warnings.push(format!("the config serves, but cannot be kept for the next start: {error}"));
         }
-        let bounds = Bounds {
+        let bounds = LogBounds {
             disk_bytes_max: config.data.disk_bytes_max,
             retention: retention(&config),
             destinations: config.destinations.iter().map(backlog_limit).collect(),

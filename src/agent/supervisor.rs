@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config,
     dead_letter::{Store, StoreError, store_path},
-    delivery::{self, LaneState, Letters, Snapshot},
+    delivery::{self, LaneState, Letters, Snapshot, replay::Replays},
     feed::{Routes, Tail},
     ingress::Refusals,
     log::interface::{From as StartAt, Gap, Log, LogError, Rewound, Subscription},
@@ -78,6 +78,7 @@ pub(super) enum Command {
 #[derive(Default)]
 pub(super) struct Shown {
     lane: Option<watch::Receiver<Snapshot>>,
+    replays: Option<Replays>,
     /// Why there is none.
     failure: Option<String>,
 }
@@ -101,6 +102,10 @@ impl Shown {
             Some(failure) => Snapshot { state: LaneState::Halted(failure.clone()), ..snapshot },
             None => snapshot,
         })
+    }
+
+    pub(super) fn replays(&self) -> Option<&Replays> {
+        self.replays.as_ref()
     }
 
     pub(super) fn failure(&self) -> Option<&String> {
@@ -193,16 +198,18 @@ impl Supervisor {
             clock: clock.clone(),
             interval: Keeper::INTERVAL,
         };
+        let (replays, inbox) = Replays::channel();
         let wiring = delivery::Wiring {
             destination: built.destination.clone(),
             log: log.clone(),
             tail: tail.clone(),
             routes: routes.clone(),
             letters: Letters::new(store.clone(), clock.clone()),
+            replays: inbox,
         };
         keeper.start(stop.clone(), &tasks);
         let lane = delivery::start(lane_settings(&built.config), wiring, subscription, &stop, &tasks);
-        self.show(|shown| *shown = Shown { lane: Some(lane), failure: None });
+        self.show(|shown| *shown = Shown { lane: Some(lane), replays: Some(replays), failure: None });
         let command = tokio::select! {
             biased;
             // The stop first: a command that comes with it is not carried out.

@@ -6,6 +6,7 @@
 mod bury;
 mod cursor;
 mod hole;
+mod replay;
 mod send;
 
 use std::{collections::HashSet, future::Future, panic, pin::Pin, sync::Arc, time::Duration};
@@ -34,6 +35,7 @@ use crate::{
     log::interface::{Log, Progress, Subscription},
     runtime::{Stop, TaskKind, Tasks},
 };
+use replay::Replaying;
 use send::Answer;
 
 /// See the module's text.
@@ -50,6 +52,10 @@ struct Lane {
     transforming: Transforming,
     pace: Pace,
     visibility: Visibility,
+    /// What an operator has sent again.
+    replaying: Replaying,
+    /// Where the persisted cursor stands: nothing before it is ever sent again, but by a replay.
+    persisted: Position,
     /// What is in flight: batches or one probe. They are the lane's own and end with it.
     requests: JoinSet<Answer>,
     /// Operations in flight.
@@ -70,8 +76,10 @@ struct Lane {
     unreadable: Option<String>,
     /// Indexes whose refusal was told and that have not been written since.
     refused_indexes: HashSet<Arc<str>>,
-    /// What was delivered since the cursor was persisted, of objects that may have letters.
+    /// What was delivered and is not known to be marked on disk, of objects that may have letters.
     delivered: Vec<Delivered>,
+    /// How many were before those.
+    marked: u64,
     /// Indexes of which it was told that somebody else writes them with versions of their own.
     foreign_indexes: HashSet<Arc<str>>,
     /// Records became a gap since the cursor was persisted.
@@ -127,7 +135,9 @@ impl Lane {
         progress: &Progress,
         detached: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<Snapshot>) {
-        let Wiring { destination, log, letters, tail: _, routes: _ } = wiring;
+        let Wiring { destination, log, tail, routes, letters, replays } = wiring;
+        let feed = Feed::new(tail, progress.next, routes, settings.name.clone());
+        let replaying = Replaying::new(replays, feed, letters.clone());
         let capabilities = destination.capabilities();
         let bounds = BatchBounds {
             operations_max: settings.operations_max.min(capabilities.operations_max),
@@ -160,6 +170,8 @@ impl Lane {
             tracker,
             queue,
             transforming: Transforming::default(),
+            replaying,
+            persisted: progress.next,
             pace,
             visibility,
             requests: JoinSet::new(),
@@ -173,6 +185,7 @@ impl Lane {
             unreadable: None,
             refused_indexes: HashSet::new(),
             delivered: Vec::new(),
+            marked: 0,
             foreign_indexes: HashSet::new(),
             has_gaps: false,
             since,
@@ -186,7 +199,9 @@ impl Lane {
     /// Delivers until told to stop, then lets the requests in flight end and persists the cursor. Once the destination
     /// is left behind, only the stop is awaited.
     async fn run(mut self, stop: Stop) {
-        if self.deliver(&stop).await == End::Detached {
+        let end = self.deliver(&stop).await;
+        self.replaying.close().await;
+        if end == End::Detached {
             self.publish_as(LaneState::Detached);
             self.intake.close();
             self.requests.shutdown().await;
@@ -223,6 +238,9 @@ impl Lane {
                 self.take_in(intake, stop).await;
                 wants_more = self.wants_more();
             }
+            if !stopping {
+                self.replay_on();
+            }
             let send_at = if stopping { None } else { self.send_all() };
             let confirm_at = self.confirm_at().filter(|_| confirming.is_none() && !stopping);
             let commit_at = self.commit_at.filter(|_| committing.is_none());
@@ -233,7 +251,8 @@ impl Lane {
                 () = left_behind(&mut self.detached) => return End::Detached,
                 committed = maybe(committing.as_mut()) => {
                     committing = None;
-                    self.committed(committed).await;
+                    // Not after those that a lane in trouble waits for: this one may still have been on its way then.
+                    self.persisted = self.committed(committed).await.unwrap_or(self.persisted);
                 }
                 () = until(commit_at) => committing = self.start_commit(),
                 // The requests in flight are the destination's to answer, everything else waits for that anyway.
@@ -247,6 +266,7 @@ impl Lane {
                     self.confirmed(&index, visible);
                 }
                 () = until(confirm_at) => confirming = self.confirm(),
+                event = self.replaying.next(), if !stopping => self.replay(event),
                 () = self.transforming.ready() => {}
                 () = until(send_at) => {}
                 intake = self.intake.recv(), if wants_more => match intake {

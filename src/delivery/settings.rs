@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use plugin_api::destination::Destination;
 
-use super::{backoff::Backoff, letters::Letters, rate::RateLimit};
+use super::{backoff::Backoff, letters::Letters, rate::RateLimit, replay::Inbox};
 use crate::{
     feed::{Routes, Tail},
     log::interface::Log,
@@ -53,4 +53,6 @@ pub struct Wiring {
     pub routes: Arc<Routes>,
     /// Where it leaves what the destination does not take.
     pub letters: Letters,
+    /// Where it is asked to send some of that again.
+    pub replays: Inbox,
 }

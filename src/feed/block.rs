@@ -44,6 +44,14 @@ pub(super) fn decode(at: Position, frames: Vec<Frame>) -> (Block, Option<FeedErr
 }
 
 impl Block {
+    /// Frames that do not come from the log as they are, in log order, each with its records.
+    pub(super) fn of(frames: Vec<(Frame, Vec<Record>)>) -> Self {
+        let first = frames.first().map_or_else(Position::default, |(frame, _)| frame.position);
+        let end = frames.last().map_or(first, |(frame, _)| frame.position.plus(u64::from(frame.records)));
+        let bodies = frames.iter().flat_map(|(_, records)| records).map(|record| record.body.len());
+        Self { first, end, bytes: bodies.sum(), parts: Mutex::default(), frames }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }

@@ -118,27 +118,47 @@ impl Feed {
     pub async fn next(&mut self) -> Result<FeedBlock, FeedError> {
         let block = self.tail.next(self.next, &mut self.reader).await?;
         let rerouted = self.follow();
-        let records = (block.end().offset - self.next.offset) as usize;
-        let mut feed_block = FeedBlock {
-            first: self.next,
-            records: Vec::with_capacity(records),
-            operations: Vec::with_capacity(records),
-            held: Vec::new(),
-            bytes: block.bytes(),
-            accepted_at: block.accepted_at(),
-            rerouted,
-        };
-        for (frame, records) in block.frames() {
-            self.expand(&block, frame, records, &mut feed_block);
-        }
+        let feed_block = FeedBlock { rerouted, ..self.expand_from(self.next, &block) };
         self.next = feed_block.end();
         Ok(feed_block)
+    }
+
+    /// Single records that come again, in log order: what each becomes now. They are routed and transformed as what is
+    /// read; the feed stays where it is.
+    pub fn again(&mut self, records: Vec<(Frame, Record)>) -> FeedBlock {
+        let frames = records.into_iter().map(|(frame, record)| (frame, vec![record]));
+        let block = Arc::new(Block::of(frames.collect()));
+        self.follow();
+        self.expand_from(block.first(), &block)
+    }
+
+    /// Whether the destination receives an index's records now.
+    pub fn receives(&mut self, index: &Arc<str>) -> bool {
+        self.follow();
+        self.way(index).is_some()
     }
 
     /// Goes on at a later position; what lies between is the caller's to account for.
     pub fn skip_to(&mut self, position: Position) {
         self.reader = None;
         self.next = position;
+    }
+
+    fn expand_from(&mut self, first: Position, block: &Arc<Block>) -> FeedBlock {
+        let records = block.frames().iter().map(|(_, records)| records.len()).sum();
+        let mut feed_block = FeedBlock {
+            first,
+            records: Vec::with_capacity(records),
+            operations: Vec::with_capacity(records),
+            held: Vec::new(),
+            bytes: block.bytes(),
+            accepted_at: block.accepted_at(),
+            rerouted: false,
+        };
+        for (frame, records) in block.frames() {
+            self.expand(block, frame, records, &mut feed_block);
+        }
+        feed_block
     }
 
     fn expand(&mut self, of: &Arc<Block>, frame: &Frame, records: &[Record], block: &mut FeedBlock) {

@@ -24,7 +24,7 @@ use super::{
     group::Group,
     idempotency::{self, Bounds, Claimed, Repeats},
     interface::{
-        Append, AppendError, Appended, AtTime, Bounds as LogBounds, Frame, From, Gap, Located, Log, LogError,
+        Append, AppendError, Appended, AtTime, Frame, From, Gap, Located, Log, LogBounds, LogError,
         LogStatus, Progress, ReadError, Reader, Rewound, Subscription,
     },
     queue::Queue,

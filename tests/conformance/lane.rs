@@ -17,7 +17,9 @@ use plugin_api::{
 use sync_agent::{
     config::{self, ProcessEnvironment},
     dead_letter::{Bounds, Filter, Order, Store, View, store_path},
-    delivery::{self, Backoff, LaneSettings, LaneState, Letters, RateLimit, Snapshot, Wiring},
+    delivery::{
+        self, Backoff, LaneSettings, LaneState, Letters, RateLimit, Snapshot, Wiring, replay::Replays,
+    },
     feed::{Routes, Routing, Tail},
     log::{
         EmbeddedLog, Retention, Settings,
@@ -131,6 +133,7 @@ impl Lane {
             tail: Arc::new(Tail::new(log.clone())),
             routes: Routes::new(Routing { router: router(root.path()), transforms: None }),
             letters: Letters::new(store, Arc::new(SystemClock)),
+            replays: Replays::channel().1,
         };
         let settings = LaneSettings {
             name: NAME.into(),

@@ -20,7 +20,7 @@ use tokio::{sync::watch, time::timeout};
 use crate::{
     config::{self, FixedEnvironment},
     dead_letter::{Bounds, Filter, Letter, Order, Range, Store, View, store_path},
-    delivery::{Backoff, LaneSettings, Letters, RateLimit, Snapshot, Wiring, start},
+    delivery::{Backoff, LaneSettings, Letters, RateLimit, Snapshot, Wiring, replay::Replays, start},
     feed::{Routes, Routing, Tail},
     log::{
         EmbeddedLog,
@@ -146,16 +146,18 @@ impl Bench {
         change(&mut settings);
         let log = Arc::new(log);
         let store = Arc::new(Store::open(&self.store(), self.bounds).unwrap());
+        let (replays, inbox) = Replays::channel();
         let wiring = Wiring {
             destination: Arc::new(self.algolia()),
             log: log.clone(),
             tail: Arc::new(Tail::new(log.clone())),
             routes: Routes::new(Routing { router: self.router(), transforms: self.transforms.clone() }),
             letters: Letters::new(store, Arc::new(SystemClock)),
+            replays: inbox,
         };
         let (stop, tasks) = (Stop::new(), Tasks::default());
         let watched = start(settings, wiring, subscription, &stop, &tasks);
-        Lane { log, watched, seen: Totals::default(), stop, tasks }
+        Lane { log, watched, replays, seen: Totals::default(), stop, tasks }
     }
 
     fn algolia(&self) -> Algolia {
@@ -313,6 +315,7 @@ impl Bench {
 pub(super) struct Lane {
     pub(super) log: Arc<EmbeddedLog>,
     watched: watch::Receiver<Snapshot>,
+    pub(super) replays: Replays,
     seen: Totals,
     pub(super) stop: Stop,
     pub(super) tasks: Tasks,

@@ -29,7 +29,7 @@ pub struct Retention {
 
 /// What a log may use, and how far each of its destinations may fall behind; may change while it is open.
 #[derive(Clone, Debug)]
-pub struct Bounds {
+pub struct LogBounds {
     /// Bytes on disk.
     pub disk_bytes_max: u64,
     /// What is kept of what everyone has received.

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::{
     append::{Append, AppendError, Appended},
-    backlog::{Bounds, Gap},
+    backlog::{Gap, LogBounds},
     progress::{AtTime, From, Progress, Rewound, Subscription},
     read::{Located, ReadError, Reader},
     status::LogStatus,
@@ -70,7 +70,7 @@ pub trait Log: Send + Sync + 'static {
     ///
     /// # Errors
     /// If the disk refuses.
-    async fn configure(&self, bounds: Bounds) -> Result<(), LogError>;
+    async fn configure(&self, bounds: LogBounds) -> Result<(), LogError>;
 
     /// Nothing is kept any longer for a destination that was subscribed; its cursor stays.
     ///

@@ -15,7 +15,7 @@ mod progress;
 mod status;
 
 pub use append::{Append, AppendError, Appended, Attributes, ContentDigest, Idempotency};
-pub use backlog::{BacklogLimit, Bounds, Gap, GapCause, Retention, WhenFull};
+pub use backlog::{BacklogLimit, Gap, GapCause, LogBounds, Retention, WhenFull};
 pub use log::{Log, LogError};
 pub use progress::{AtTime, From, Progress, Rewound, Subscription, Totals};
 pub use read::{Frame, Located, ReadError, Reader};
