@@ -142,11 +142,22 @@ fn address(value: &Value<'_>) -> Option<SocketAddr> {
     address.ok()
 }
 
+/// The default of `data.dir`.
+const DATA_DIR: &str = "./sync-agent-data";
+
+/// `data.dir` of a text that may have errors, or its default.
+pub(super) fn named_data_dir(text: &str) -> PathBuf {
+    let (document, _) = DeTable::parse_recoverable(text);
+    let data = document.get_ref().get("data").and_then(|data| data.get_ref().as_table());
+    let dir = data.and_then(|data| data.get("dir")).and_then(|dir| dir.get_ref().as_str());
+    dir.unwrap_or(DATA_DIR).into()
+}
+
 /// A log gives whole segments back, so it needs a few of them within its budget.
 const SEGMENTS_MIN: u64 = 4;
 
 fn data(mut table: Table<'_>) -> Data {
-    let dir = table.path("dir").unwrap_or_else(|| PathBuf::from("./sync-agent-data"));
+    let dir = table.path("dir").unwrap_or_else(|| PathBuf::from(DATA_DIR));
     let range = Size(MIB)..=Size(1024 * 1024 * GIB);
     let disk_bytes_max = table.quantity("disk_bytes_max", Size(20 * GIB), range).0;
     let default = Size((128 * MIB).min(disk_bytes_max / SEGMENTS_MIN));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    check::{check, refused},
+    check::{check, named_data_dir, refused},
     checked::Config,
     environment::Environment,
     overrides::Override,
@@ -88,11 +88,7 @@ impl fmt::Display for Source {
 /// Everything that is wrong, at once; only a file that cannot be read, or is not TOML, is told alone.
 pub fn load(path: Option<&Path>, environment: &dyn Environment) -> Result<Loaded, ConfigErrors> {
     let (source, text) = match path {
-        Some(path) => {
-            let text = fs::read_to_string(path)
-                .map_err(|error| ConfigErrors::unreadable(path, format!("cannot be read: {error}")))?;
-            (Source::File(path.to_owned()), text)
-        }
+        Some(path) => (Source::File(path.to_owned()), read(path)?),
         None => built_in(environment),
     };
     let (config, overrides) = check(path, &text, environment)?;
@@ -124,4 +120,21 @@ fn built_in(environment: &dyn Environment) -> (Source, String) {
     } else {
         (Source::BuiltInFiles, FILES.to_owned())
     }
+}
+
+/// Where the agent with this config keeps its data. The config may have errors: only that key is looked for.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn data_dir(path: Option<&Path>) -> Result<PathBuf, ConfigErrors> {
+    let text = match path {
+        Some(path) => read(path)?,
+        None => String::new(),
+    };
+    Ok(named_data_dir(&text))
+}
+
+fn read(path: &Path) -> Result<String, ConfigErrors> {
+    fs::read_to_string(path)
+        .map_err(|error| ConfigErrors::unreadable(path, format!("cannot be read: {error}")))
 }

@@ -33,7 +33,7 @@ pub use checked::{
 #[cfg(test)]
 pub(crate) use environment::FixedEnvironment;
 pub use environment::{Environment, ProcessEnvironment};
-pub use load::{Loaded, Source, load, load_text};
+pub use load::{Loaded, Source, data_dir, load, load_text};
 pub use overrides::Override;
 pub use problem::{ConfigErrors, Problem};
 pub use units::{show_duration, show_size};

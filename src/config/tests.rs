@@ -234,6 +234,18 @@ path = "x.wasm"
     assert_eq!(told.len(), expected.len(), "{told:#?}");
 }
 
+/// Whoever asks a running agent finds it by a config that has errors by now.
+#[test]
+fn the_data_directory_of_a_broken_config_is_known() {
+    use super::check::named_data_dir;
+    let of = |text: &str| named_data_dir(text).display().to_string();
+    assert_eq!(of(""), "./sync-agent-data");
+    assert_eq!(of("[data]\ndir = \"/srv\"\n[destinations.x]\ntype = 1\n[data2]\n"), "/srv");
+    assert_eq!(of("[data]\ndir = \"/srv\"\n[destinations\ntype == 1"), "/srv");
+    assert_eq!(of("data = 1"), "./sync-agent-data");
+    assert_eq!(of("[data]\ndir = 1"), "./sync-agent-data");
+}
+
 /// The admin API has no port unless it is told one, and never the producers'.
 #[test]
 fn the_admin_port_is_its_own() {

@@ -19,9 +19,9 @@ use super::{
     plan::{INDEX, Plan},
     play::{Addition, Outage, Played},
     stage::{ALGOLIA, COPY, ELASTIC, Stage},
-    text::grouped,
 };
 use crate::{
+    cli::text::grouped,
     dead_letter::{Filter, Order, View, store_path},
     delivery::Snapshot,
 };

@@ -12,7 +12,10 @@ use super::{
     stage::{ALGOLIA, COPY, ELASTIC, FILES, Stage},
 };
 use crate::{
-    cli::output::{BAD, GOOD, HEADING, NAME, WARNING, styled},
+    cli::{
+        output::{BAD, GOOD, HEADING, NAME, WARNING, styled},
+        text::grouped,
+    },
     delivery::Snapshot,
 };
 
@@ -197,22 +200,4 @@ fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |character: char| character.is_ascii_alphanumeric() || "./_-".contains(character);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
-/// With a comma between thousands.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Without its styles.
-pub(super) fn colourless(text: &str) -> String {
-    anstream::adapter::strip_str(text).to_string()
 }
