@@ -10,6 +10,7 @@ mod reload;
 mod follow;
 mod kept;
 
+mod letters;
 mod rates;
 
 mod destinations;
@@ -33,17 +34,19 @@ use thiserror::Error;
 use tokio::{sync::Mutex as AsyncMutex, task::spawn_blocking, time::timeout};
 
 use self::{
+    control::Operator,
     destinations::Destinations,
     follow::{files_of, follow},
     kept::{Kept, accepted, data_dir_of},
     plugins::build,
+    rates::Rates,
     reload::{Reloader, Serving, start_of},
     settings::log_settings,
     supervisor::{Built, Shared},
     transform_host::TransformHost,
 };
 use crate::{
-    admin::{ControlError, ReloadReport},
+    admin::{self, ControlError, ReloadReport},
     config::{self, Config, ConfigErrors, Environment, Loaded},
     dead_letter::StoreError,
     delivery::Snapshot,
@@ -62,6 +65,7 @@ use crate::{
 /// A running agent.
 pub struct Agent {
     address: SocketAddr,
+    admin_address: Option<SocketAddr>,
     log: Arc<dyn Log>,
     reloader: Arc<Reloader>,
     shutdown: Shutdown,
@@ -127,6 +131,9 @@ pub enum StartError {
     /// The config's file cannot be followed.
     #[error("config cannot be followed: {0}")]
     Follow(io::Error),
+    /// The operators' API could not be served.
+    #[error("admin API: {0}")]
+    Admin(#[from] admin::BindError),
     /// The port could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -217,6 +224,8 @@ impl Agent {
             stop: stop.clone(),
             tasks: delivery.clone(),
         });
+        let api = admin::Server::bind(&config.data.dir, config.listen.admin)?;
+        let admin_address = api.address();
         let mut prepared = Vec::new();
         for built in built {
             let (name, from) = (&built.config.name, built.config.from);
@@ -264,18 +273,35 @@ impl Agent {
             }),
             destinations,
         });
+        let rates = Arc::new(Rates::default());
+        delivery.spawn(
+            TaskKind::Upkeep,
+            "rates",
+            rates.clone().watch(reloader.destinations.clone(), stop.clone()),
+        );
+        let operator = Operator { reloader: reloader.clone(), rates, started_at: clock.now() };
+        api.start(Arc::new(operator), clock, &shutdown.intake(), &intake);
         delivery.spawn(TaskKind::Upkeep, "disk", watch_disk(log.clone(), stop.clone()));
         delivery.spawn(TaskKind::Upkeep, "reload", reloader.clone().follow(changes));
         intake.spawn(TaskKind::Ingress, "ingress", server.serve());
         let count = reloader.serving().loaded.config.destinations.len();
         tracing::info!(%address, destinations = count, "listening");
-        Ok(Self { address, log, reloader, shutdown, intake, delivery })
+        if let Some(address) = admin_address {
+            tracing::info!(%address, "admin API is listening, by token");
+        }
+        Ok(Self { address, admin_address, log, reloader, shutdown, intake, delivery })
     }
 
     /// Where it listens for producers.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the admin API listens beside its socket, if it does.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
     }
 
     /// Where its log stands.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,21 +16,22 @@ use tokio::{
 
 use super::{
     destinations::Handle,
+    letters,
     rates::Rates,
     reload::{Reloader, position_of},
     supervisor::Command,
 };
 use crate::{
     admin::{
-        ConfigStatus, Control, ControlError, DestinationState, DestinationStatus, Drain, DrainReport,
+        self, ConfigStatus, Control, ControlError, DestinationState, DestinationStatus, Drain, DrainReport,
         DropLetters, DropReport, Find, Forget, ForgetReport, FoundReport, Lag, LogStatus, Missed, Oldest,
         Outcomes, Pause, PauseReport, ProbeReport, RefusedConfigStatus, RefusedModule, Reload, ReloadReport,
-        Remaining, Replay, ReplayProgress, ResetCursor, ResetReport, Resume, ResumeReport, StartAt, Status,
-        Time, TransformReport, TransformStatus,
+        Remaining, Replay, ReplayProgress, ResetCursor, ResetReport, Resume, ResumeReport, Searched, StartAt,
+        Status, Time, TransformReport, TransformStatus,
     },
     config::Kind,
     dead_letter::store_path,
-    delivery::{BreakerState, LaneState, Snapshot},
+    delivery::{BreakerState, LaneState, Snapshot, replay},
     log::interface::{self, From as LogStart, Gap, LogError},
 };
 
@@ -168,10 +169,10 @@ impl Control for Operator {
         };
         let position = progress.as_ref().map_or_else(Position::default, |progress| progress.next);
         let path = store_path(&reloader.destinations.shared.data_dir, destination);
-        let letters = super::rates::letters_at(path.clone()).await.letters;
+        let letters = letters::count(path.clone()).await.letters;
         if !request.dry_run {
             // The letters first: without its cursor nobody would know of them.
-            remove_letters(&path).map_err(|error| {
+            letters::remove(&path).map_err(|error| {
                 let error = format!("dead letters of {destination:?} cannot be removed: {error}");
                 ControlError::failed(error, "look at the data directory, then try again")
             })?;
@@ -273,19 +274,45 @@ impl Control for Operator {
         Ok(DrainReport { draining: request.on, remaining: remaining.collect() })
     }
 
-    async fn find(&self, _request: Find) -> Result<FoundReport, ControlError> {
-        Err(ControlError::failed("not built", "later"))
+    async fn find(&self, request: Find) -> Result<FoundReport, ControlError> {
+        let data_dir = &self.reloader.destinations.shared.data_dir;
+        let searched = self.reloader.destinations.all().into_iter().filter_map(|(name, destination)| {
+            let snapshot = destination.snapshot()?;
+            Some(Searched {
+                destination: name.to_string(),
+                since: Position { partition: 0, offset: snapshot.since },
+                delivered: snapshot.delivered,
+                store: store_path(data_dir, &name),
+            })
+        });
+        admin::find(&*self.reloader.log, searched.collect(), &request).await
     }
 
     async fn replay(
         &self,
-        _request: Replay,
+        request: Replay,
     ) -> Result<mpsc::Receiver<Result<ReplayProgress, ControlError>>, ControlError> {
-        Err(ControlError::failed("not built", "later"))
+        let handle = self.find_destination(&request.destination)?;
+        let name = &request.destination;
+        let not_now = |error: String| {
+            ControlError::conflict(error, "see `sync-agent status` for what it is doing, then try again")
+        };
+        let paused = handle.paused().is_some();
+        let replays = handle.replays().filter(|_| !paused);
+        let replays = replays.ok_or_else(|| not_now(format!("destination {name:?} is not delivered to")))?;
+        let (filter, force, dry_run) = (letters::filter_of(&request.filter), request.force, request.dry_run);
+        let asked = replay::Request { filter, force, dry_run };
+        let progress = replays.start(asked).map_err(|refused| not_now(refused.to_string()))?;
+        Ok(letters::tell(progress))
     }
 
-    async fn drop_letters(&self, _request: DropLetters) -> Result<DropReport, ControlError> {
-        Err(ControlError::failed("not built", "later"))
+    async fn drop_letters(&self, request: DropLetters) -> Result<DropReport, ControlError> {
+        let served = self.reloader.log.served().await.map_err(|error| log_error(&error))?;
+        if !served.iter().any(|(name, _)| *name == request.destination) {
+            return Err(self.no_destination(&request.destination));
+        }
+        let path = store_path(&self.reloader.destinations.shared.data_dir, &request.destination);
+        letters::drop(path, request).await
     }
 }
 
@@ -412,7 +439,7 @@ impl Operator {
             in_flight: snapshot.as_ref().map_or(0, |snapshot| snapshot.in_flight as u64),
             last_error: snapshot.and_then(|snapshot| snapshot.last_error.map(|error| error.to_string())),
             outcomes,
-            dead_letters: crate::admin::DeadLetterStatus { bytes_max, ..self.rates.letters(name) },
+            dead_letters: admin::DeadLetterStatus { bytes_max, ..self.rates.letters(name) },
         }
     }
 
@@ -542,19 +569,6 @@ fn missed_of(gap: Gap) -> Missed {
         records: gap.records,
         by_index: gap.by_index.into_iter().map(|(index, count)| (index.into_string(), count)).collect(),
     }
-}
-
-/// The database, and what SQLite keeps beside it.
-fn remove_letters(path: &std::path::Path) -> io::Result<()> {
-    for beside in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(beside);
-        match fs::remove_file(&name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 fn not_kept(error: io::Error) -> ControlError {

@@ -83,7 +83,8 @@ pub(super) fn follow(paths: BTreeSet<PathBuf>, stop: &Stop) -> io::Result<(Follo
     let followed = Followed { paths: Arc::new(Mutex::new(paths)), wake: wake.clone() };
     let follower = Follower {
         directories: Directories::new(wake.clone()),
-        told: contents(&followed.paths()),
+        // Nothing yet: the files may have changed since the agent read them.
+        told: [0; 32],
         followed: followed.clone(),
         woken,
         changed,

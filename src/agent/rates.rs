@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -10,7 +9,10 @@ use std::{
 use plugin_api::identity::{Position, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::destinations::Destinations;
+use super::{
+    destinations::Destinations,
+    letters::{Stamp, count, stamp},
+};
 use crate::{
     admin::{DeadLetterStatus, TransformStatus},
     dead_letter::store_path,
@@ -36,7 +38,7 @@ struct State {
     oldest: Option<(Position, Timestamp)>,
     /// By destination: its cursor when it was looked at, and when the record there was accepted.
     waiting: BTreeMap<Arc<str>, (Position, Timestamp)>,
-    letters: BTreeMap<Arc<str>, DeadLetterStatus>,
+    letters: BTreeMap<Arc<str>, (Stamp, DeadLetterStatus)>,
     transforms: Vec<TransformStatus>,
 }
 
@@ -82,13 +84,16 @@ impl Rates {
             let oldest = accepted_at(&**log, status.start).await;
             self.state().oldest = oldest.map(|at| (status.start, at));
         }
-        let mut letters = BTreeMap::new();
         for (name, _) in &all {
             let path = store_path(&destinations.shared.data_dir, name);
-            letters.insert(name.clone(), letters_at(path).await);
+            let stamp = stamp(&path);
+            if self.state().letters.get(name).is_none_or(|(known, _)| *known != stamp) {
+                let counted = count(path).await;
+                self.state().letters.insert(name.clone(), (stamp, counted));
+            }
         }
         let mut state = self.state();
-        state.letters = letters;
+        state.letters.retain(|name, _| all.iter().any(|(there, _)| there == name));
         state.waiting.retain(|name, _| settled.contains_key(name));
         let at = Instant::now();
         state.looks.push_back(Look { at, end: status.end.offset, held_bytes: status.held_bytes, settled });
@@ -136,7 +141,7 @@ impl Rates {
 
     /// A destination's dead letters.
     pub(super) fn letters(&self, name: &str) -> DeadLetterStatus {
-        self.state().letters.get(name).cloned().unwrap_or_default()
+        self.state().letters.get(name).map(|(_, letters)| letters.clone()).unwrap_or_default()
     }
 
     /// The transforms as they were last seen: while a reload compiles they are not to be had.
@@ -169,9 +174,4 @@ impl Rates {
 async fn accepted_at(log: &dyn Log, position: Position) -> Option<Timestamp> {
     let mut reader = log.read_from(position).await.ok()?;
     reader.next().await.ok()?.first().map(|frame| frame.accepted_at)
-}
-
-/// The dead letters of a store's file.
-pub(super) async fn letters_at(_path: PathBuf) -> DeadLetterStatus {
-    DeadLetterStatus::default()
 }

@@ -128,7 +128,9 @@ impl Reloader {
         }
         if next.changes.is_empty() {
             let mut serving = self.serving();
-            serving.refused = None;
+            if serving.refused.take().is_some() {
+                tracing::info!(generation = serving.generation, "config is again as it serves");
+            }
             serving.last_accepted = false;
             return Ok(report);
         }
