@@ -19,6 +19,8 @@ mod poison;
 
 mod rejects;
 
+mod reload;
+
 mod repeats;
 
 mod rot;
