@@ -248,6 +248,9 @@ async fn whole_requests_are_refused() {
             body: r#"{"error":"Content-Type header [text/plain] is not supported","status":406}"#.to_owned(),
         },
         Fault::Html(403),
+        Fault::Html(400),
+        Fault::Answered { status: 400, body: String::new() },
+        Fault::Answered { status: 400, body: r#"{"message":"Bad Request"}"#.to_owned() },
     ] {
         let error = told(fault).await;
         let WriteError::Misconfigured { scope: Scope::Destination, reason } = error else {

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -17,8 +18,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    apply::apply,
     index::{FieldType, IndexState},
     journal::Applied,
+    real::Real,
     routes,
     script::{Fault, Mark, Poison, Script},
     store::Store,
@@ -43,6 +46,9 @@ pub struct Options {
     pub content_bytes_max: usize,
     /// How much is remembered.
     pub detail: Detail,
+    /// A real cluster behind the fake, without credentials: the fake stores nothing then, but misbehaves as it is told and
+    /// hands on everything else.
+    pub real: Option<SocketAddr>,
 }
 
 impl Default for Options {
@@ -54,6 +60,7 @@ impl Default for Options {
             port: None,
             content_bytes_max: 100 * 1024 * 1024,
             detail: Detail::Bodies,
+            real: None,
         }
     }
 }
@@ -175,13 +182,13 @@ impl FakeElasticsearch {
     }
 
     /// Applies the writes that [`Fault::Hold`] kept, in the order in which they came, and says how many there were.
-    pub fn apply_held(&self) -> usize {
+    pub async fn apply_held(&self) -> usize {
         let held = std::mem::take(&mut self.shared.lock().script.held);
-        let count = held.len();
-        for write in held {
-            routes::apply_held(&self.shared, &write);
+        for write in &held {
+            // Nobody waits for the answer any more.
+            apply(&self.shared, write, false).await;
         }
-        count
+        held.len()
     }
 
     /// Changes the credentials that it knows.
@@ -325,6 +332,7 @@ impl FakeElasticsearch {
 pub(super) struct Shared {
     pub(super) product: Product,
     pub(super) content_bytes_max: usize,
+    pub(super) real: Option<Real>,
     /// Operations that were answered without an error.
     pub(super) operations: watch::Sender<u64>,
     /// Requests that came in.
@@ -372,6 +380,7 @@ impl Shared {
         Self {
             product: options.product,
             content_bytes_max: options.content_bytes_max,
+            real: options.real.map(Real),
             operations: watch::Sender::new(0),
             requests: watch::Sender::new(0),
             state: Mutex::new(state),
