@@ -20,8 +20,10 @@ use uuid::Uuid;
 
 use crate::{fake_subject::Cluster, server::Server};
 
-/// Making indexes takes a busy machine this long.
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// A new server compiles its first script and makes its first indexes in seconds. Whoever never answers is not waited for
+/// that long: the fake cuts the connection.
+const TIMEOUT: Duration = Duration::from_secs(30);
+const SILENCE_MAX: Duration = Duration::from_millis(400);
 
 pub(crate) struct RealCluster {
     fake: Cluster,
@@ -40,7 +42,8 @@ impl Subject for RealCluster {
         let address: Option<SocketAddr> =
             server.url.strip_prefix("http://").and_then(|address| address.parse().ok());
         let real = Some(address.expect("it is on loopback"));
-        let fake = Cluster::start_with(Options { real, ..Options::default() }, TIMEOUT).await;
+        let options = Options { real, silence_max: Some(SILENCE_MAX), ..Options::default() };
+        let fake = Cluster::start_with(options, TIMEOUT).await;
         let subject = Self { fake, server, suffix: format!("-{}", Uuid::new_v4().simple()) };
         subject.make_with(json!({})).await;
         subject
@@ -73,7 +76,10 @@ impl Subject for RealCluster {
     async fn recover(&self) {
         self.fake.recover().await;
         self.make_with(json!({})).await;
-        self.change(json!({ "index.blocks.read_only_allow_delete": null, "index.final_pipeline": null })).await;
+        // While the block is there, nothing else may be changed.
+        for setting in ["index.blocks.read_only_allow_delete", "index.final_pipeline"] {
+            self.change(json!({ setting: null })).await;
+        }
         let open = format!("/*{}/_open?wait_for_active_shards=1", self.suffix);
         self.server.try_ask(Method::POST, &open, "").await;
     }

@@ -9,7 +9,7 @@ use super::{
     answer::{self, Answer, Refusal},
     bulk::{self, Action, Item},
     journal::Applied,
-    real::{Real, Said},
+    real::Said,
     routes::Outcome,
     script,
     server::{Shared, State},

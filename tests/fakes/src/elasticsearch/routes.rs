@@ -64,14 +64,16 @@ pub(super) async fn answer(
         Some(answer) => Outcome::Answer(answer),
         None => route(shared, &head, body, number).await,
     };
-    match outcome {
-        Outcome::Answer(answer) => answer.into_response(),
-        Outcome::Silence => future::pending().await,
-        Outcome::Cut => {
+    match (outcome, shared.silence_max) {
+        (Outcome::Answer(answer), _) => return answer.into_response(),
+        (Outcome::Silence, None) => {}
+        (Outcome::Silence, Some(silence_max)) => {
+            tokio::time::sleep(silence_max).await;
             cut.cancel();
-            future::pending().await
         }
+        (Outcome::Cut, _) => cut.cancel(),
     }
+    future::pending().await
 }
 
 /// What a node says to everything, to too much at once, or to a client with wrong credentials.

@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -49,6 +50,9 @@ pub struct Options {
     /// A real cluster behind the fake, without credentials: the fake stores nothing then, but misbehaves as it is told and
     /// hands on everything else.
     pub real: Option<SocketAddr>,
+    /// After this long the connection of a request that is never answered is cut, as a proxy does that loses its patience;
+    /// by default never.
+    pub silence_max: Option<Duration>,
 }
 
 impl Default for Options {
@@ -61,6 +65,7 @@ impl Default for Options {
             content_bytes_max: 100 * 1024 * 1024,
             detail: Detail::Bodies,
             real: None,
+            silence_max: None,
         }
     }
 }
@@ -333,6 +338,7 @@ pub(super) struct Shared {
     pub(super) product: Product,
     pub(super) content_bytes_max: usize,
     pub(super) real: Option<Real>,
+    pub(super) silence_max: Option<Duration>,
     /// Operations that were answered without an error.
     pub(super) operations: watch::Sender<u64>,
     /// Requests that came in.
@@ -381,6 +387,7 @@ impl Shared {
             product: options.product,
             content_bytes_max: options.content_bytes_max,
             real: options.real.map(Real),
+            silence_max: options.silence_max,
             operations: watch::Sender::new(0),
             requests: watch::Sender::new(0),
             state: Mutex::new(state),
