@@ -85,7 +85,11 @@ impl Launched {
         let start = Instant::now();
         while !port.exists() {
             let ended = self.process.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none() && start.elapsed() < DEADLINE, "it does not serve: {ended:?}\n{}", self.log());
+            assert!(
+                ended.is_none() && start.elapsed() < DEADLINE,
+                "it does not serve: {ended:?}\n{}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.server.ask(Method::GET, "/_cluster/health?wait_for_status=yellow&timeout=50s", "").await;
@@ -99,8 +103,10 @@ impl Launched {
         loop {
             let documents = self.server.documents(&format!("{beginning}*"), "seq").await;
             let sequence = |document: Value| document["seq"].as_f64().map(|sequence| sequence as u64);
-            let stored: BTreeMap<_, _> =
-                documents.into_iter().map(|(key, document)| (key, sequence(document).unwrap_or_default())).collect();
+            let stored: BTreeMap<_, _> = documents
+                .into_iter()
+                .map(|(key, document)| (key, sequence(document).unwrap_or_default()))
+                .collect();
             let wrong: Vec<_> = expected
                 .iter()
                 .filter(|(key, sequence)| stored.get(*key) != sequence.as_ref())
@@ -112,7 +118,11 @@ impl Launched {
             }
             let (of, first) = (expected.len(), &wrong[..wrong.len().min(5)]);
             let in_time = start.elapsed() < DEADLINE;
-            assert!(in_time, "{} of {of} objects are wrong, such as {first:?}; unsent: {unsent:?}", wrong.len());
+            assert!(
+                in_time,
+                "{} of {of} objects are wrong, such as {first:?}; unsent: {unsent:?}",
+                wrong.len()
+            );
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -127,7 +137,10 @@ impl Drop for Launched {
         self.kill();
         if thread::panicking() {
             let log = self.log();
-            eprintln!("the server's log ends with:\n{}", &log[log.floor_char_boundary(log.len().saturating_sub(4_000))..]);
+            eprintln!(
+                "the server's log ends with:\n{}",
+                &log[log.floor_char_boundary(log.len().saturating_sub(4_000))..]
+            );
         }
     }
 }

@@ -18,7 +18,8 @@ const NARROW: [&str; 4] = [
 ];
 
 /// One sends many small requests at once, the other few large ones.
-const MANY: &str = "index = \"many-{index}\"\nrequests_max = 24\nbatch = { operations_max = 10, linger = \"1ms\" }\n";
+const MANY: &str =
+    "index = \"many-{index}\"\nrequests_max = 24\nbatch = { operations_max = 10, linger = \"1ms\" }\n";
 const LARGE: &str = "index = \"large-{index}\"\nrequests_max = 2\nbatch = { operations_max = 10000 }\n";
 const IMPATIENT: &str = "backoff = { min = \"10ms\", max = \"200ms\" }\n";
 
@@ -53,10 +54,8 @@ async fn a_full_queue_and_indexing_pressure_lose_nothing() {
 
     let path = "/_nodes/stats/thread_pool,indexing_pressure";
     let statistics = launched.server.ask(Method::GET, path, "").await;
-    for counter in [
-        "/thread_pool/write/rejected",
-        "/indexing_pressure/memory/total/coordinating_rejections",
-    ] {
+    for counter in ["/thread_pool/write/rejected", "/indexing_pressure/memory/total/coordinating_rejections"]
+    {
         let of_node = |node: &Value| node.pointer(counter).and_then(Value::as_u64);
         let counts: Option<u64> = statistics["nodes"].as_object().unwrap().values().map(of_node).sum();
         assert!(counts.is_some_and(|count| count > 0), "{counter} is {counts:?}: the test tells nothing");

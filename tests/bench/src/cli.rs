@@ -7,8 +7,8 @@ use clap::{Parser, ValueEnum};
 use harness::process::Setup;
 
 use crate::{
-    append, backlog, baseline, child, deliver, hotkeys, ingest, isolation, lz4, opensearch, rejects,
-    reopen, retention, table::Table, transforms,
+    append, backlog, baseline, child, deliver, hotkeys, ingest, isolation, lz4, opensearch, rejects, reopen,
+    retention, table::Table, transforms,
 };
 
 /// Benchmarks of the agent, on this machine.

@@ -128,10 +128,18 @@ impl Rejecting {
 impl Sent {
     /// Shows it beside the same load without rejects; returns the rate at which letters were filed.
     fn show<'a>(&self, words: &str, taken: &Self, table: &'a mut Table) -> &'a mut Figure {
-        table.add(NAME, format!("accepted, {words}, all rejected"), self.report.records_per_second(), "records/s")
+        table
+            .add(
+                NAME,
+                format!("accepted, {words}, all rejected"),
+                self.report.records_per_second(),
+                "records/s",
+            )
             .ratio("all taken", taken.report.records_per_second());
         let p99 = |sent: &Self| sent.report.latency(0.99);
-        table.add_time(NAME, "  p99 of the answers", p99(self)).ratio("all taken", p99(taken).as_secs_f64() * 1e3);
+        table
+            .add_time(NAME, "  p99 of the answers", p99(self))
+            .ratio("all taken", p99(taken).as_secs_f64() * 1e3);
         table.add(NAME, "  to the file", self.to_file, "records/s").ratio("all taken", taken.to_file);
         table
             .add(NAME, "  agent's CPU per million records", self.cpu_per_million, "s")

@@ -44,7 +44,11 @@ impl Server {
     }
 
     /// Every document of these indexes, by index and id, with these attributes; 10,000 at most. A closed index has none.
-    pub(crate) async fn documents(&self, indexes: &str, attributes: &str) -> BTreeMap<(String, String), Value> {
+    pub(crate) async fn documents(
+        &self,
+        indexes: &str,
+        attributes: &str,
+    ) -> BTreeMap<(String, String), Value> {
         const OPTIONS: &str = "ignore_unavailable=true&allow_no_indices=true";
         self.ask(Method::POST, &format!("/{indexes}/_refresh?{OPTIONS}"), "").await;
         let path = format!("/{indexes}/_search?size=10000&_source={attributes}&{OPTIONS}");

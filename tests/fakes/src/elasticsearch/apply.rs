@@ -54,7 +54,7 @@ pub(super) async fn apply_but(
     let refusals = refusals(shared, &items, refused);
     let (shared, write) = (Arc::clone(shared), write.clone());
     // Once it is on its way it is the cluster's, whether or not the client waits for it.
-    let handed_on = tokio::spawn(async move { hand_on(&shared, &write, is_answered, refusals).await });
+    let handed_on = tokio::spawn(async move { hand_on(&shared, &write, refusals).await });
     handed_on.await.unwrap_or(Outcome::Cut)
 }
 
@@ -99,36 +99,38 @@ fn refusals(
     items.iter().map(|item| refused(item).or_else(|| state.script.refusal(item))).collect()
 }
 
-/// Has the real cluster apply what is not refused, and notes what it took. Its answer goes back as it came, unless there
-/// are refusals to be put into it.
-async fn hand_on(
-    shared: &Shared,
-    write: &Write,
-    is_answered: bool,
-    refusals: Vec<Option<Refusal>>,
-) -> Outcome {
+/// Has the real cluster apply what is not refused. Its answer goes back as it came, unless there are refusals to be put
+/// into it.
+async fn hand_on(shared: &Shared, write: &Write, refusals: Vec<Option<Refusal>>) -> Outcome {
     let (Some(real), Ok(items)) = (&shared.real, bulk::read(&write.body)) else { return Outcome::Cut };
     let is_whole = refusals.iter().all(Option::is_none);
     let body = if is_whole { write.body.clone() } else { without_refused(&items, &refusals) };
     let said = if body.is_empty() { Ok(Said::nothing()) } else { real.ask("POST", &write.path, body).await };
-    let Ok(said) = said else { return Outcome::Cut };
-    let Some(outcomes) = said.outcomes() else { return Outcome::Answer(said.into_answer()) };
-    let (mut outcomes, mut refusals, mut done) = (outcomes.into_iter(), refusals.into_iter(), 0);
-    let mut state = shared.lock();
-    let answer = answered(&items, write.filtered, |item| {
-        if let Some(refusal) = refusals.next().flatten() {
-            return Err(refusal);
+    match said {
+        Ok(said) => Outcome::Answer(if is_whole {
+            said.into_answer()
+        } else {
+            with_refused(said, &items, refusals, write.filtered)
+        }),
+        Err(_) => Outcome::Cut,
+    }
+}
+
+/// The cluster's answer with the refusals where they belong.
+fn with_refused(said: Said, items: &[Item<'_>], refusals: Vec<Option<Refusal>>, filtered: bool) -> Answer {
+    let Some(taken) = said.items() else { return said.into_answer() };
+    let mut taken = taken.into_iter();
+    let mut list = Vec::new();
+    for (item, refusal) in items.iter().zip(refusals) {
+        if !list.is_empty() {
+            list.push(b',');
         }
-        let outcome = outcomes.next().unwrap_or_else(|| Err(answer::argument("the cluster said too little")));
-        if let Ok(applied) = &outcome {
-            state.note(item, *applied, write.number, is_answered);
-            done += 1;
+        match refusal {
+            Some(refusal) => push(&mut list, item, &Err(refusal), filtered),
+            None => list.extend(taken.next().iter().flat_map(|item| item.get().bytes())),
         }
-        outcome
-    });
-    drop(state);
-    shared.operations.send_modify(|count| *count += done);
-    Outcome::Answer(if is_whole { said.into_answer() } else { answer })
+    }
+    Answer::json(200, [br#"{"errors":true,"items":["#, &list[..], b"]}"].concat())
 }
 
 /// The lines of the items that are not refused, as they came.
@@ -160,14 +162,9 @@ impl State {
             index.exists = true;
         }
         let done = index.apply(item)?;
-        self.note(item, done, number, answered);
-        Ok(done)
-    }
-
-    /// Remembers what an item did.
-    fn note(&mut self, item: &Item<'_>, done: Done, number: u64, answered: bool) {
         if done.result == "noop" {
-            return self.journal.count(&item.index);
+            self.journal.count(&item.index);
+            return Ok(done);
         }
         let applied = Applied {
             index: item.index.to_string(),
@@ -179,6 +176,7 @@ impl State {
             answered,
         };
         self.journal.apply(applied, item.source);
+        Ok(done)
     }
 }
 

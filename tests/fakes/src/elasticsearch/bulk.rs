@@ -93,12 +93,7 @@ pub(super) fn read(body: &[u8]) -> Result<Vec<Item<'_>>, Answer> {
     Ok(items)
 }
 
-fn item<'a>(
-    action: Action,
-    meta: Meta<'a>,
-    head: &'a [u8],
-    source: &'a [u8],
-) -> Result<Item<'a>, Refusal> {
+fn item<'a>(action: Action, meta: Meta<'a>, head: &'a [u8], source: &'a [u8]) -> Result<Item<'a>, Refusal> {
     if action == Action::Update && meta.version.is_some() {
         let words =
             "Update requests do not support versioning. Please use `if_seq_no` and `if_primary_term` instead";

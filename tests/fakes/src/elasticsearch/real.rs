@@ -1,4 +1,4 @@
-//! A real cluster behind the fake: what it is asked, and what it said to each item.
+//! A real cluster behind the fake, which then stores nothing itself: it is asked, and what it said goes back.
 
 use std::{error::Error, net::SocketAddr};
 
@@ -11,12 +11,10 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::net::TcpStream;
 
-use super::{
-    answer::{Answer, Refusal},
-    store::Done,
-};
+use super::answer::Answer;
 
 /// Where it is.
 pub(super) struct Real(pub(super) SocketAddr);
@@ -27,36 +25,10 @@ pub(super) struct Said {
     body: Bytes,
 }
 
-/// The parts of a bulk answer that tell what became of each item.
+/// The part of a bulk answer that tells what became of each item.
 #[derive(Deserialize)]
 struct Bulk {
-    items: Vec<Item>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Item {
-    Index(Told),
-    Create(Told),
-    Update(Told),
-    Delete(Told),
-}
-
-#[derive(Deserialize)]
-struct Told {
-    status: u16,
-    result: Option<String>,
-    error: Option<Problem>,
-    #[serde(rename = "_version", default)]
-    version: i64,
-}
-
-#[derive(Deserialize)]
-struct Problem {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    reason: String,
+    items: Vec<Box<RawValue>>,
 }
 
 impl Real {
@@ -86,26 +58,13 @@ impl Said {
         Self { status: 200, body: Bytes::from_static(br#"{"errors":false,"items":[]}"#) }
     }
 
-    /// What each item came to, if they were looked at one by one.
-    pub(super) fn outcomes(&self) -> Option<Vec<Result<Done, Refusal>>> {
+    /// What it said of each item, if they were looked at one by one.
+    pub(super) fn items(&self) -> Option<Vec<Box<RawValue>>> {
         let Bulk { items } = serde_json::from_slice(&self.body).ok().filter(|_| self.status == 200)?;
-        Some(items.into_iter().map(Item::outcome).collect())
+        Some(items)
     }
 
     pub(super) fn into_answer(self) -> Answer {
         Answer::json(self.status, self.body)
-    }
-}
-
-impl Item {
-    fn outcome(self) -> Result<Done, Refusal> {
-        let (Self::Index(told) | Self::Create(told) | Self::Update(told) | Self::Delete(told)) = self;
-        let Told { status, result, error, version } = told;
-        if let Some(Problem { kind, reason }) = error {
-            return Err(Refusal::new(status, &kind, reason));
-        }
-        let results = ["created", "updated", "deleted", "not_found", "noop"];
-        let result = results.into_iter().find(|known| result.as_deref() == Some(known)).unwrap_or_default();
-        Ok(Done { status, result, version })
     }
 }
