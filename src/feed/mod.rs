@@ -11,6 +11,9 @@ mod expand;
 mod transforming;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use tail::Tail;
 pub use transforming::{Expansion, Held, Transforming};
 pub use view::{Becomes, Feed, FeedBlock, FeedError};

@@ -60,6 +60,9 @@ impl Launched {
             _turn: turn,
         };
         launched.restart().await;
+        // Documents that race for a new field are another test's affair.
+        let template = r#"{"index_patterns":["*"],"template":{"mappings":{"dynamic":false}}}"#;
+        launched.server.ask(Method::PUT, "/_index_template/any", template).await;
         Some(launched)
     }
 

@@ -36,12 +36,12 @@ async fn a_full_queue_and_indexing_pressure_lose_nothing() {
     let setup = setup.elasticsearch("large", url).config(&format!("{LARGE}{IMPATIENT}"));
     let agent = setup.start().await.unwrap();
     let options = Options {
-        until: Until::Records(9_000),
+        until: Until::Records(5_000),
         connections: 4,
         in_flight: 2,
         request_records: 50,
         choice: Choice::InTurn,
-        record_bytes: 2_000,
+        record_bytes: 3_000,
         recorded: true,
         ..Options::default()
     };

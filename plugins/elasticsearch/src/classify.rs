@@ -169,6 +169,7 @@ impl Judge {
             501..=599 => retry(ReasonCode::Unavailable),
             401 | 403 | 404 => refuse(ReasonCode::IndexRefused),
             400 if problem.is_about_index() => refuse(ReasonCode::IndexRefused),
+            400 if problem.is_race() => retry(ReasonCode::Unknown),
             413 => refuse(ReasonCode::TooLarge),
             400..=499 => refuse(ReasonCode::Rejected),
             _ => None,
@@ -264,6 +265,13 @@ impl Problem {
             .any(says),
             _ => false,
         }
+    }
+
+    /// A 400 that only a race makes: two documents were to add the same field at once, with different types. Sent again, the
+    /// later one finds the field there, and is taken or refused for good.
+    fn is_race(&self) -> bool {
+        let says = |words| self.reason.as_ref().is_some_and(|reason| reason.contains(words));
+        self.kind == "illegal_argument_exception" && says("] cannot be changed from type [")
     }
 }
 
