@@ -14,7 +14,7 @@ use harness::{
     process::{Setup, free_address},
 };
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -61,8 +61,9 @@ impl Launched {
         };
         launched.restart().await;
         // Documents that race for a new field are another test's affair.
-        let template = r#"{"index_patterns":["*"],"template":{"mappings":{"dynamic":false}}}"#;
-        launched.server.ask(Method::PUT, "/_index_template/any", template).await;
+        let index = json!({ "settings": { "number_of_replicas": 0 }, "mappings": { "dynamic": false } });
+        let template = json!({ "index_patterns": ["*"], "template": index }).to_string();
+        launched.server.ask(Method::PUT, "/_index_template/any", &template).await;
         Some(launched)
     }
 

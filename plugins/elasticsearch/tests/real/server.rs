@@ -1,6 +1,6 @@
 //! The real server, asked and told what no destination would.
 
-use std::{collections::BTreeMap, env};
+use std::{collections::BTreeMap, env, time::Duration};
 
 use reqwest::{Client, Method, header::CONTENT_TYPE};
 use serde_json::Value;
@@ -52,7 +52,14 @@ impl Server {
         const OPTIONS: &str = "ignore_unavailable=true&allow_no_indices=true";
         self.ask(Method::POST, &format!("/{indexes}/_refresh?{OPTIONS}"), "").await;
         let path = format!("/{indexes}/_search?size=10000&_source={attributes}&{OPTIONS}");
-        let mut answer = self.ask(Method::GET, &path, "").await;
+        let mut answer = loop {
+            match self.try_ask(Method::GET, &path, "").await {
+                (200, answer) => break answer,
+                // An index that is only being made has no shard to ask.
+                (503, _) => tokio::time::sleep(Duration::from_millis(50)).await,
+                (status, answer) => panic!("{path}: {status} {answer}"),
+            }
+        };
         let hits = answer["hits"]["hits"].as_array_mut().map(std::mem::take).unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         hits.into_iter()
