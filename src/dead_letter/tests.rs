@@ -1,13 +1,14 @@
 //! The store on real files: what is there after a commit, a second filing, a crash; who may read it; what is refused.
 
 mod bounds;
+mod stale;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use bytes::Bytes;
 use plugin_api::{
     identity::{LogId, Position, RequestId, Timestamp, Version},
-    operation::{Action, Key, Source},
+    operation::{Action, Key, Operation, Source},
     verdict::{Reason, ReasonCode},
 };
 use rusqlite::Connection;

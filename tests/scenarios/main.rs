@@ -7,6 +7,8 @@
 
 mod support;
 
+mod alerts;
+
 mod backlog;
 
 mod kill;
