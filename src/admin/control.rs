@@ -80,7 +80,7 @@ pub trait Control: Send + Sync + 'static {
     async fn find(&self, request: Find) -> Result<FoundReport, ControlError>;
 
     /// Sends dead letters through today's transform and the ordinary lane. Tells how far it is about once a second and
-    /// at its end, where [`ReplayProgress::done`] is true; a receiver that is dropped ends it. Safe to repeat.
+    /// at its end, where its state is done; a receiver that is dropped ends it. Safe to repeat.
     ///
     /// # Errors
     /// If there is no such destination, or it cannot take any now.

@@ -188,7 +188,7 @@ pub struct FoundReport {
 pub struct FoundChange {
     /// Where it lies.
     pub position: Position,
-    /// `save`, `partial_update` or `delete`.
+    /// `save`, `partial_update`, `partial_update_no_create` or `delete`.
     pub action: String,
     /// The request that brought it.
     pub request_id: String,
@@ -236,35 +236,52 @@ pub struct FoundLetter {
 /// How far a replay is. Counts are of letters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplayProgress {
-    /// It came to its end: no further progress follows.
-    pub done: bool,
-    /// Nothing is sent.
-    pub dry_run: bool,
-    /// How many the filter let through when it began.
+    /// Whether it goes on. What ended it otherwise is an error instead.
+    pub state: ReplayState,
+    /// How many it is about: those that the filter lets through when it begins.
     pub letters: u64,
-    /// Written by the destination, and gone from the letters. With `dry_run`: how many would be sent.
-    pub written: u64,
-    /// The destination had something newer; gone from the letters.
+    /// Delivered, and gone from the letters; in a dry run: those that would be sent.
+    pub replayed: u64,
+    /// The destination has something newer; gone from the letters.
     pub superseded: u64,
     /// Today's transform leaves the record out; gone from the letters.
     pub skipped: u64,
-    /// Refused again: they stay, with the new reason.
-    pub refused: u64,
-    /// Stale: left as they are, and not sent.
+    /// Something newer of the object was delivered since: not sent, left as they are.
     pub stale: u64,
-    /// The stale ones that were found since the progress before.
-    pub stale_letters: Vec<LetterReference>,
+    /// Their data is gone, since their object was deleted: not sent, left as they are.
+    pub purged: u64,
+    /// Their index does not go to the destination any more: not sent, left as they are.
+    pub unrouted: u64,
+    /// Refused again: left, with the new reason.
+    pub failed: u64,
+    /// At the end: the letters that are left, but for those beyond the first 1,000.
+    pub left: Vec<LeftLetter>,
 }
 
-/// Which letter it is.
+/// Whether a replay goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplayState {
+    /// Another one is before it, or the destination is busy.
+    #[default]
+    Waiting,
+    /// It goes on.
+    Running,
+    /// It came to its end: no further progress follows.
+    Done,
+}
+
+/// A letter that is left after a replay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LetterReference {
+pub struct LeftLetter {
     /// Its id.
     pub id: u64,
-    /// Its index.
+    /// Its record's index.
     pub index: String,
-    /// Its object.
+    /// Its record's object.
     pub object_id: String,
+    /// Why it is left, for people: that it is stale, or with which reason it was refused again.
+    pub why: String,
 }
 
 /// Letters that were deleted.

@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 use plugin_api::verdict::ReasonCode;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
+use uuid::Uuid;
 
 use super::time::Time;
 
@@ -109,18 +110,18 @@ pub struct DropLetters {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LetterFilter {
-    /// One of these ids; empty: any.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ids: Vec<u64>,
+    /// With this id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
     /// Of this index, the record's or the operation's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<String>,
     /// Of this object, the record's or the operation's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub object_id: Option<String>,
-    /// Of this request.
+    pub object: Option<String>,
+    /// Brought by this request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
+    pub request: Option<Uuid>,
     /// For this reason: a reason's code, such as `rejected`.
     #[serde(skip_serializing_if = "Option::is_none", with = "reason_code")]
     pub reason: Option<ReasonCode>,

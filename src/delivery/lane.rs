@@ -68,6 +68,8 @@ struct Lane {
     commit_at: Option<Instant>,
     /// Bytes that were read since it was.
     bytes_since_commit: u64,
+    /// What is to enter once nothing is held that was routed otherwise.
+    rerouted: Option<FeedBlock>,
     /// What is to be passed over once what was read before has been settled.
     hole: Option<Hole>,
     /// Why the log cannot be read on.
@@ -117,7 +119,7 @@ pub fn start(
 ) -> watch::Receiver<Snapshot> {
     let name = settings.name.clone();
     let Subscription { progress, detached, alert: _ } = subscription;
-    let feed = Feed::new(wiring.tail.clone(), progress.next, wiring.router.clone(), name.clone());
+    let feed = Feed::new(wiring.tail.clone(), progress.next, wiring.routes.clone(), name.clone());
     let intake = intake::start(feed, &name, stop.clone(), tasks);
     let (lane, watched) = Lane::new(settings, wiring, intake, &progress, detached);
     tasks.spawn(TaskKind::Lane, &name, lane.run(stop.clone()));
@@ -133,8 +135,8 @@ impl Lane {
         progress: &Progress,
         detached: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<Snapshot>) {
-        let Wiring { destination, log, tail, router, letters, replays } = wiring;
-        let feed = Feed::new(tail, progress.next, router, settings.name.clone());
+        let Wiring { destination, log, tail, routes, letters, replays } = wiring;
+        let feed = Feed::new(tail, progress.next, routes, settings.name.clone());
         let replaying = Replaying::new(replays, feed, letters.clone());
         let capabilities = destination.capabilities();
         let bounds = BatchBounds {
@@ -155,6 +157,8 @@ impl Lane {
             totals: tracker.totals(),
             since,
             in_flight: 0,
+            oldest_pending: None,
+            resume_at: None,
             last_error: None,
         });
         let lane = Self {
@@ -176,6 +180,7 @@ impl Lane {
             detached,
             commit_at: None,
             bytes_since_commit: 0,
+            rerouted: None,
             hole: None,
             unreadable: None,
             refused_indexes: HashSet::new(),
@@ -222,6 +227,11 @@ impl Lane {
                 && let Some(expansion) = self.transforming.take()
             {
                 self.expand(expansion, stop).await;
+            }
+            if self.transforming.is_empty()
+                && let Some(block) = self.rerouted.take()
+            {
+                self.enter(block, stop).await;
             }
             let mut wants_more = intake_open && !stopping && self.wants_more();
             while wants_more && let Ok(intake) = self.intake.try_recv() {
@@ -276,7 +286,11 @@ impl Lane {
         match intake {
             Intake::Block(block) => {
                 self.unreadable = None;
-                self.enter(block, stop).await;
+                if block.rerouted && !self.transforming.is_empty() {
+                    self.rerouted = Some(block);
+                } else {
+                    self.enter(block, stop).await;
+                }
             }
             Intake::Hole(hole) => {
                 self.unreadable = None;
@@ -296,7 +310,7 @@ impl Lane {
 
     async fn enter(&mut self, block: FeedBlock, stop: &Stop) {
         self.moved();
-        self.tracker.hold(block.end(), block.bytes);
+        self.tracker.hold(block.end(), block.bytes, block.accepted_at);
         self.bytes_since_commit += block.bytes as u64;
         if self.bytes_since_commit >= self.settings.commit_bytes {
             self.commit_at = Some(Instant::now());
@@ -322,7 +336,7 @@ impl Lane {
         self.moved();
         let now = Instant::now();
         let mut refused = Vec::new();
-        let Expansion { records, operations, failed, end, bytes } = expansion;
+        let Expansion { records, operations, failed, end, bytes, accepted_at } = expansion;
         let mut operations = operations.into_iter();
         for (position, count) in records {
             let enters = self.tracker.expand(position, count);
@@ -330,7 +344,7 @@ impl Lane {
                 self.admit(operation, now, &mut refused);
             }
         }
-        self.tracker.hold(end, bytes);
+        self.tracker.hold(end, bytes, accepted_at);
         let failed =
             failed.into_iter().filter(|(operation, _)| self.tracker.expand(operation.source.position, 1));
         let failed = failed.map(|(operation, reason)| Rejected { operation, reason, attempts: 0 }).collect();
@@ -375,7 +389,7 @@ impl Lane {
     }
 
     fn wants_more(&self) -> bool {
-        self.has_room() && self.hole.is_none() && self.wants_operations()
+        self.has_room() && self.hole.is_none() && self.rerouted.is_none() && self.wants_operations()
     }
 
     /// Whether few operations wait to be sent.
@@ -404,6 +418,8 @@ impl Lane {
             totals: self.tracker.totals(),
             since: self.since,
             in_flight: self.in_flight,
+            oldest_pending: self.tracker.oldest_held(),
+            resume_at: self.pace.resume_at(),
             last_error: self.pace.last_error().cloned(),
         });
     }

@@ -5,12 +5,14 @@
 
 mod block;
 mod part;
+mod routing;
 mod tail;
 
 mod expand;
 mod transforming;
 mod view;
 
+pub use routing::{Routes, Routing};
 pub use tail::Tail;
 pub use transforming::{Expansion, Held, Transforming};
 pub use view::{Becomes, Feed, FeedBlock, FeedError};

@@ -20,7 +20,7 @@ use sync_agent::{
     delivery::{
         self, Backoff, LaneSettings, LaneState, Letters, RateLimit, Snapshot, Wiring, replay::Replays,
     },
-    feed::Tail,
+    feed::{Routes, Routing, Tail},
     log::{
         EmbeddedLog, Retention, Settings,
         interface::{Append, Attributes, BacklogLimit, From, Log},
@@ -130,8 +130,8 @@ impl Lane {
         let wiring = Wiring {
             destination,
             log: log.clone(),
-            tail: Arc::new(Tail::new(log.clone(), None)),
-            router: Arc::new(router(root.path())),
+            tail: Arc::new(Tail::new(log.clone())),
+            routes: Routes::new(Routing { router: router(root.path()), transforms: None }),
             letters: Letters::new(store, Arc::new(SystemClock)),
             replays: Replays::channel().1,
         };

@@ -26,7 +26,7 @@ use crate::{
     config::{self, FixedEnvironment},
     dead_letter::{Bounds, Filed, Filter, Letter, Order, Range, Store, View, store_path},
     delivery::{Backoff, LaneSettings, Letters, RateLimit, Snapshot, Wiring, replay::Replays, start},
-    feed::Tail,
+    feed::{Routes, Routing, Tail},
     log::{
         EmbeddedLog,
         inspect::{Rotten, StoppedLog},
@@ -162,8 +162,8 @@ impl Bench {
         let wiring = Wiring {
             destination: self.destination(),
             log: log.clone(),
-            tail: Arc::new(Tail::new(log.clone(), self.transforms.clone())),
-            router: Arc::new(self.router()),
+            tail: Arc::new(Tail::new(log.clone())),
+            routes: Routes::new(Routing { router: self.router(), transforms: self.transforms.clone() }),
             letters: Letters::new(store, Arc::new(SystemClock)),
             replays: inbox,
         };
