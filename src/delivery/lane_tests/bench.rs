@@ -3,23 +3,29 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use fakes::algolia::{Detail, FakeAlgolia, Options};
+use fakes::{
+    algolia::{Detail, FakeAlgolia, Options},
+    elasticsearch::FakeElasticsearch,
+};
 use plugin_algolia::{Algolia, Settings};
+use plugin_api::destination::Destination;
 use plugin_api::{
     identity::{Position, Timestamp},
     operation::Action,
 };
+use plugin_elasticsearch::Elasticsearch;
 use plugin_http::{endpoint::Endpoint, secret::Secret};
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
+use tracing::subscriber::DefaultGuard;
 
 use crate::{
     config::{self, FixedEnvironment},
-    dead_letter::{Bounds, Filter, Letter, Order, Range, Store, View, store_path},
+    dead_letter::{Bounds, Filed, Filter, Letter, Order, Range, Store, View, store_path},
     delivery::{Backoff, LaneSettings, Letters, RateLimit, Snapshot, Wiring, replay::Replays, start},
     feed::{Routes, Routing, Tail},
     log::{
@@ -74,6 +80,8 @@ pub(super) fn at(offset: u64) -> Position {
 pub(super) struct Bench {
     root: TempDir,
     pub(super) fake: Arc<FakeAlgolia>,
+    /// What the lane delivers to instead, if there is one.
+    pub(super) cluster: Option<Arc<FakeElasticsearch>>,
     /// How far the destination may be behind.
     pub(super) limit: BacklogLimit,
     /// What the letters may take.
@@ -88,6 +96,7 @@ impl Bench {
         Self {
             root: TempDir::new().unwrap(),
             fake,
+            cluster: None,
             limit: BacklogLimit::UNLIMITED,
             bounds: Bounds::default(),
             transforms: None,
@@ -102,8 +111,8 @@ impl Bench {
     pub(super) fn crash(&self) -> Self {
         let root = TempDir::new().unwrap();
         copy_directory(self.root.path(), root.path());
-        let (fake, transforms) = (self.fake.clone(), self.transforms.clone());
-        Self { root, fake, limit: self.limit, bounds: self.bounds, transforms }
+        let (fake, cluster, transforms) = (self.fake.clone(), self.cluster.clone(), self.transforms.clone());
+        Self { root, fake, cluster, limit: self.limit, bounds: self.bounds, transforms }
     }
 
     pub(super) async fn start(&self) -> Lane {
@@ -119,9 +128,13 @@ impl Bench {
 
     /// Starts a lane at another position than its cursor's.
     pub(super) async fn start_at(&self, next: Position) -> Lane {
+        self.start_from(Progress { next, ..Progress::default() }).await
+    }
+
+    /// Starts a lane as if its cursor were this.
+    pub(super) async fn start_from(&self, progress: Progress) -> Lane {
         let log = self.open_log().await;
         let subscription = log.subscribe(NAME, From::Oldest).await.unwrap();
-        let progress = Progress { next, ..Progress::default() };
         self.start_on(log, Subscription { progress, ..subscription }, |_| {})
     }
 
@@ -148,7 +161,7 @@ impl Bench {
         let store = Arc::new(Store::open(&self.store(), self.bounds).unwrap());
         let (replays, inbox) = Replays::channel();
         let wiring = Wiring {
-            destination: Arc::new(self.algolia()),
+            destination: self.destination(),
             log: log.clone(),
             tail: Arc::new(Tail::new(log.clone())),
             routes: Routes::new(Routing { router: self.router(), transforms: self.transforms.clone() }),
@@ -158,6 +171,13 @@ impl Bench {
         let (stop, tasks) = (Stop::new(), Tasks::default());
         let watched = start(settings, wiring, subscription, &stop, &tasks);
         Lane { log, watched, replays, seen: Totals::default(), stop, tasks }
+    }
+
+    fn destination(&self) -> Arc<dyn Destination> {
+        match &self.cluster {
+            Some(cluster) => Arc::new(elasticsearch(cluster)),
+            None => Arc::new(self.algolia()),
+        }
     }
 
     fn algolia(&self) -> Algolia {
@@ -256,8 +276,29 @@ impl Bench {
 
     /// The letters, as an operator would read them.
     pub(super) fn letters(&self) -> Vec<Letter> {
+        self.filed().into_iter().map(|filed| filed.letter).collect()
+    }
+
+    /// The same with what the store knows of them.
+    pub(super) fn filed(&self) -> Vec<Filed> {
         let view = View::open(&self.store()).unwrap();
-        view.letters(Filter::default(), Order::OldestFirst).map(|filed| filed.unwrap().letter).collect()
+        view.letters(Filter::default(), Order::OldestFirst).map(Result::unwrap).collect()
+    }
+
+    /// The letters as if they had been filed the other way round.
+    pub(super) fn reverse_letters(&self) {
+        self.execute("UPDATE letters SET id = -id; UPDATE letters SET id = 1000 + id");
+    }
+
+    /// All bytes of the letters' file.
+    pub(super) fn letters_file(&self) -> Vec<u8> {
+        fs::read(self.store()).unwrap()
+    }
+
+    /// Of each letter, the oldest first, whether it is stale.
+    pub(super) fn stale(&self) -> Vec<bool> {
+        let view = View::open(&self.store()).unwrap();
+        view.letters(Filter::default(), Order::OldestFirst).map(|filed| filed.unwrap().stale).collect()
     }
 
     /// The ranges, as an operator would read them.
@@ -275,6 +316,13 @@ impl Bench {
     pub(super) fn break_letters(&self) {
         self.execute(
             "CREATE TRIGGER broken BEFORE INSERT ON letters BEGIN SELECT RAISE(ABORT, 'broken'); END",
+        );
+    }
+
+    /// From now on no letter can be marked.
+    pub(super) fn break_marks(&self) {
+        self.execute(
+            "CREATE TRIGGER broken BEFORE UPDATE ON letters BEGIN SELECT RAISE(ABORT, 'broken'); END",
         );
     }
 
@@ -311,6 +359,42 @@ impl Bench {
     }
 }
 
+/// What a test's thread logs, on which its lanes run.
+pub(super) struct Told {
+    lines: Arc<Mutex<Vec<u8>>>,
+    _guard: DefaultGuard,
+}
+
+impl Told {
+    /// Listens until it is dropped.
+    pub(super) fn listen() -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let writer = lines.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || Lines(writer.clone()));
+        Self { lines, _guard: tracing::subscriber::set_default(subscriber.finish()) }
+    }
+
+    /// Lines with these words.
+    pub(super) fn count(&self, words: &str) -> usize {
+        let lines = self.lines.lock().unwrap();
+        String::from_utf8_lossy(&lines).lines().filter(|line| line.contains(words)).count()
+    }
+}
+
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A lane that runs.
 pub(super) struct Lane {
     pub(super) log: Arc<EmbeddedLog>,
@@ -330,6 +414,12 @@ impl Lane {
     /// The same with partial updates.
     pub(super) async fn update(&self, index: &str, keys: impl IntoIterator<Item = u64>) {
         self.change(Action::PartialUpdate, index, keys).await;
+    }
+
+    /// The same with deletes.
+    pub(super) async fn delete(&self, index: &str, keys: impl IntoIterator<Item = u64>) {
+        let records: Vec<_> = keys.into_iter().map(|key| (key.to_string(), String::new())).collect();
+        append(&self.log, Action::Delete, index, &records).await;
     }
 
     async fn change(&self, action: Action, index: &str, keys: impl IntoIterator<Item = u64>) {
@@ -387,6 +477,13 @@ impl Lane {
         assert_eq!(self.watched.borrow().state, crate::delivery::LaneState::Stopped);
         self.log.close().await;
     }
+}
+
+fn elasticsearch(cluster: &FakeElasticsearch) -> Elasticsearch {
+    let nodes = vec![Endpoint::parse(&cluster.url(), false).unwrap()];
+    let settings =
+        plugin_elasticsearch::Settings { gzip: false, ..plugin_elasticsearch::Settings::new(nodes) };
+    Elasticsearch::new(settings).unwrap()
 }
 
 async fn append(log: &EmbeddedLog, action: Action, index: &str, records: &[(String, String)]) {
