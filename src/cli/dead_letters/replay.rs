@@ -35,7 +35,7 @@ const LEFT: u8 = 3;
 Examples:
   sync-agent dead-letters replay --destination search --reason rejected --dry-run
   sync-agent dead-letters replay --destination search --index products
-  sync-agent dead-letters replay --id 42 --destination search --force
+  sync-agent dead-letters replay --destination search --id 42 --force
 
 Exit codes:
   0  every letter that was meant is delivered, or there was none; in a dry run: would be sent
