@@ -132,6 +132,9 @@ pub struct LetterFilter {
     /// Dead-lettered before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
+    /// With one of these ids; empty: any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<u64>,
     /// Whose id is this one or greater.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<u64>,
@@ -149,7 +152,7 @@ impl LetterFilter {
     /// # Errors
     /// If a reason or a stage is none.
     pub fn to_filter(&self) -> Result<Filter, ControlError> {
-        let Self { index, object, reason, stage, request, since, until, first, last, stale } = self;
+        let Self { index, object, reason, stage, request, since, until, ids, first, last, stale } = self;
         let reason = known("reason", reason.as_deref(), &ReasonCode::ALL, |code| code.as_str())?;
         let stage = known("stage", stage.as_deref(), &Stage::ALL, |stage| stage.as_str())?;
         Ok(Filter {
@@ -160,6 +163,7 @@ impl LetterFilter {
             request: request.map(RequestId),
             since: since.map(|time| time.0),
             until: until.map(|time| time.0),
+            ids: ids.iter().copied().map(LetterId).collect(),
             first: first.map(LetterId),
             last: last.map(LetterId),
             stale: *stale,
@@ -170,7 +174,7 @@ impl LetterFilter {
     /// The same over the wire; a limit is for showing alone.
     #[must_use]
     pub fn of(filter: &Filter) -> Self {
-        let Filter { index, object, reason, stage, request, since, until, first, last, stale, limit: _ } =
+        let Filter { index, object, reason, stage, request, since, until, ids, first, last, stale, limit: _ } =
             filter;
         Self {
             index: index.as_deref().map(Into::into),
@@ -180,6 +184,7 @@ impl LetterFilter {
             request: request.map(|request| request.0),
             since: since.map(Time),
             until: until.map(Time),
+            ids: ids.iter().map(|id| id.0).collect(),
             first: first.map(|id| id.0),
             last: last.map(|id| id.0),
             stale: *stale,

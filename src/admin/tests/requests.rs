@@ -167,6 +167,7 @@ fn a_filter_arrives_as_it_was_said() {
         request: Some(RequestId(Uuid::from_u128(7))),
         since: Some(Timestamp(1_000_000)),
         until: Some(Timestamp(2_000_001)),
+        ids: vec![LetterId(3), LetterId(5)],
         first: Some(LetterId(1)),
         last: Some(LetterId(9)),
         stale: Some(false),
