@@ -140,10 +140,7 @@ impl Stage {
         let edit = || {
             let dir = toml::Value::String(self.copy_dir().display().to_string());
             let text = fs::read_to_string(&path)?;
-            let text = text.replace(
-                &format!("\"{ELASTIC}\"]"),
-                &format!("\"{ELASTIC}\", \"{COPY}\"]"),
-            );
+            let text = text.replace(&format!("\"{ELASTIC}\"]"), &format!("\"{ELASTIC}\", \"{COPY}\"]"));
             let added = format!("\n[destinations.{COPY}]\ntype = \"file\"\ndir = {dir}\nfrom = \"oldest\"\n");
             fs::write(&path, text + &added)
         };

@@ -39,7 +39,13 @@ fn status() -> Status {
         records_per_second: 1_234.4,
         in_flight: 3,
         lag: Lag { records: 45, bytes: 27_000, bytes_max: Some(1 << 30), seconds: 2.6 },
-        outcomes: Outcomes { accepted: 12_345, written: 12_288, dead_lettered: 12, pending: 45, ..Outcomes::default() },
+        outcomes: Outcomes {
+            accepted: 12_345,
+            written: 12_288,
+            dead_lettered: 12,
+            pending: 45,
+            ..Outcomes::default()
+        },
         dead_letters: DeadLetterStatus {
             letters: 12,
             bytes: 18_000,
@@ -161,7 +167,9 @@ fn alerts_come_first() {
         "differs from the config: destination mirror is paused",
     ];
     assert_eq!(alerts, expected);
-    assert!(shown.contains("  redact: a file is refused since 2026-11-18T11:06:41.000000Z: it is no component\n"));
+    assert!(
+        shown.contains("  redact: a file is refused since 2026-11-18T11:06:41.000000Z: it is no component\n")
+    );
 }
 
 /// Each state has its words; an agent without anything has no tables.
@@ -181,8 +189,9 @@ fn states_have_words() {
     .into();
     let shown_states = shown(&status);
     let rows = shown_states.lines().skip_while(|line| *line != "destinations").skip(2).take(7);
-    let states: Vec<String> =
-        rows.map(|row| row.split("  ").filter(|cell| !cell.is_empty()).nth(1).unwrap().trim().to_owned()).collect();
+    let states: Vec<String> = rows
+        .map(|row| row.split("  ").filter(|cell| !cell.is_empty()).nth(1).unwrap().trim().to_owned())
+        .collect();
     let expected =
         ["running", "backing off", "breaker open", "paused", "detached", "halted", "not configured"];
     assert_eq!(states, expected);
