@@ -37,7 +37,7 @@ use self::{
     control::Operator,
     destinations::Destinations,
     follow::{files_of, follow},
-    kept::{Kept, accepted, data_dir_of},
+    kept::{Kept, accepted},
     plugins::build,
     rates::Rates,
     reload::{Reloader, Serving, start_of},
@@ -172,8 +172,7 @@ impl Start {
     #[must_use]
     pub fn with_last_accepted(path: &Path, refused: ConfigErrors) -> Option<Self> {
         let environment = Arc::new(config::ProcessEnvironment);
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let kept = accepted(&data_dir_of(&text))?;
+        let kept = accepted(&config::data_dir(Some(path)).ok()?)?;
         let loaded = config::load_text(Some(path), kept, &*environment).ok()?;
         Some(Self { loaded, environment, refused: Some(refused), last_accepted_modules: true })
     }

@@ -27,7 +27,7 @@ use crate::{
 /// Changes that are told, the newest.
 const CHANGES_MAX: usize = 100;
 /// Letters that are told for each destination, the newest.
-const LETTERS_MAX: usize = 100;
+const LETTERS_MAX: u64 = 100;
 
 /// A destination whose records are looked at.
 #[derive(Clone, Debug)]
@@ -228,23 +228,17 @@ async fn letters_of(store: PathBuf, asked: &Find) -> Result<Vec<Filed>, StoreErr
             return Ok(Vec::new());
         }
         let view = View::open(&store)?;
-        let mut found = VecDeque::new();
-        let filter = Filter { index: Some(index), ..Filter::default() };
+        let limit = Some(LETTERS_MAX);
+        let filter = Filter { index: Some(index), object: Some(object_id), limit, ..Filter::default() };
+        let mut found = Vec::new();
         for filed in view.letters(filter, Order::NewestFirst) {
             let mut filed = filed?;
-            let letter = &mut filed.letter;
-            let operation = letter.operation.as_ref().map(|operation| &operation.key.object_id);
-            if letter.record.key.object_id != object_id && operation != Some(&object_id) {
-                continue;
-            }
-            letter.record.body.clear();
-            letter.operation.iter_mut().for_each(|operation| operation.body.clear());
-            found.push_front(filed);
-            if found.len() == LETTERS_MAX {
-                break;
-            }
+            filed.letter.record.body.clear();
+            filed.letter.operation.iter_mut().for_each(|operation| operation.body.clear());
+            found.push(filed);
         }
-        Ok(found.into())
+        found.reverse();
+        Ok(found)
     };
     spawn_blocking(read).await.unwrap_or(Err(closed))
 }

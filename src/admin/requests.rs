@@ -2,12 +2,13 @@
 
 use std::{fmt, str::FromStr};
 
-use plugin_api::verdict::ReasonCode;
+use plugin_api::{identity::RequestId, verdict::ReasonCode};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::time::Time;
+use super::{error::ControlError, time::Time};
+use crate::dead_letter::{Filter, LetterId, Stage};
 
 /// Reads the config anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,27 +111,103 @@ pub struct DropLetters {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LetterFilter {
-    /// With this id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<u64>,
     /// Of this index, the record's or the operation's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<String>,
     /// Of this object, the record's or the operation's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
+    /// For this reason: a reason's code, such as `rejected`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Which came as far as this: `transform`, `admit` or `delivery`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
     /// Brought by this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Uuid>,
-    /// For this reason: a reason's code, such as `rejected`.
-    #[serde(skip_serializing_if = "Option::is_none", with = "reason_code")]
-    pub reason: Option<ReasonCode>,
     /// Dead-lettered at or after this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
     /// Dead-lettered before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
+    /// With one of these ids; empty: any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<u64>,
+    /// Whose id is this one or greater.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<u64>,
+    /// Whose id is this one or less.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<u64>,
+    /// Only those that are stale, or only those that are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale: Option<bool>,
+}
+
+impl LetterFilter {
+    /// The same for a store.
+    ///
+    /// # Errors
+    /// If a reason or a stage is none.
+    pub fn to_filter(&self) -> Result<Filter, ControlError> {
+        let Self { index, object, reason, stage, request, since, until, ids, first, last, stale } = self;
+        let reason = known("reason", reason.as_deref(), &ReasonCode::ALL, |code| code.as_str())?;
+        let stage = known("stage", stage.as_deref(), &Stage::ALL, |stage| stage.as_str())?;
+        Ok(Filter {
+            index: index.as_deref().map(Into::into),
+            object: object.as_deref().map(Into::into),
+            reason,
+            stage,
+            request: request.map(RequestId),
+            since: since.map(|time| time.0),
+            until: until.map(|time| time.0),
+            ids: ids.iter().copied().map(LetterId).collect(),
+            first: first.map(LetterId),
+            last: last.map(LetterId),
+            stale: *stale,
+            limit: None,
+        })
+    }
+
+    /// The same over the wire; a limit is for showing alone.
+    #[must_use]
+    pub fn of(filter: &Filter) -> Self {
+        let Filter { index, object, reason, stage, request, since, until, ids, first, last, stale, limit: _ } =
+            filter;
+        Self {
+            index: index.as_deref().map(Into::into),
+            object: object.as_deref().map(Into::into),
+            reason: reason.map(|code| code.as_str().to_owned()),
+            stage: stage.map(|stage| stage.as_str().to_owned()),
+            request: request.map(|request| request.0),
+            since: since.map(Time),
+            until: until.map(Time),
+            ids: ids.iter().map(|id| id.0).collect(),
+            first: first.map(|id| id.0),
+            last: last.map(|id| id.0),
+            stale: *stale,
+        }
+    }
+}
+
+/// Which of all things a word means.
+fn known<T: Copy>(
+    what: &str,
+    word: Option<&str>,
+    all: &[T],
+    name: impl Fn(&T) -> &'static str,
+) -> Result<Option<T>, ControlError> {
+    let Some(word) = word else { return Ok(None) };
+    let found = all.iter().copied().find(|one| name(one) == word);
+    found.map(Some).ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(name).collect();
+        ControlError::invalid(
+            format!("there is no {what} {word:?}"),
+            format!("choose one of: {}", names.join(", ")),
+        )
+    })
 }
 
 /// Where a destination begins or goes on. On the wire and on the command line: `now`, `oldest` or a time.
@@ -180,28 +257,5 @@ impl Serialize for StartAt {
 impl<'de> Deserialize<'de> for StartAt {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
-
-/// A reason's code as the word that letters show.
-mod reason_code {
-    use super::{Deserialize, Deserializer, ReasonCode, Serialize, Serializer, de};
-
-    pub(super) fn serialize<S: Serializer>(
-        code: &Option<ReasonCode>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        code.map(ReasonCode::as_str).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<ReasonCode>, D::Error> {
-        let Some(word) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-        let known = ReasonCode::ALL.into_iter().find(|code| code.as_str() == word);
-        known.map(Some).ok_or_else(|| {
-            let codes = ReasonCode::ALL.map(ReasonCode::as_str).join(", ");
-            de::Error::custom(format!("{word:?} is none of: {codes}"))
-        })
     }
 }

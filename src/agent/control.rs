@@ -300,7 +300,7 @@ impl Control for Operator {
         let paused = handle.paused().is_some();
         let replays = handle.replays().filter(|_| !paused);
         let replays = replays.ok_or_else(|| not_now(format!("destination {name:?} is not delivered to")))?;
-        let (filter, force, dry_run) = (letters::filter_of(&request.filter), request.force, request.dry_run);
+        let (filter, force, dry_run) = (request.filter.to_filter()?, request.force, request.dry_run);
         let asked = replay::Request { filter, force, dry_run };
         let progress = replays.start(asked).map_err(|refused| not_now(refused.to_string()))?;
         Ok(letters::tell(progress))

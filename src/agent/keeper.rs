@@ -28,9 +28,13 @@ impl Keeper {
     /// The usual [`Keeper::interval`].
     pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 
-    /// Refuses what is to be refused already, and goes on as a task.
-    pub(super) fn start(self, stop: Stop, tasks: &Tasks) {
+    /// Refuses what is to be refused already. Before anybody is served, so that nobody slips through.
+    pub(super) fn refuse_now(&self) {
         self.refuse(&self.store.usage().borrow());
+    }
+
+    /// Goes on as a task.
+    pub(super) fn start(self, stop: Stop, tasks: &Tasks) {
         let name = self.destination.clone();
         tasks.spawn(TaskKind::DeadLetters, &name, self.run(stop));
     }
@@ -201,6 +205,7 @@ mod tests {
             clock: clock.clone(),
             interval: Duration::from_millis(10),
         };
+        keeper.refuse_now();
         keeper.start(stop.clone(), &tasks);
         Kept { dir, store, refusals, clock, stop, tasks }
     }

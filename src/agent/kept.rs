@@ -92,26 +92,6 @@ fn dir(data_dir: &Path) -> PathBuf {
     data_dir.join("config")
 }
 
-/// The data directory that a broken config most likely means, or the default: its lines are read one by one.
-pub(super) fn data_dir_of(text: &str) -> PathBuf {
-    let mut in_data = false;
-    for line in text.lines().map(str::trim) {
-        if line.starts_with('[') {
-            in_data = line.starts_with("[data]");
-        } else if let Some((key, value)) = line.split_once('=')
-            && (in_data && key.trim() == "dir" || key.trim() == "data.dir")
-        {
-            let value = value.trim();
-            let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''));
-            let inner = quote.and_then(|quote| value[1..].split_once(quote)).map(|(inner, _)| inner);
-            if let Some(inner) = inner.filter(|inner| !inner.is_empty()) {
-                return PathBuf::from(inner);
-            }
-        }
-    }
-    PathBuf::from("./sync-agent-data")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,16 +107,5 @@ mod tests {
         fs::write(root.path().join("config/commands.json"), "{").unwrap();
         let error = Kept::open(root.path()).unwrap_err().to_string();
         assert!(error.contains("commands.json") && error.contains("remove it"), "{error}");
-    }
-
-    /// The directory is found in configs that do not even parse.
-    #[test]
-    fn the_data_directory_of_a_broken_config() {
-        let of = |text: &str| data_dir_of(text).display().to_string();
-        assert_eq!(of("[data]\ndir = \"/srv/agent\" # here\n[destinations.a\n"), "/srv/agent");
-        assert_eq!(of("[listen]\ndir = \"x\"\n[data]\n  dir='d'\n"), "d");
-        assert_eq!(of("data.dir = \"y\"\n= ="), "y");
-        assert_eq!(of("[data]\ndir = "), "./sync-agent-data");
-        assert_eq!(of("[destinations.a]\ndir = \"out\""), "./sync-agent-data");
     }
 }

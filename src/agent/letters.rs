@@ -7,7 +7,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use plugin_api::identity::RequestId;
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
@@ -16,10 +15,9 @@ use tokio::{
 
 use crate::{
     admin::{
-        ControlError, DeadLetterStatus, DropLetters, DropReport, LeftLetter, LetterFilter, ReplayProgress,
-        ReplayState,
+        ControlError, DeadLetterStatus, DropLetters, DropReport, LeftLetter, ReplayProgress, ReplayState,
     },
-    dead_letter::{Filter, LetterId, StoreError, View, delete_letters},
+    dead_letter::{Filter, StoreError, View, delete_letters},
     delivery::replay::{Left, Progress, State, Why},
 };
 
@@ -54,7 +52,7 @@ pub(super) async fn count(path: PathBuf) -> DeadLetterStatus {
 /// Deletes letters, or tells how many there are to delete.
 pub(super) async fn drop(path: PathBuf, request: DropLetters) -> Result<DropReport, ControlError> {
     let DropLetters { destination, filter, dry_run } = request;
-    let filter = filter_of(&filter);
+    let filter = filter.to_filter()?;
     let dropped = spawn_blocking(move || -> Result<_, StoreError> {
         let mut by_reason = BTreeMap::new();
         for group in View::open(&path)?.stats(&filter)? {
@@ -111,22 +109,6 @@ pub(super) fn tell(
         }
     });
     rx
-}
-
-pub(super) fn filter_of(filter: &LetterFilter) -> Filter {
-    let LetterFilter { id, index, object, request, reason, since, until } = filter;
-    let id = id.map(LetterId);
-    Filter {
-        index: index.as_deref().map(Into::into),
-        object: object.as_deref().map(Into::into),
-        request: request.map(RequestId),
-        reason: *reason,
-        since: since.map(|time| time.0),
-        until: until.map(|time| time.0),
-        first: id,
-        last: id,
-        ..Filter::default()
-    }
 }
 
 /// How a replay ended; nothing if its lane did.

@@ -60,7 +60,7 @@ pub(super) struct Built {
 
 /// What is ready for a lane to start.
 pub(super) struct Prepared {
-    store: Store,
+    keeper: Keeper,
     subscription: Subscription,
 }
 
@@ -120,12 +120,21 @@ impl Shared {
         config: &config::Destination,
         from: StartAt,
     ) -> Result<Prepared, StartError> {
-        let store = self.open_store(config).await?;
+        let keeper = Keeper {
+            destination: config.name.clone(),
+            store: Arc::new(self.open_store(config).await?),
+            index_full: bounds(config).index_full,
+            routes: self.routes.clone(),
+            refusals: self.refusals.clone(),
+            clock: self.clock.clone(),
+            interval: Keeper::INTERVAL,
+        };
         let subscription = self.log.subscribe(&config.name, from).await?;
         if let Some(alert) = &subscription.alert {
             tracing::error!(destination = %config.name, alert, "cursor needs attention");
         }
-        Ok(Prepared { store, subscription })
+        keeper.refuse_now();
+        Ok(Prepared { keeper, subscription })
     }
 
     async fn open_store(&self, config: &config::Destination) -> Result<Store, StartError> {
@@ -155,7 +164,7 @@ impl Supervisor {
             }
             match wanted {
                 Wanted { built: None, .. } => {
-                    close(prepared.take().map(|prepared| prepared.store)).await;
+                    close(prepared.take().map(|prepared| prepared.keeper.store)).await;
                     self.leave().await;
                     if remove() {
                         return;
@@ -185,19 +194,10 @@ impl Supervisor {
 
     /// Runs a lane until something else is wanted.
     async fn deliver(&mut self, built: &Built, ready: Prepared) -> Option<Prepared> {
-        let Prepared { store, subscription } = ready;
-        let Shared { log, tail, routes, refusals, clock, .. } = &*self.shared;
+        let Prepared { keeper, subscription } = ready;
+        let Shared { log, tail, routes, clock, .. } = &*self.shared;
         let (store, stop, tasks) =
-            (Arc::new(store), self.shared.stop.child_token(), self.shared.tasks.group());
-        let keeper = Keeper {
-            destination: self.name.clone(),
-            store: store.clone(),
-            index_full: bounds(&built.config).index_full,
-            routes: routes.clone(),
-            refusals: refusals.clone(),
-            clock: clock.clone(),
-            interval: Keeper::INTERVAL,
-        };
+            (keeper.store.clone(), self.shared.stop.child_token(), self.shared.tasks.group());
         let (replays, inbox) = Replays::channel();
         let wiring = delivery::Wiring {
             destination: built.destination.clone(),
@@ -219,7 +219,7 @@ impl Supervisor {
         };
         stop.cancel();
         tasks.join().await;
-        close(Arc::into_inner(store)).await;
+        close(Some(store)).await;
         if let Some(command) = command {
             self.carry_out(command).await;
         }
@@ -236,11 +236,11 @@ impl Supervisor {
         };
         tokio::select! {
             biased;
-            () = self.shared.stop.cancelled() => close(prepared.take().map(|prepared| prepared.store)).await,
+            () = self.shared.stop.cancelled() => close(prepared.take().map(|prepared| prepared.keeper.store)).await,
             _ = self.wanted.changed() => {}
             command = self.commands.recv() => if let Some(command) = command {
                 // Its subscription may be out of date then.
-                close(prepared.take().map(|prepared| prepared.store)).await;
+                close(prepared.take().map(|prepared| prepared.keeper.store)).await;
                 self.carry_out(command).await;
             },
             () = timer => {}
@@ -274,8 +274,9 @@ impl Supervisor {
     }
 }
 
-async fn close(store: Option<Store>) {
-    if let Some(store) = store
+/// Whoever else had it has ended.
+async fn close(store: Option<Arc<Store>>) {
+    if let Some(store) = store.and_then(Arc::into_inner)
         && let Err(error) = store.close().await
     {
         tracing::warn!(%error, "dead letters could not be closed");

@@ -13,7 +13,7 @@ use crate::{
 
 /// Where the agent's data is.
 #[derive(Debug, clap::Args)]
-pub struct Place {
+pub(super) struct Place {
     /// The agent's config file, which says where its data is
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,

@@ -52,6 +52,16 @@ pub enum ChangeKind {
     Removed,
 }
 
+/// What the agent is built with, of `data` and `limits`.
+const NEEDS_RESTART: [&str; 6] = [
+    "dir",
+    "segment_bytes",
+    "connections_max",
+    "connection_requests_max",
+    "decoding_bytes_max",
+    "receive_timeout",
+];
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = match self.kind {
@@ -79,8 +89,7 @@ impl Changes {
         ] {
             let keys = differing(&rows(before), &rows(after));
             let restart = keys.iter().filter_map(|key| key.split_once(':')).map(|(key, _)| key);
-            let restart =
-                restart.filter(|key| section == "listen" || matches!(*key, "dir" | "segment_bytes"));
+            let restart = restart.filter(|key| section == "listen" || NEEDS_RESTART.contains(key));
             changes.needs_restart.extend(restart.map(|key| format!("{section}.{key}")));
             changes.note(ChangeKind::Changed, "setting", section, keys);
         }

@@ -1,5 +1,6 @@
 //! The checked config: what the rest of the agent sees. Every value is within its limits and every name it refers to
-//! exists. Each field tells its default and range, all of them inclusive. All but `listen`, `data.dir` and `data.segment_bytes` may change while the agent runs.
+//! exists. Each field tells its default and range, all of them inclusive. All may change while the agent runs but `listen`,
+//! `data.dir`, `data.segment_bytes` and the limits of connections.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

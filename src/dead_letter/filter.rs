@@ -27,6 +27,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Dead-lettered before this time.
     pub until: Option<Timestamp>,
+    /// One of these; any, if it is empty.
+    pub ids: Vec<LetterId>,
     /// Whose id is this one or greater.
     pub first: Option<LetterId>,
     /// Whose id is this one or less.
@@ -46,6 +48,7 @@ pub(super) const WHERE: &str = "
     AND (:request IS NULL OR request_id = :request)
     AND (:since IS NULL OR dead_lettered_at >= :since)
     AND (:until IS NULL OR dead_lettered_at < :until)
+    AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
     AND (:first IS NULL OR id >= :first)
     AND (:last IS NULL OR id <= :last)
     AND (:stale IS NULL OR stale = :stale)";
@@ -56,7 +59,10 @@ pub(super) type Parameter = (&'static str, Value);
 impl Filter {
     /// The parameters of [`WHERE`].
     pub(super) fn parameters(&self) -> Vec<Parameter> {
-        let Self { index, object, reason, stage, request, since, until, first, last, stale, limit: _ } = self;
+        let Self { index, object, reason, stage, request, since, until, .. } = self;
+        let Self { ids, first, last, stale, limit: _, .. } = self;
+        let listed: Vec<String> = ids.iter().map(LetterId::to_string).collect();
+        let listed = (!listed.is_empty()).then(|| format!("[{}]", listed.join(",")));
         let text = |text: &Option<Arc<str>>| text.as_ref().map(|text| text.to_string()).into();
         let time = |time: &Option<Timestamp>| time.map(|time| integer(time.0)).into();
         let id = |id: &Option<LetterId>| id.map(|id| integer(id.0)).into();
@@ -68,6 +74,7 @@ impl Filter {
             (":request", request.map(|request| request.0.as_bytes().to_vec()).into()),
             (":since", time(since)),
             (":until", time(until)),
+            (":ids", listed.into()),
             (":first", id(first)),
             (":last", id(last)),
             (":stale", stale.map(i64::from).into()),

@@ -85,11 +85,12 @@ impl View {
 
     fn read_ranges(&self, filter: &Filter, order: Order) -> rusqlite::Result<Vec<Range>> {
         let Filter { index, since, until, limit, .. } = filter;
-        let Filter { object, reason, stage, request, first, last, stale, .. } = filter;
+        let Filter { object, reason, stage, request, ids, first, last, stale, .. } = filter;
         let of_letters = object.is_some()
             || reason.is_some()
             || stage.is_some()
             || request.is_some()
+            || !ids.is_empty()
             || first.is_some()
             || last.is_some()
             || stale.is_some();

@@ -5,6 +5,7 @@
 
 mod bench;
 mod replay;
+mod stale;
 mod transforms;
 
 use std::time::{Duration, Instant};

@@ -12,6 +12,9 @@ mod expand;
 mod transforming;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use routing::{Routes, Routing};
 pub use tail::Tail;
 pub use transforming::{Expansion, Held, Transforming};

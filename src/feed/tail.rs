@@ -145,6 +145,13 @@ impl Tail {
     }
 }
 
+#[cfg(test)]
+impl Tail {
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.kept().blocks.iter().map(|block| block.bytes()).sum()
+    }
+}
+
 impl Kept {
     fn find(&self, at: Position) -> Place {
         if at >= self.end {

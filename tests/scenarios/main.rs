@@ -7,6 +7,8 @@
 
 mod support;
 
+mod alerts;
+
 mod backlog;
 
 mod kill;
@@ -18,6 +20,8 @@ mod outage;
 mod poison;
 
 mod rejects;
+
+mod reload;
 
 mod repeats;
 

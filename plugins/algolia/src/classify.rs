@@ -16,6 +16,9 @@ use serde_json::{Map, Value};
 
 use crate::encode::Request;
 
+/// Begins the words on what something before Algolia answered.
+const NOT_ALGOLIAS: &str = "the answer is not Algolia's: ";
+
 /// What a write's answer means.
 pub(crate) fn written(answer: &Answer, request: &Request<'_>) -> Result<Written, WriteError> {
     if answer.status == StatusCode::BAD_REQUEST {
@@ -43,9 +46,16 @@ pub(crate) fn published(answer: &Answer, index: &Arc<str>) -> Result<bool, Write
     }
 }
 
-/// Whether a refusal leaves no doubt that the credentials themselves are wrong, whatever index is asked for.
-pub(crate) fn is_about_credentials(error: &WriteError) -> bool {
-    contains(&error.reason().message, "invalid application-id")
+/// Whether a refusal would be the same whatever index is asked for: the credentials themselves are wrong, or something
+/// before Algolia answers.
+pub(crate) fn concerns_every_index(error: &WriteError) -> bool {
+    let words = &error.reason().message;
+    contains(words, "invalid application-id") || words.starts_with(NOT_ALGOLIAS)
+}
+
+/// Whether the answer says that Algolia looked at the question and did not like it.
+pub(crate) fn is_about_question(answer: &Answer) -> bool {
+    answer.status == StatusCode::BAD_REQUEST && Problem::of(answer).is_algolias
 }
 
 /// A 4xx that names no record, on a request that concerns one index (of several the first is named here; who sent
@@ -74,10 +84,10 @@ fn refused(answer: &Answer, index: &Arc<str>) -> WriteError {
     WriteError::Misconfigured { scope, reason: Reason::new(code, problem.words).with_status(status) }
 }
 
-/// A 400: at least one record is to blame.
+/// A 400: at least one record is to blame, if Algolia says so. The page of a proxy says nothing of records.
 fn rejected(answer: &Answer, request: &Request<'_>) -> WriteError {
     let problem = Problem::of(answer);
-    if problem.is_about_load() {
+    if problem.is_about_load() || !problem.is_algolias {
         return refused(answer, request.indexes[0]);
     }
     let culprit = culprit(&problem, request);
@@ -148,7 +158,7 @@ fn confirmations(answer: &Answer, request: &Request<'_>) -> Option<Vec<Confirmat
 
 /// A 2xx that is not Algolia's: a proxy answered, and what became of the request is its secret.
 fn unintelligible(answer: &Answer) -> WriteError {
-    let words = format!("the answer is not Algolia's: {}", excerpt(&answer.body));
+    let words = format!("{NOT_ALGOLIAS}{}", excerpt(&answer.body));
     WriteError::Unknown {
         retry_after: None,
         reason: Reason::new(ReasonCode::Unknown, words).with_status(answer.status.as_u16()),
@@ -169,7 +179,10 @@ impl Problem {
         let body: Map<String, Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
         let message = body.get("message").and_then(Value::as_str);
         Self {
-            words: message.map_or_else(|| excerpt(&answer.body), |message| excerpt(message.as_bytes())),
+            words: match message {
+                Some(message) => excerpt(message.as_bytes()),
+                None => format!("{NOT_ALGOLIAS}{}", excerpt(&answer.body)),
+            },
             position: body.get("position").and_then(Value::as_u64).and_then(|number| number.try_into().ok()),
             object_id: body.get("objectID").and_then(Value::as_str).map(ToOwned::to_owned),
             is_algolias: message.is_some(),

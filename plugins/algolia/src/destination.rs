@@ -24,7 +24,7 @@ use plugin_http::{
     secret::Secret,
 };
 use reqwest::{
-    Client, Method, StatusCode,
+    Client, Method,
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use tracing::debug;
@@ -105,7 +105,7 @@ impl Destination for Algolia {
             return self.send_one_by_one(&request, None).await;
         }
         match self.send(&request).await {
-            Err(error @ WriteError::Misconfigured { .. }) if !classify::is_about_credentials(&error) => {
+            Err(error @ WriteError::Misconfigured { .. }) if !classify::concerns_every_index(&error) => {
                 self.send_one_by_one(&request, Some(error)).await
             }
             outcome => outcome,
@@ -125,7 +125,7 @@ impl Destination for Algolia {
             // Without that task or that index the credentials are right all the same.
             Ok(_) | Err(WriteError::Misconfigured { scope: Scope::Index(_), .. }) => Ok(()),
             // So they are where the question itself was looked at.
-            Err(_) if answer.status == StatusCode::BAD_REQUEST => Ok(()),
+            Err(_) if classify::is_about_question(&answer) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -221,6 +221,7 @@ impl Algolia {
                     passed = true;
                     confirmations.extend(written.confirmations);
                 }
+                Err(error) if classify::concerns_every_index(&error) => return Err(error),
                 Err(WriteError::Misconfigured { reason, .. }) => {
                     refused.get_or_insert((index, reason));
                 }

@@ -1,7 +1,11 @@
 //! What a request must say, how large it may be, and that every command arrives as it was meant.
 
-use plugin_api::{identity::Timestamp, verdict::ReasonCode};
+use plugin_api::{
+    identity::{RequestId, Timestamp},
+    verdict::ReasonCode,
+};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{
     Bench,
@@ -12,6 +16,7 @@ use crate::admin::{
     ClientError, Drain, DropLetters, Find, Forget, Kind, LetterFilter, Pause, Reload, ResetCursor, Resume,
     StartAt, Time,
 };
+use crate::dead_letter::{Filter, LetterId, Stage};
 
 /// Every command that the client knows reaches the agent with its arguments, and its report comes back whole.
 #[tokio::test]
@@ -28,7 +33,7 @@ async fn every_command_arrives() {
     let asked = ResetCursor { from: StartAt::Time(Time(Timestamp(1))), allow_rewind: true, dry_run: false };
     assert_eq!(client.reset_cursor("search", &asked).await.unwrap().from.offset, 9);
     assert_eq!(client.resume_transform("redact").await.unwrap().indexes, ["products"]);
-    let filter = LetterFilter { reason: Some(ReasonCode::Rejected), ..LetterFilter::default() };
+    let filter = LetterFilter { reason: Some("rejected".to_owned()), ..LetterFilter::default() };
     let asked = DropLetters { destination: "search".to_owned(), filter, dry_run: true };
     assert!(client.drop_letters(&asked).await.unwrap().dry_run);
 
@@ -55,8 +60,9 @@ async fn every_command_arrives() {
         "probe mirror",
         "reset_cursor search ResetCursor { from: Time(Time(Timestamp(1))), allow_rewind: true, dry_run: false }",
         "resume_transform redact",
-        "drop_letters DropLetters { destination: \"search\", filter: LetterFilter { id: None, index: None, object: None, \
-         request: None, reason: Some(Rejected), since: None, until: None }, dry_run: true }",
+        "drop_letters DropLetters { destination: \"search\", filter: LetterFilter { index: None, object: None, \
+         reason: Some(\"rejected\"), stage: None, request: None, since: None, until: None, first: None, last: None, \
+         stale: None }, dry_run: true }",
         "resume search Resume { from: Some(Oldest) }",
         "forget a/../b Forget { dry_run: false }",
         "find Find { index: \"products\", object_id: \"1\" }",
@@ -100,9 +106,9 @@ async fn bodies_are_bounded_and_checked() {
         ("/v1/dead-letters/replay", "{}", 400, "missing field `destination`"),
         (
             "/v1/dead-letters/drop",
-            "{\"destination\": \"a\", \"filter\": {\"reason\": \"bad\"}}",
+            "{\"destination\": \"a\", \"filter\": {\"id\": 7}}",
             400,
-            "\"bad\" is none of: transform_failed,",
+            "unknown field `id`",
         ),
         ("/v1/find", "{\"index\": \"products\"}", 400, "missing field `object_id`"),
     ];
@@ -148,4 +154,30 @@ fn a_start_is_one_word() {
     for text in ["", "Now", "yesterday", "2026-11-23"] {
         assert!(text.parse::<StartAt>().is_err(), "{text}");
     }
+}
+
+/// Which letters are meant comes over the wire as it was said; a reason that is none is told with those that are.
+#[test]
+fn a_filter_arrives_as_it_was_said() {
+    let filter = Filter {
+        index: Some("products".into()),
+        object: Some("42".into()),
+        reason: Some(ReasonCode::TooLarge),
+        stage: Some(Stage::Delivery),
+        request: Some(RequestId(Uuid::from_u128(7))),
+        since: Some(Timestamp(1_000_000)),
+        until: Some(Timestamp(2_000_001)),
+        ids: vec![LetterId(3), LetterId(5)],
+        first: Some(LetterId(1)),
+        last: Some(LetterId(9)),
+        stale: Some(false),
+        limit: None,
+    };
+    let json = serde_json::to_string(&LetterFilter::of(&filter)).unwrap();
+    let arrived = serde_json::from_str::<LetterFilter>(&json).unwrap().to_filter().unwrap();
+    assert_eq!(format!("{arrived:?}"), format!("{filter:?}"));
+    assert_eq!(serde_json::to_string(&LetterFilter::default()).unwrap(), "{}");
+    let wrong = LetterFilter { reason: Some("bad".to_owned()), ..LetterFilter::default() };
+    let error = wrong.to_filter().unwrap_err().to_string();
+    assert!(error.starts_with("there is no reason \"bad\"; choose one of: transform_failed, "), "{error}");
 }

@@ -40,17 +40,13 @@ pub struct Selection {
     /// Only those that this request brought
     #[arg(long, value_name = "REQUEST_ID", value_parser = request)]
     request: Option<RequestId>,
-    /// Only the one with this ID, or those from one ID to another (12-20)
-    #[arg(long, value_name = "ID[-ID]", value_parser = ids)]
-    id: Option<Ids>,
+    /// Only the one with this ID; may be given several times
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    id: Vec<u64>,
     /// Only those of whose object something newer was delivered since
     #[arg(long)]
     stale: bool,
 }
-
-/// From one id to another, inclusive.
-#[derive(Clone, Copy, Debug)]
-struct Ids(LetterId, LetterId);
 
 impl Selection {
     /// The same for a store.
@@ -65,10 +61,10 @@ impl Selection {
             request: *request,
             since: *since,
             until: *until,
-            first: id.map(|Ids(first, _)| first),
-            last: id.map(|Ids(_, last)| last),
+            ids: id.iter().copied().map(LetterId).collect(),
             stale: stale.then_some(true),
             limit,
+            ..Filter::default()
         }
     }
 }
@@ -86,13 +82,4 @@ fn stage_parser() -> impl TypedValueParser<Value = Stage> {
 
 fn request(text: &str) -> Result<RequestId, String> {
     text.parse::<Uuid>().map(RequestId).map_err(|error| format!("not a request id: {error}"))
-}
-
-fn ids(text: &str) -> Result<Ids, String> {
-    let id = |text: &str| match text.parse::<u64>() {
-        Ok(id) if i64::try_from(id).is_ok() => Ok(LetterId(id)),
-        _ => Err(format!("{text:?} is not an ID")),
-    };
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    Ok(Ids(id(first)?, id(last)?))
 }

@@ -154,6 +154,13 @@ impl Child {
         Ok(())
     }
 
+    /// Has it reject every operation from now on.
+    pub(crate) fn reject(&mut self) -> anyhow::Result<()> {
+        let answer = self.ask(fake::REJECT)?;
+        ensure!(answer == fake::REJECT, "told to {}, the child said {answer:?}", fake::REJECT);
+        Ok(())
+    }
+
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         Usage::of(self.process.id()).context("usage of a child")
     }

@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use harness::process::Setup;
 
 use crate::{
-    append, backlog, baseline, child, deliver, hotkeys, ingest, isolation, lz4, opensearch, reopen,
+    append, backlog, baseline, child, deliver, hotkeys, ingest, isolation, lz4, opensearch, rejects, reopen,
     retention, table::Table, transforms,
 };
 
@@ -79,6 +79,8 @@ enum Scenario {
     Hotkeys,
     /// What one destination's outage costs the others, and how fast it catches up
     Isolation,
+    /// A destination that rejects everything, and what ingest and another destination notice
+    Rejects,
     /// Three destinations behind a transform, and an index beside one whose module never ends
     Transforms,
     /// A real cluster, against a bulk loader; skipped without its URL
@@ -185,6 +187,9 @@ async fn measure(scenario: Scenario, bench: &Bench, table: &mut Table) -> anyhow
     }
     if all || scenario == Scenario::Isolation {
         isolation::measure(bench, table).await?;
+    }
+    if all || scenario == Scenario::Rejects {
+        rejects::measure(bench, table).await?;
     }
     if all || scenario == Scenario::Transforms {
         transforms::measure(bench, table).await?;

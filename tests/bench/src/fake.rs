@@ -1,7 +1,8 @@
 //! The fakes of the services as children: they count, and note when probes arrive.
 //!
 //! They answer a line on stdin with one on stdout: an empty line with how many operations were applied, [`PROBED`] with
-//! the moments at which the probes among them were, [`REFUSE`] and [`SERVE`] when connections are refused or taken.
+//! the moments at which the probes among them were, [`REFUSE`] and [`SERVE`] when connections are refused or taken,
+//! [`REJECT`] when operations are rejected.
 
 use std::{
     io,
@@ -26,6 +27,9 @@ pub(crate) const REFUSE: &str = "refuse";
 
 /// Serves again.
 pub(crate) const SERVE: &str = "serve";
+
+/// Rejects every operation from now on.
+pub(crate) const REJECT: &str = "reject";
 
 /// By the clock that every process of this machine has.
 pub(crate) fn micros(time: SystemTime) -> u64 {
@@ -58,6 +62,7 @@ trait Fake {
     fn probe_count(&self) -> u64;
     async fn wait_for_operations(&self, at_least: u64);
     async fn set_serving(&self, serving: bool) -> io::Result<()>;
+    fn reject(&self);
 }
 
 async fn serve(fake: impl Fake) -> anyhow::Result<()> {
@@ -80,6 +85,10 @@ async fn serve(fake: impl Fake) -> anyhow::Result<()> {
                 Some(word @ (REFUSE | SERVE)) => {
                     fake.set_serving(word == SERVE).await?;
                     say(word)?;
+                }
+                Some(REJECT) => {
+                    fake.reject();
+                    say(REJECT)?;
                 }
                 Some(_) => say(fake.operation_count())?,
             }
@@ -104,6 +113,11 @@ impl Fake for FakeAlgolia {
         use algolia::HostState::{Refusing, Serving};
         self.set_hosts(if serving { Serving } else { Refusing }).await
     }
+
+    fn reject(&self) {
+        let message = "no record is good enough".to_owned();
+        self.fail_all(algolia::Fault::Refused { status: 400, message });
+    }
 }
 
 impl Fake for FakeElasticsearch {
@@ -122,5 +136,10 @@ impl Fake for FakeElasticsearch {
     async fn set_serving(&self, serving: bool) -> io::Result<()> {
         use elasticsearch::HostState::{Refusing, Serving};
         self.set_hosts(if serving { Serving } else { Refusing }).await
+    }
+
+    fn reject(&self) {
+        let (kind, reason) = ("mapper_parsing_exception".to_owned(), "failed to parse".to_owned());
+        self.fail_all(elasticsearch::Fault::Items { status: 400, kind, reason });
     }
 }

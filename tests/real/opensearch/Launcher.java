@@ -19,7 +19,8 @@ import org.opensearch.transport.Netty4Plugin;
 /**
  * One OpenSearch node on 127.0.0.1, on a port that is free, until its standard input ends or it is told to stop.
  *
- * Arguments: an empty directory, the file that gets the port once it serves, and settings as `name=value`.
+ * Arguments: a directory, empty or of an earlier life, the file that gets the port once it serves, and settings as
+ * `name=value`.
  */
 public final class Launcher extends Node {
     private static final List<Class<? extends Plugin>> PLUGINS = List.of(

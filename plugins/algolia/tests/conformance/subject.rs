@@ -59,6 +59,7 @@ impl Subject for Application {
             Fault::Echo => next(refused(400, &format!("no such key: {}", self.api_key))),
             Fault::Redirect(to) => next(Failing::Redirect(format!("{to}/1/indexes/products/batch"))),
             Fault::Overloaded => self.fake.fail_all(refused(503, "Service unavailable")),
+            Fault::Page => self.fake.fail_all(Failing::Html(400)),
             Fault::Down => self.set_host(HostState::Refusing).await,
             Fault::NotServing => self.set_host(HostState::Failing(503)).await,
             Fault::Refused => self.fake.set_api_key("another"),

@@ -143,6 +143,7 @@ async fn keys_and_plans_concern_the_destination() {
         (plan(402), "not enabled"),
         (plan(405), "not enabled"),
         (plan(422), "not enabled"),
+        (Fault::Html(400), "<h1>400</h1>"),
         (Fault::Html(403), "<h1>403</h1>"),
         (Fault::Html(404), "<h1>404</h1>"),
     ];
@@ -194,6 +195,12 @@ async fn among_several_indexes_the_refused_one_is_found() {
     fake.restrict_key(None);
     fake.remove_index("c");
     assert_eq!(scope(&algolia.write(&several).await.unwrap_err()), &Scope::Index("c".into()));
+
+    // A page of a proxy says nothing about an index, though the others pass.
+    fake.restore_indexes();
+    fake.fail_next(1, Fault::Forbidden(Forbidden::Index));
+    fake.fail_next(1, Fault::Html(400));
+    assert_eq!(scope(&algolia.write(&several).await.unwrap_err()), &Scope::Destination);
 
     // A throttled attempt says nothing about an index.
     fake.fail_next(1, Fault::Forbidden(Forbidden::Index));

@@ -57,6 +57,7 @@ macro_rules! conformance {
             answers::a_part_that_is_not_taken_comes_back
             answers::a_request_too_large_is_told
             answers::a_refused_destination_is_misconfigured
+            answers::a_page_of_a_proxy_concerns_the_destination
             answers::a_refused_index_is_named
             answers::a_bad_record_is_named
             answers::a_bad_batch_is_to_be_bisected
@@ -79,6 +80,7 @@ macro_rules! conformance {
             trouble::a_service_that_does_not_serve_loses_nothing
             trouble::writes_that_are_not_taken_lose_nothing
             trouble::an_outage_that_looks_like_poison_loses_nothing
+            trouble::a_page_of_a_proxy_loses_nothing
             trouble::a_brown_out_loses_nothing
             trouble::a_throttle_is_kept_to
             trouble::a_request_too_large_goes_out_in_parts
@@ -104,13 +106,17 @@ macro_rules! __conformance_cases {
     ([$subject:ty] $($group:ident::$case:ident)+) => { $(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
-            $crate::testing::cases::$group::$case::<$subject>().await;
+            if <$subject as $crate::testing::Subject>::is_there() {
+                $crate::testing::cases::$group::$case::<$subject>().await;
+            }
         }
     )+ };
     ([$subject:ty, $driver:ty] $($group:ident::$case:ident)+) => { $(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
-            $crate::testing::cases::$group::$case::<$subject, $driver>().await;
+            if <$subject as $crate::testing::Subject>::is_there() {
+                $crate::testing::cases::$group::$case::<$subject, $driver>().await;
+            }
         }
     )+ };
 }

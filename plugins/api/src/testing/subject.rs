@@ -13,6 +13,11 @@ use crate::{
 /// A destination under test: a server on real sockets, or a directory, and the plugin in front of it.
 #[async_trait]
 pub trait Subject: Send + Sync + Sized + 'static {
+    /// Whether one can be started here. Where not, it says why, and every case passes without having been tried.
+    fn is_there() -> bool {
+        true
+    }
+
     /// Starts one with nothing in it. Each test has its own.
     ///
     /// The plugin's time-out should be a few hundred milliseconds: several tests wait for it.
@@ -96,6 +101,9 @@ pub enum Fault {
     NotServing,
     /// No write is taken, as by a server that is overloaded or a disk that is full; probes may pass.
     Overloaded,
+    /// Something before the server answers every write with a page of its own, and a status with which the server itself
+    /// would refuse records; probes may pass.
+    Page,
     /// Everything is refused: keys, plan.
     Refused,
     /// This index alone is refused.

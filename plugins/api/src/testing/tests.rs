@@ -36,6 +36,7 @@ red! {
     PART_IS_ALL "is not what it must be" order::order_holds_through_retries<Client>
     OUTAGE_IS_REJECTED "other changes were rejected" trouble::an_outage_loses_nothing<Client>
     UNKNOWN_IS_REJECTED "other changes were rejected" trouble::an_outage_that_looks_like_poison_loses_nothing<Client>
+    PAGE_IS_REJECTED "other changes were rejected" trouble::a_page_of_a_proxy_loses_nothing<Client>
     PAUSE_IS_FORGOTTEN "sent again after" trouble::a_throttle_is_kept_to<Client>
     TOO_LARGE_IS_REJECTED "other changes were rejected" trouble::a_request_too_large_goes_out_in_parts<Client>
     WRONG_CULPRIT "other changes were rejected" poison::poison_that_is_named_goes_alone<Client>

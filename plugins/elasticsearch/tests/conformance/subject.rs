@@ -20,15 +20,14 @@ pub(crate) struct Cluster {
     fake: FakeElasticsearch,
     /// Another for each test, so that whose it is is known where it is found.
     api_key: String,
+    /// How long the plugin waits.
+    timeout: Duration,
 }
 
 #[async_trait]
 impl Subject for Cluster {
     async fn start() -> Self {
-        let api_key = Uuid::new_v4().simple().to_string();
-        let options = Options { auth: known(&api_key), ..Options::default() };
-        let fake = FakeElasticsearch::start(options).await.expect("loopback sockets can be opened");
-        Self { fake, api_key }
+        Self::start_with(Options::default(), Duration::from_millis(500)).await
     }
 
     fn destination(&self) -> Arc<dyn Destination> {
@@ -36,7 +35,7 @@ impl Subject for Cluster {
         let settings = Settings {
             auth: Auth::ApiKey(Secret::new(self.api_key.as_str())),
             gzip: false,
-            timeout: Duration::from_millis(500),
+            timeout: self.timeout,
             ..Settings::new(vec![node])
         };
         Arc::new(Elasticsearch::new(settings).expect("the settings are right"))
@@ -72,6 +71,7 @@ impl Subject for Cluster {
             }
             Fault::Redirect(to) => next(Failing::Redirect(format!("{to}/_bulk"))),
             Fault::Overloaded => self.fake.fail_all(unavailable()),
+            Fault::Page => self.fake.fail_all(Failing::Html(400)),
             Fault::Down => self.set_host(HostState::Refusing).await,
             Fault::NotServing => self.set_host(HostState::Failing(503)).await,
             Fault::Refused => self.fake.set_auth(known("another")),
@@ -109,7 +109,7 @@ impl Subject for Cluster {
     }
 
     async fn release(&self) -> usize {
-        self.fake.apply_held()
+        self.fake.apply_held().await
     }
 
     async fn state(&self) -> State {
@@ -143,6 +143,14 @@ impl Subject for Cluster {
 }
 
 impl Cluster {
+    /// Starts one that asks for a key.
+    pub(crate) async fn start_with(options: Options, timeout: Duration) -> Self {
+        let api_key = Uuid::new_v4().simple().to_string();
+        let options = Options { auth: known(&api_key), ..options };
+        let fake = FakeElasticsearch::start(options).await.expect("loopback sockets can be opened");
+        Self { fake, api_key, timeout }
+    }
+
     async fn set_host(&self, state: HostState) {
         self.fake.set_hosts(state).await.expect("its port is reserved");
     }

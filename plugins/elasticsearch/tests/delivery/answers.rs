@@ -137,6 +137,20 @@ async fn a_busy_shard_is_waited_for() {
         let verdicts = write(&elasticsearch, &saves("i", 1)).await;
         assert!(matches!(&verdicts[0], Verdict::Retry(reason) if reason.code == code), "{verdicts:?}");
     }
+    // Another document added the same field at that moment; it may not be so the next time.
+    fake.fail_next(
+        1,
+        Fault::Items {
+            status: 400,
+            kind: "illegal_argument_exception".to_owned(),
+            reason: "mapper [rating] cannot be changed from type [long] to [float]".to_owned(),
+        },
+    );
+    let verdicts = write(&elasticsearch, &saves("i", 1)).await;
+    assert!(
+        matches!(&verdicts[0], Verdict::Retry(reason) if reason.code == ReasonCode::Unknown),
+        "{verdicts:?}"
+    );
     // Statuses that nobody has seen at an item are the record's where they say "client error".
     fake.fail_next(1, items(413));
     assert_eq!(rejected(&write(&elasticsearch, &saves("i", 1)).await[0]).code, ReasonCode::TooLarge);
@@ -248,6 +262,9 @@ async fn whole_requests_are_refused() {
             body: r#"{"error":"Content-Type header [text/plain] is not supported","status":406}"#.to_owned(),
         },
         Fault::Html(403),
+        Fault::Html(400),
+        Fault::Answered { status: 400, body: String::new() },
+        Fault::Answered { status: 400, body: r#"{"message":"Bad Request"}"#.to_owned() },
     ] {
         let error = told(fault).await;
         let WriteError::Misconfigured { scope: Scope::Destination, reason } = error else {

@@ -119,7 +119,7 @@ async fn a_dropped_write_may_be_applied_later() {
         crate::setup::batch_from(2_000, &[(plugin_api::operation::Action::Save, "0", r#"{"newer":1}"#)]);
     elasticsearch.write(&newer).await.unwrap();
     // The request is held as soon as it has been read, which may be after it was counted.
-    while fake.apply_held() == 0 {
+    while fake.apply_held().await == 0 {
         tokio::task::yield_now().await;
     }
     assert_eq!(fake.objects("i")["0"], serde_json::json!({ "newer": 1 }));

@@ -1,7 +1,6 @@
-//! The real cluster, asked and told what no destination would, and operations for it.
+//! The real cluster with a destination in front of it, and operations for it.
 
 use std::{
-    env,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -14,15 +13,16 @@ use plugin_api::{
 };
 use plugin_elasticsearch::{Elasticsearch, PartialUpdates, Settings};
 use plugin_http::endpoint::Endpoint;
-use reqwest::{Client, Method, header::CONTENT_TYPE};
+use reqwest::Method;
 use serde_json::Value;
 use uuid::Uuid;
+
+use crate::server::Server;
 
 /// The cluster and a destination that writes to it.
 pub(crate) struct Cluster {
     pub(crate) elasticsearch: Elasticsearch,
-    url: String,
-    client: Client,
+    server: Server,
 }
 
 /// One operation of a test's index: action, id, body.
@@ -36,16 +36,12 @@ impl Cluster {
 
     /// The same with other settings.
     pub(crate) fn find_with(change: impl FnOnce(&mut Settings)) -> Option<Self> {
-        let Some(url) = env::var("OPENSEARCH_URL").ok().filter(|url| !url.is_empty()) else {
-            eprintln!("skipped: OPENSEARCH_URL is not set (tests/real/opensearch/run sets it)");
-            return None;
-        };
-        let endpoint = Endpoint::parse(&url, true).expect("it is an address");
+        let server = Server::find()?;
+        let endpoint = Endpoint::parse(&server.url, true).expect("it is an address");
         let mut settings = Settings { timeout: Duration::from_secs(60), ..Settings::new(vec![endpoint]) };
         change(&mut settings);
         let elasticsearch = Elasticsearch::new(settings).expect("the settings are right");
-        let client = plugin_http::client::client("test", None).expect("it needs nothing");
-        Some(Self { elasticsearch, url, client })
+        Some(Self { elasticsearch, server })
     }
 
     pub(crate) fn find_merging() -> Option<Self> {
@@ -54,19 +50,12 @@ impl Cluster {
 
     /// Asks for something that must succeed.
     pub(crate) async fn ask(&self, method: Method, path: &str, body: &str) -> Value {
-        let (status, answer) = self.try_ask(method, path, body).await;
-        assert!((200..300).contains(&status), "{path}: {status} {answer}");
-        answer
+        self.server.ask(method, path, body).await
     }
 
     /// Asks for something.
     pub(crate) async fn try_ask(&self, method: Method, path: &str, body: &str) -> (u16, Value) {
-        let request = self.client.request(method, format!("{}{path}", self.url));
-        let request = request.header(CONTENT_TYPE, "application/json").body(body.to_owned());
-        let response = request.send().await.expect("the cluster answers");
-        let status = response.status().as_u16();
-        let answer = response.bytes().await.expect("the answer comes whole");
-        (status, serde_json::from_slice(&answer).unwrap_or_default())
+        self.server.try_ask(method, path, body).await
     }
 
     /// Makes an index anew; `body` has its settings and mappings.

@@ -3,7 +3,7 @@
 use plugin_api::{
     destination::Destination,
     operation::Action::{Delete, PartialUpdate, Save},
-    verdict::Verdict,
+    verdict::{ReasonCode, Verdict},
 };
 use reqwest::Method;
 use serde_json::json;
@@ -88,6 +88,30 @@ async fn one_bad_document_is_refused_alone() {
     cluster.make("narrow", r#"{"settings":{"index.mapping.total_fields.limit":2}}"#).await;
     let rows = [(Save, "1", r#"{"a":1,"b":2}"#), (Save, "2", r#"{"c":1,"d":2,"e":3}"#)];
     assert_eq!(shown(&cluster.write(&batch("narrow", now(), &rows)).await), "wx");
+}
+
+/// G6: documents that add the same field at once, as different numbers, are all taken in the end: what one of them is told
+/// comes of the race alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_race_for_a_new_field_rejects_nobody() {
+    let Some(cluster) = Cluster::find() else { return };
+    for round in 0..10 {
+        let index = format!("raced-{round}");
+        cluster.make(&index, "{}").await;
+        let saves: Vec<_> = (0..4)
+            .map(|id: u32| {
+                let body = if id.is_multiple_of(2) { r#"{"n":1}"# } else { r#"{"n":1.5}"# };
+                batch(&index, now(), &[(Save, &id.to_string(), body)])
+            })
+            .collect();
+        let write = async |save| {
+            while let [Verdict::Retry(reason)] = &cluster.write(save).await[..] {
+                assert_eq!(reason.code, ReasonCode::Unknown, "{reason}");
+            }
+            assert!(matches!(cluster.write(save).await[..], [Verdict::Written]));
+        };
+        tokio::join!(write(&saves[0]), write(&saves[1]), write(&saves[2]), write(&saves[3]));
+    }
 }
 
 /// G3: a version that no agent can have given is told from a newer one of ours.

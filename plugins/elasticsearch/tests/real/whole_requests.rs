@@ -9,8 +9,8 @@ use plugin_api::{
 use crate::cluster::{Cluster, batch, now, shown};
 
 /// Bytes of a request above what indexing pressure lets pass, and above what the server reads at all.
-const PRESSED: usize = 3 << 20;
-const TOO_LARGE: usize = 5 << 20;
+const PRESSED: usize = 6 << 20;
+const TOO_LARGE: usize = 9 << 20;
 
 /// Compressed or not, it is the decompressed size that counts.
 #[tokio::test]

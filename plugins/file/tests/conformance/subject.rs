@@ -74,6 +74,7 @@ impl Subject for Files {
             | Fault::Echo
             | Fault::Redirect(_)
             | Fault::NotServing
+            | Fault::Page
             | Fault::Refused
             | Fault::RefusedIndex(_)
             | Fault::Poison { .. } => return false,

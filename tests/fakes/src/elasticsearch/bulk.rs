@@ -30,6 +30,8 @@ pub(super) struct Item<'a> {
     pub(super) id: Cow<'a, str>,
     /// With `external_gte`; none where the cluster counts.
     pub(super) version: Option<i64>,
+    /// The first line.
+    pub(super) head: &'a [u8],
     /// The second line; empty for a delete.
     pub(super) source: &'a [u8],
 }
@@ -86,12 +88,12 @@ pub(super) fn read(body: &[u8]) -> Result<Vec<Item<'_>>, Answer> {
             Action::Delete => &[],
             Action::Index | Action::Create | Action::Update => lines.next().map_or(&[][..], |(_, line)| line),
         };
-        items.push(item(action, meta, source).map_err(|refusal| Answer::refused(&refusal))?);
+        items.push(item(action, meta, line, source).map_err(|refusal| Answer::refused(&refusal))?);
     }
     Ok(items)
 }
 
-fn item<'a>(action: Action, meta: Meta<'a>, source: &'a [u8]) -> Result<Item<'a>, Refusal> {
+fn item<'a>(action: Action, meta: Meta<'a>, head: &'a [u8], source: &'a [u8]) -> Result<Item<'a>, Refusal> {
     if action == Action::Update && meta.version.is_some() {
         let words =
             "Update requests do not support versioning. Please use `if_seq_no` and `if_primary_term` instead";
@@ -125,7 +127,7 @@ fn item<'a>(action: Action, meta: Meta<'a>, source: &'a [u8]) -> Result<Item<'a>
             )));
         }
     };
-    Ok(Item { action, index: meta.index, id: meta.id, version, source })
+    Ok(Item { action, index: meta.index, id: meta.id, version, head, source })
 }
 
 fn malformed(number: usize, line: &[u8]) -> Answer {

@@ -4,11 +4,11 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use bytes::Bytes;
 use hyper::header::{LOCATION, RETRY_AFTER};
 
 use super::{
     answer::{self, Answer, Refusal},
+    apply::Write,
     bulk::Item,
 };
 
@@ -107,18 +107,13 @@ pub(super) enum Mark {
     Text(String),
 }
 
-/// A write that was received and waits for the test to apply it.
-pub(super) struct Held {
-    pub(super) body: Bytes,
-    pub(super) number: u64,
-}
-
 #[derive(Default)]
 pub(super) struct Script {
     pub(super) next: VecDeque<Fault>,
     pub(super) always: Option<Fault>,
     pub(super) poisons: Vec<(Mark, Poison)>,
-    pub(super) held: Vec<Held>,
+    /// Received, and applied when the test says so.
+    pub(super) held: Vec<Write>,
 }
 
 impl Script {

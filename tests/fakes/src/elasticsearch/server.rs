@@ -3,10 +3,12 @@
 use std::{
     collections::BTreeMap,
     io,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,8 +19,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    apply::apply,
     index::{FieldType, IndexState},
     journal::Applied,
+    real::Real,
     routes,
     script::{Fault, Mark, Poison, Script},
     store::Store,
@@ -43,6 +47,12 @@ pub struct Options {
     pub content_bytes_max: usize,
     /// How much is remembered.
     pub detail: Detail,
+    /// A real cluster behind the fake, without credentials: the fake stores nothing then, but misbehaves as it is told and
+    /// hands on everything else.
+    pub real: Option<SocketAddr>,
+    /// After this long the connection of a request that is never answered is cut, as a proxy does that loses its patience;
+    /// by default never.
+    pub silence_max: Option<Duration>,
 }
 
 impl Default for Options {
@@ -54,6 +64,8 @@ impl Default for Options {
             port: None,
             content_bytes_max: 100 * 1024 * 1024,
             detail: Detail::Bodies,
+            real: None,
+            silence_max: None,
         }
     }
 }
@@ -175,13 +187,13 @@ impl FakeElasticsearch {
     }
 
     /// Applies the writes that [`Fault::Hold`] kept, in the order in which they came, and says how many there were.
-    pub fn apply_held(&self) -> usize {
+    pub async fn apply_held(&self) -> usize {
         let held = std::mem::take(&mut self.shared.lock().script.held);
-        let count = held.len();
-        for write in held {
-            routes::apply_held(&self.shared, &write);
+        for write in &held {
+            // Nobody waits for the answer any more.
+            apply(&self.shared, write, false).await;
         }
-        count
+        held.len()
     }
 
     /// Changes the credentials that it knows.
@@ -325,6 +337,8 @@ impl FakeElasticsearch {
 pub(super) struct Shared {
     pub(super) product: Product,
     pub(super) content_bytes_max: usize,
+    pub(super) real: Option<Real>,
+    pub(super) silence_max: Option<Duration>,
     /// Operations that were answered without an error.
     pub(super) operations: watch::Sender<u64>,
     /// Requests that came in.
@@ -372,6 +386,8 @@ impl Shared {
         Self {
             product: options.product,
             content_bytes_max: options.content_bytes_max,
+            real: options.real.map(Real),
+            silence_max: options.silence_max,
             operations: watch::Sender::new(0),
             requests: watch::Sender::new(0),
             state: Mutex::new(state),

@@ -81,6 +81,15 @@ pub async fn a_refused_destination_is_misconfigured<S: Subject>() {
     .await;
 }
 
+/// What something before the server answers says nothing of a record.
+pub async fn a_page_of_a_proxy_concerns_the_destination<S: Subject>() {
+    is_told::<S>(Fault::Page, |answer| {
+        is_unavailable(answer)
+            || matches!(answer, Err(WriteError::Misconfigured { scope: Scope::Destination, .. }))
+    })
+    .await;
+}
+
 /// A refused index concerns itself.
 pub async fn a_refused_index_is_named<S: Subject>() {
     is_told::<S>(Fault::RefusedIndex(INDEX.to_owned()), |answer| match answer {

@@ -23,6 +23,11 @@ pub async fn writes_that_are_not_taken_lose_nothing<S: Subject, D: Driver>() {
     outage::<S, D>(Fault::Overloaded).await;
 }
 
+/// Something before the server answers as the server would if every record were bad.
+pub async fn a_page_of_a_proxy_loses_nothing<S: Subject, D: Driver>() {
+    outage::<S, D>(Fault::Page).await;
+}
+
 async fn outage<S: Subject, D: Driver>(fault: Fault) {
     let mut trial = Trial::<S, D>::start().await;
     for _ in 0..3 {

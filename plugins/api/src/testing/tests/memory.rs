@@ -54,6 +54,7 @@ mistakes! {
     TELLS_SECRET = 20
     LOGS_SECRET = 21
     FOLLOWS_REDIRECT = 22
+    PAGE_IS_REJECTED = 23
 }
 
 pub(super) struct Memory<const VERSIONED: bool, const MISTAKE: u8> {
@@ -100,6 +101,7 @@ impl<const VERSIONED: bool, const MISTAKE: u8> Subject for Memory<VERSIONED, MIS
             Fault::Down
             | Fault::NotServing
             | Fault::Overloaded
+            | Fault::Page
             | Fault::Refused
             | Fault::RefusedIndex(_)
             | Fault::Poison { .. } => inner.states.push(fault),
@@ -210,7 +212,8 @@ impl<const VERSIONED: bool, const MISTAKE: u8> Destination for Plugin<VERSIONED,
                 Err(unavailable())
             }
             Some(Fault::Refused) if MISTAKE == Mistake::REFUSAL_IS_REJECTED => Err(rejected(None)),
-            Some(Fault::Refused) => Err(WriteError::Misconfigured {
+            Some(Fault::Page) if MISTAKE == Mistake::PAGE_IS_REJECTED => Err(rejected(None)),
+            Some(Fault::Refused | Fault::Page) => Err(WriteError::Misconfigured {
                 scope: Scope::Destination,
                 reason: reason(ReasonCode::Misconfigured, "who are you"),
             }),

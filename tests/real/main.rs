@@ -1,0 +1,27 @@
+//! The agent and a real OpenSearch: the conformance suite with the agent's own lane as its engine, and the whole agent
+//! while the server has too little room for what it gets, and while it is killed.
+//!
+//! `opensearch/run` starts a server and says with what the tests that need one of their own start it; without it every
+//! test says so and passes.
+
+#![expect(clippy::print_stderr, reason = "a test that is passed over says so")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../../plugins/elasticsearch/tests/real/server.rs"]
+mod server;
+
+mod launched;
+
+mod killed;
+mod throttled;
+
+#[path = "../../plugins/elasticsearch/tests/conformance/subject.rs"]
+mod fake_subject;
+#[path = "../conformance/lane.rs"]
+mod lane;
+#[path = "../../plugins/elasticsearch/tests/real/subject.rs"]
+mod subject;
+
+mod conformance {
+    plugin_api::conformance!(crate::subject::RealCluster, crate::lane::Lane);
+}
