@@ -59,22 +59,27 @@ fn letter(line: &mut Map<String, Value>) -> Option<Result<Letter, String>> {
     Some(letter.map_err(|error| format!("is not a dead letter: {error}")))
 }
 
+/// Each action as letters name it and as the command line does.
+const ACTIONS: [(&str, &str, ActionType); 4] = [
+    ("save", "save", ActionType::SaveObject),
+    ("partial_update", "partial", ActionType::PartialUpdateObject),
+    ("partial_update_no_create", "partial-no-create", ActionType::PartialUpdateObjectNoCreate),
+    ("delete", "delete", ActionType::DeleteObject),
+];
+
 impl Letter {
     /// A line with the same record; one command has one action.
     fn of(self, action: ActionType) -> Result<Map<String, Value>, String> {
-        let (named, option) = match action {
-            ActionType::SaveObject => ("save", "save"),
-            ActionType::PartialUpdateObject => ("partial_update", "partial"),
-            ActionType::PartialUpdateObjectNoCreate => ("partial_update_no_create", "partial-no-create"),
-            ActionType::DeleteObject => ("delete", "delete"),
-        };
-        let Self { action, object_id, data } = self;
-        if action != named {
-            return Err(format!("is the dead letter of a {action}, not of a {named} (--action {option})"));
+        let Self { action: named, object_id, data } = self;
+        let known = ACTIONS.into_iter().find(|(name, ..)| *name == named);
+        let (_, option, of_letter) =
+            known.ok_or_else(|| format!("is a dead letter of {named:?}, no action"))?;
+        if of_letter != action {
+            return Err(format!("is the dead letter of a {named}: send it with --action {option}"));
         }
-        let mut object = match (data, named) {
+        let mut object = match (data, action) {
             (Some(data), _) => data,
-            (None, "delete") => Map::new(),
+            (None, ActionType::DeleteObject) => Map::new(),
             (None, _) => return Err("is a dead letter whose data is gone".to_owned()),
         };
         object.insert("objectID".to_owned(), object_id.into());
@@ -230,7 +235,7 @@ mod tests {
         let deleted = letter(r#"{"action":"delete","index":"a","object_id":"7"}"#);
         assert_eq!(record(deleted.as_bytes(), ActionType::DeleteObject), Ok(("7".to_owned(), None)));
         let told = |line: &str| save(line).unwrap_err();
-        assert_eq!(told(&deleted), "is the dead letter of a delete, not of a save (--action save)");
+        assert_eq!(told(&deleted), "is the dead letter of a delete: send it with --action delete");
         let purged = letter(r#"{"action":"save","index":"a","object_id":"7"}"#);
         assert_eq!(told(&purged), "is a dead letter whose data is gone");
         let range = r#"{"destination":"search","range":{"records":3}}"#;
