@@ -1,6 +1,7 @@
 //! The store on real files: what is there after a commit, a second filing, a crash; who may read it; what is refused.
 
 mod bounds;
+mod replay;
 mod stale;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};

@@ -135,7 +135,7 @@ impl Replays {
 
 impl Progress {
     /// How many letters are listed by name.
-    pub const LISTED_MAX: usize = 10_000;
+    pub const LISTED_MAX: usize = 1_000;
 
     /// How many have come to an end.
     #[must_use]

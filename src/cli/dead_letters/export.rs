@@ -11,8 +11,9 @@ use crate::dead_letter::{Order, View};
 /// was sent (`operation`). After the letters come lines with a `range` instead: records that the destination missed
 /// and that no letter keeps.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  sync-agent dead-letters export --destination search > letters.ndjson")]
+#[command(after_help = "Examples:
+  sync-agent dead-letters export --destination search > letters.ndjson
+  sync-agent dead-letters export --index products --reason rejected | sync-agent send --index products -")]
 pub(super) struct Export {
     #[command(flatten)]
     pub(super) selection: Selection,

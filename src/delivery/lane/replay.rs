@@ -223,8 +223,7 @@ impl Lane {
         self.replaying.work_on(&self.delivered);
     }
 
-    /// Puts letters' operations into the queue, as many as may be there and for as long as none overtakes another of its
-    /// objects.
+    /// Puts letters' operations into the queue, as many as may be there.
     fn enter_again(&mut self) {
         let operations_max = self.bounds.operations_max;
         let under_load = self.queue.fills(self.bounds, 1);
@@ -233,17 +232,15 @@ impl Lane {
         // It is back at the end.
         let Some(mut current) = self.replaying.current.take_if(waits) else { return };
         let candidates = mem::take(&mut current.candidates);
-        let mut taken = current.those_of(self.queue.ready_keys());
+        let waiting = current.those_of(self.queue.ready_keys());
         for candidate in candidates {
             if current.leaves(&candidate) {
                 current.leave(&candidate.letters, &Why::Stale);
                 continue;
             }
             let is_passed = candidate.log_id() != self.log.id() || candidate.position() < self.persisted;
-            let is_free = candidate.keys().all(|key| !taken.contains(key) && !self.queue.is_busy(key));
+            let is_free = candidate.keys().all(|key| !waiting.contains(key) && !self.queue.is_busy(key));
             if current.outstanding >= share || !is_passed || !is_free || candidate.is_held() {
-                // What is newer of its objects waits behind it.
-                taken.extend(candidate.keys().cloned());
                 current.candidates.push_back(candidate);
                 continue;
             }

@@ -128,14 +128,18 @@ impl Bench {
 
     /// Starts a lane at another position than its cursor's.
     pub(super) async fn start_at(&self, next: Position) -> Lane {
-        self.start_from(Progress { next, ..Progress::default() }).await
+        self.start_from(Progress { next, ..Progress::default() }, |_| {}).await
     }
 
     /// Starts a lane as if its cursor were this.
-    pub(super) async fn start_from(&self, progress: Progress) -> Lane {
+    pub(super) async fn start_from(
+        &self,
+        progress: Progress,
+        change: impl FnOnce(&mut LaneSettings),
+    ) -> Lane {
         let log = self.open_log().await;
         let subscription = log.subscribe(NAME, From::Oldest).await.unwrap();
-        self.start_on(log, Subscription { progress, ..subscription }, |_| {})
+        self.start_on(log, Subscription { progress, ..subscription }, change)
     }
 
     fn start_on(
