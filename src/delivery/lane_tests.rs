@@ -5,6 +5,7 @@
 
 mod bench;
 mod replay;
+mod rerouting;
 mod stale;
 mod transforms;
 
