@@ -3,40 +3,71 @@
 //!
 //! A stop goes the data's way: intake first, then delivery, then the log.
 
+mod control;
+
+mod reload;
+
+mod follow;
+mod kept;
+
+mod letters;
+mod rates;
+
+mod destinations;
 mod keeper;
 mod plugins;
+mod settings;
+mod supervisor;
 mod transform_host;
 
-use std::{fs, io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use plugin_api::identity::Position;
 use thiserror::Error;
-use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+use tokio::{sync::Mutex as AsyncMutex, task::spawn_blocking, time::timeout};
 
-use self::{keeper::Keeper, plugins::build, transform_host::TransformHost};
+use self::{
+    control::Operator,
+    destinations::Destinations,
+    follow::{files_of, follow},
+    kept::{Kept, accepted},
+    plugins::build,
+    rates::Rates,
+    reload::{Reloader, Serving, start_of},
+    settings::log_settings,
+    supervisor::{Built, Shared},
+    transform_host::TransformHost,
+};
 use crate::{
-    config::{self, Config, OnBacklogFull},
-    dead_letter::{Bounds, IndexFull, Store, StoreError, store_path},
-    delivery::{self, Backoff, LaneSettings, Letters, RateLimit, Snapshot},
-    feed::Tail,
+    admin::{self, ControlError, ReloadReport},
+    config::{self, Config, ConfigErrors, Environment, Loaded},
+    dead_letter::StoreError,
+    delivery::Snapshot,
+    feed::{Routes, Routing, Tail},
     ingress::{BindError, Indexes, Refusals, Server},
     log::{
-        EmbeddedLog, OpenReport, Retention, Settings as LogSettings,
-        interface::{BacklogLimit, From as StartAt, Log, LogError, LogStatus, Subscription, WhenFull},
+        EmbeddedLog, OpenReport,
+        interface::{Log, LogError, LogStatus},
     },
     router::Router,
-    runtime::{Shutdown, SystemClock, TaskKind, Tasks},
+    runtime::{Clock, Shutdown, SystemClock, TaskKind, Tasks},
     telemetry::watch_disk,
-    transform::{ModuleErrors, ModuleStatus},
+    transform::{ModuleErrors, ModuleStatus, Otherwise},
 };
 
 /// A running agent.
 pub struct Agent {
     address: SocketAddr,
+    admin_address: Option<SocketAddr>,
     log: Arc<dyn Log>,
-    stores: Vec<Arc<Store>>,
-    lanes: Vec<watch::Receiver<Snapshot>>,
-    transform_host: TransformHost,
+    reloader: Arc<Reloader>,
     shutdown: Shutdown,
     intake: Tasks,
     delivery: Tasks,
@@ -86,6 +117,23 @@ pub enum StartError {
     /// Transforms cannot run here.
     #[error("this machine cannot run transforms: {0}")]
     Transforms(String),
+    /// Where a destination is to begin, the log has nothing.
+    #[error("destination {destination}: from: {reason}")]
+    From {
+        /// Its name.
+        destination: Arc<str>,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What operators have said cannot be read.
+    #[error("{0}")]
+    Kept(io::Error),
+    /// The config's file cannot be followed.
+    #[error("config cannot be followed: {0}")]
+    Follow(io::Error),
+    /// The operators' API could not be served.
+    #[error("admin API: {0}")]
+    Admin(#[from] admin::BindError),
     /// The port could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -100,70 +148,147 @@ pub enum Stopped {
     DeliveryGivenUp,
 }
 
+/// What an agent is started with.
+pub struct Start {
+    /// The config.
+    pub loaded: Loaded,
+    /// Where it is read from again.
+    pub environment: Arc<dyn Environment + Send + Sync>,
+    /// What is wrong with the file, if this is the config that was accepted before it.
+    pub refused: Option<ConfigErrors>,
+    /// Whether modules that do not load may be replaced by those that were accepted last.
+    pub last_accepted_modules: bool,
+}
+
+impl Start {
+    /// A config as it is, in the process's own environment; what is wrong with it keeps the agent from starting.
+    #[must_use]
+    pub fn strictly(loaded: Loaded) -> Self {
+        let environment = Arc::new(config::ProcessEnvironment);
+        Self { loaded, environment, refused: None, last_accepted_modules: false }
+    }
+
+    /// The config that was accepted last, for a file that has errors; `None` if there is none, or it has errors, too.
+    #[must_use]
+    pub fn with_last_accepted(path: &Path, refused: ConfigErrors) -> Option<Self> {
+        let environment = Arc::new(config::ProcessEnvironment);
+        let kept = accepted(&config::data_dir(Some(path)).ok()?)?;
+        let loaded = config::load_text(Some(path), kept, &*environment).ok()?;
+        Some(Self { loaded, environment, refused: Some(refused), last_accepted_modules: true })
+    }
+}
+
 impl Agent {
     /// Opens the data directory, starts a lane for every destination and serves producers.
     ///
     /// # Errors
     /// See [`StartError`]; nothing runs then.
-    pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let clock = Arc::new(SystemClock);
+    pub async fn start(start: Start) -> Result<Self, StartError> {
+        let Start { loaded, environment, refused, last_accepted_modules } = start;
+        let config = &loaded.config;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let dir = config.data.dir.clone();
         let data_error = |source| StartError::Data { path: dir.clone(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data.dir).map_err(data_error)?;
-        let destinations = config
-            .destinations
-            .iter()
-            .map(|destination| Ok((destination, build(destination, config)?)))
-            .collect::<Result<Vec<_>, StartError>>()?;
-        let log = open_log(config, clock.clone()).await?;
-        let mut transform_host = TransformHost::start(config, clock.clone()).await?;
-        let shutdown = Shutdown::default();
-        let indexes = Indexes::new([], config.limits.indexes_max);
+        let kept = Arc::new(Kept::open(&config.data.dir).map_err(StartError::Kept)?);
+        let built = config.destinations.iter().map(|destination| {
+            let plugin = build(destination, config)?;
+            Ok(Arc::new(Built { config: destination.clone(), destination: plugin }))
+        });
+        let built = built.collect::<Result<Vec<_>, StartError>>()?;
+        let log = open_log(config).await?;
+        let otherwise = if last_accepted_modules { Otherwise::LastAccepted } else { Otherwise::Refuse };
+        let mut transform_host = TransformHost::start(config, clock.clone(), otherwise).await?;
+        let (shutdown, intake, delivery) = (Shutdown::default(), Tasks::default(), Tasks::default());
+        let stop = shutdown.delivery();
         let refusals = Arc::new(Refusals::default());
         let server = Server::bind(
             config.listen.grpc,
             config.limits.clone(),
-            indexes,
+            Indexes::new([]),
             refusals.clone(),
             log.clone(),
             shutdown.intake(),
         )?;
-
-        let router = Arc::new(Router::new(config));
-        let tail = Arc::new(Tail::new(log.clone(), transform_host.transforms().cloned()));
-        let (mut stores, mut keepers, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
-        for (settings, destination) in destinations {
-            let store = Arc::new(open_store(config, settings, &*log).await?);
-            stores.push(store.clone());
-            keepers.push(Keeper {
-                destination: settings.name.clone(),
-                store: store.clone(),
-                index_full: bounds(settings).index_full,
-                router: router.clone(),
-                refusals: refusals.clone(),
-                clock: clock.clone(),
-                interval: Keeper::INTERVAL,
-            });
-            let tail = tail.clone();
-            let (log, router, letters) = (log.clone(), router.clone(), Letters::new(store, clock.clone()));
-            let subscription = subscribe(&settings.name, &*log).await?;
-            let wiring = delivery::Wiring { destination, log, tail, router, letters };
-            prepared.push((lane_settings(settings), wiring, subscription));
+        let routing =
+            Routing { router: Router::new(config), transforms: transform_host.transforms().cloned() };
+        let routes = Routes::new(routing);
+        let destinations = Destinations::new(Shared {
+            data_dir: config.data.dir.clone(),
+            log: log.clone(),
+            tail: Arc::new(Tail::new(log.clone())),
+            routes: routes.clone(),
+            refusals,
+            clock: clock.clone(),
+            stop: stop.clone(),
+            tasks: delivery.clone(),
+        });
+        let api = admin::Server::bind(&config.data.dir, config.listen.admin)?;
+        let admin_address = api.address();
+        let mut prepared = Vec::new();
+        for built in built {
+            let (name, from) = (&built.config.name, built.config.from);
+            let from = start_of(&*log, name, from)
+                .await
+                .map_err(|reason| StartError::From { destination: name.clone(), reason })?;
+            let ready = destinations.shared.prepare(&built.config, from).await?;
+            prepared.push((built, ready));
         }
-
-        let (intake, delivery, stop) = (Tasks::default(), Tasks::default(), shutdown.delivery());
+        let path = loaded.file().map(Path::to_owned);
+        let (followed, changes) =
+            follow(files_of(path.as_ref(), config), &stop).map_err(StartError::Follow)?;
         transform_host.follow(&stop, &delivery)?;
         // From here on nothing can fail: either everything runs or nothing does.
-        let start = |(settings, wiring, subscription): (_, _, Subscription)| {
-            delivery::start(settings, wiring, subscription, &stop, &delivery)
-        };
-        keepers.into_iter().for_each(|keeper| keeper.start(stop.clone(), &delivery));
-        let lanes: Vec<_> = prepared.into_iter().map(start).collect();
+        let commands = kept.commands();
+        server.policy().drain(commands.draining);
+        for (built, ready) in prepared {
+            let paused = commands.paused.get(&*built.config.name).cloned();
+            destinations.start(built, Some(ready), paused);
+        }
+        if refused.is_none()
+            && let Err(error) = kept.accept(loaded.text())
+        {
+            tracing::warn!(%error, "config cannot be kept for a start on a broken one");
+        }
         let address = server.local_address();
+        let reloader = Arc::new(Reloader {
+            path,
+            environment,
+            log: log.clone(),
+            routes,
+            policy: server.policy(),
+            kept,
+            followed,
+            clock: clock.clone(),
+            stop: stop.clone(),
+            tasks: delivery.clone(),
+            transform_host: AsyncMutex::new(transform_host),
+            serving: Mutex::new(Serving {
+                loaded: Arc::new(loaded),
+                generation: 1,
+                loaded_at: clock.now(),
+                last_accepted: refused.is_some(),
+                refused: refused.map(|errors| (clock.now(), reload::refused(&errors))),
+            }),
+            destinations,
+        });
+        let rates = Arc::new(Rates::default());
+        delivery.spawn(
+            TaskKind::Upkeep,
+            "rates",
+            rates.clone().watch(reloader.destinations.clone(), stop.clone()),
+        );
+        let operator = Operator { reloader: reloader.clone(), rates, started_at: clock.now() };
+        api.start(Arc::new(operator), clock, &shutdown.intake(), &intake);
         delivery.spawn(TaskKind::Upkeep, "disk", watch_disk(log.clone(), stop.clone()));
+        delivery.spawn(TaskKind::Upkeep, "reload", reloader.clone().follow(changes));
         intake.spawn(TaskKind::Ingress, "ingress", server.serve());
-        tracing::info!(%address, destinations = lanes.len(), "listening");
-        Ok(Self { address, log, stores, lanes, transform_host, shutdown, intake, delivery })
+        let count = reloader.serving().loaded.config.destinations.len();
+        tracing::info!(%address, destinations = count, "listening");
+        if let Some(address) = admin_address {
+            tracing::info!(%address, "admin API is listening, by token");
+        }
+        Ok(Self { address, admin_address, log, reloader, shutdown, intake, delivery })
     }
 
     /// Where it listens for producers.
@@ -172,22 +297,36 @@ impl Agent {
         self.address
     }
 
+    /// Where the admin API listens beside its socket, if it does.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
     /// Where its log stands.
     #[must_use]
     pub fn log_status(&self) -> LogStatus {
         self.log.status()
     }
 
-    /// How each destination is doing, by name ascending.
+    /// How each destination is doing, by name ascending; without those that have not started yet.
     #[must_use]
     pub fn lanes(&self) -> Vec<Snapshot> {
-        self.lanes.iter().map(|lane| lane.borrow().clone()).collect()
+        let all = self.reloader.destinations.all();
+        all.into_iter().filter_map(|(_, destination)| destination.snapshot()).collect()
     }
 
     /// How each transform's module stands, by name ascending.
-    #[must_use]
-    pub fn modules(&self) -> Vec<ModuleStatus> {
-        self.transform_host.modules()
+    pub async fn modules(&self) -> Vec<ModuleStatus> {
+        self.reloader.transform_host.lock().await.modules()
+    }
+
+    /// Lets the config serve as it is now.
+    ///
+    /// # Errors
+    /// If it is refused; the one before serves on.
+    pub async fn reload(&self) -> Result<ReloadReport, ControlError> {
+        self.reloader.reload(false).await
     }
 
     /// Returns when a task has panicked: the agent must be stopped.
@@ -212,35 +351,16 @@ impl Agent {
             Err(_) => Stopped::DeliveryGivenUp,
         };
         self.log.close().await;
-        for store in self.stores.into_iter().filter_map(Arc::into_inner) {
-            if let Err(error) = store.close().await {
-                tracing::warn!(%error, "dead letters could not be closed");
-            }
-        }
         stopped
     }
 }
 
-async fn open_log(config: &Config, clock: Arc<SystemClock>) -> Result<Arc<dyn Log>, StartError> {
-    let settings = LogSettings {
-        dir: config.data.dir.join("logs").join("default"),
-        disk_bytes_max: config.data.disk_bytes_max,
-        segment_bytes: config.data.segment_bytes,
-        retention: Retention { age: config.data.retention.age, bytes_max: config.data.retention.bytes_max },
-        destinations: config.destinations.iter().map(backlog_limit).collect(),
-    };
-    let opened = spawn_blocking(move || EmbeddedLog::open(settings, clock)).await;
+async fn open_log(config: &Config) -> Result<Arc<dyn Log>, StartError> {
+    let settings = log_settings(config);
+    let opened = spawn_blocking(move || EmbeddedLog::open(settings, Arc::new(SystemClock))).await;
     let (log, report) = opened.unwrap_or(Err(LogError::Closed))?;
     tell(&report);
     Ok(Arc::new(log))
-}
-
-fn backlog_limit(destination: &config::Destination) -> (String, BacklogLimit) {
-    let when_full = match destination.on_backlog_full {
-        OnBacklogFull::Refuse => WhenFull::Refuse,
-        OnBacklogFull::Detach => WhenFull::Detach,
-    };
-    (destination.name.to_string(), BacklogLimit { bytes_max: destination.backlog_bytes_max, when_full })
 }
 
 fn tell(report: &OpenReport) {
@@ -267,67 +387,6 @@ fn tell(report: &OpenReport) {
     }
 }
 
-/// Where the destination goes on.
-async fn subscribe(name: &Arc<str>, log: &dyn Log) -> Result<Subscription, LogError> {
-    let subscription = log.subscribe(name, StartAt::default()).await?;
-    if let Some(alert) = &subscription.alert {
-        tracing::error!(destination = %name, alert, "cursor needs attention");
-    }
-    Ok(subscription)
-}
-
-async fn open_store(
-    config: &Config,
-    destination: &config::Destination,
-    log: &dyn Log,
-) -> Result<Store, StartError> {
-    let name = &destination.name;
-    let path = store_path(&config.data.dir, name);
-    let bounds = bounds(destination);
-    let closed = StoreError::Closed { path: path.clone() };
-    let store = spawn_blocking(move || Store::open(&path, bounds)).await.unwrap_or(Err(closed))?;
-    let end = log.status().end;
-    match store.newest_position(log.id()).await? {
-        Some(letter) if letter >= end => {
-            Err(StartError::LogBehindLetters { destination: name.clone(), letter, end })
-        }
-        _ => Ok(store),
-    }
-}
-
-/// What a destination's dead letters may take.
-fn bounds(destination: &config::Destination) -> Bounds {
-    Bounds {
-        bytes_max: destination.dead_letters.bytes_max,
-        age_max: destination.dead_letters.age_max,
-        index_full: match destination.on_backlog_full {
-            OnBacklogFull::Refuse => IndexFull::Refuse,
-            OnBacklogFull::Detach => IndexFull::Gap,
-        },
-    }
-}
-
-/// A cursor is persisted so many times at least while a destination passes as much as it may be behind.
-const COMMITS_WITHIN_BACKLOG: u64 = 8;
-
-fn lane_settings(destination: &config::Destination) -> LaneSettings {
-    LaneSettings {
-        name: destination.name.clone(),
-        operations_max: destination.batch.operations_max,
-        bytes_max: destination.batch.bytes_max,
-        linger: destination.batch.linger,
-        requests_max: destination.requests_max,
-        rate_limit: RateLimit {
-            operations_per_second: destination.rate_limit.operations_per_second,
-            bytes_per_second: destination.rate_limit.bytes_per_second,
-        },
-        backoff: Backoff { min: destination.backoff.min, max: destination.backoff.max },
-        attempts_max: destination.attempts_max,
-        probe_interval: LaneSettings::PROBE_INTERVAL,
-        commit_bytes: destination.backlog_bytes_max / COMMITS_WITHIN_BACKLOG,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{path::Path, time::Instant};
@@ -341,12 +400,13 @@ mod tests {
         contract::client::{
             ActionType, SyncPayload, UpsertObjectsRequest, sync_service_client::SyncServiceClient,
         },
+        dead_letter::store_path,
         log::interface::{Append, Attributes},
         record::PayloadWriter,
     };
 
     /// The config of an agent with one Algolia, in this directory.
-    fn config(dir: &Path, fake: &FakeAlgolia) -> Config {
+    fn config(dir: &Path, fake: &FakeAlgolia) -> Loaded {
         let text = format!(
             "[listen]\ngrpc = \"127.0.0.1:0\"\n[data]\ndir = \"{}\"\n\
              [destinations.search]\ntype = \"algolia\"\napp_id = {{ env = \"APP\" }}\n\
@@ -357,13 +417,13 @@ mod tests {
         let path = dir.join("agent.toml");
         fs::write(&path, text).unwrap();
         let environment = FixedEnvironment::new(&[("APP", "FAKEAPP"), ("KEY", "fake-key")], &[]);
-        config::load(Some(&path), &environment).unwrap_or_else(|errors| panic!("{errors}")).config
+        config::load(Some(&path), &environment).unwrap_or_else(|errors| panic!("{errors}"))
     }
 
     /// Starts as soon as the log's lock is free, which goes with the last of what was given up.
-    async fn start_again(config: &Config) -> Agent {
+    async fn start_again(config: &Loaded) -> Agent {
         let start = async || loop {
-            match Agent::start(config).await {
+            match Agent::start(Start::strictly(config.clone())).await {
                 Err(StartError::Log(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
                 started => return started.unwrap(),
             }
@@ -382,7 +442,8 @@ mod tests {
         // A runtime of its own, so that it can end as a process does, with what was given up.
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let first = config.clone();
-        let agent = runtime.spawn(async move { Agent::start(&first).await.unwrap() }).await.unwrap();
+        let agent =
+            runtime.spawn(async move { Agent::start(Start::strictly(first)).await.unwrap() }).await.unwrap();
         let mut payload = PayloadWriter::new(Action::Save, "products", 2);
         let write = |out: &mut Vec<u8>| {
             out.extend_from_slice(b"{}");
@@ -409,20 +470,20 @@ mod tests {
         let dir = tempfile::TempDir::new().unwrap();
         let fake = FakeAlgolia::start(Options::default()).await.unwrap();
         let mut config = config(dir.path(), &fake);
-        let agent = Agent::start(&config).await.unwrap();
+        let agent = Agent::start(Start::strictly(config.clone())).await.unwrap();
         assert_eq!(agent.stop(Duration::from_secs(20)).await, Stopped::Whole);
-        let mut broken = config.destinations[0].clone();
+        let mut broken = config.config.destinations[0].clone();
         broken.name = "zzz".into();
-        config.destinations.push(broken);
+        config.config.destinations.push(broken);
         fs::write(
-            store_path(&config.data.dir, "zzz"),
+            store_path(&config.config.data.dir, "zzz"),
             "no database, but long enough to be looked at".repeat(99),
         )
         .unwrap();
-        let refused = Agent::start(&config).await.err();
+        let refused = Agent::start(Start::strictly(config.clone())).await.err();
         assert!(matches!(refused, Some(StartError::DeadLetters(_))), "{refused:?}");
         // Whatever still ran would hold the log's lock.
-        config.destinations.pop();
+        config.config.destinations.pop();
         let agent = start_again(&config).await;
         assert_eq!(agent.stop(Duration::from_secs(20)).await, Stopped::Whole);
     }
@@ -434,8 +495,8 @@ mod tests {
         let dir = tempfile::TempDir::new().unwrap();
         let fake = FakeAlgolia::start(Options::default()).await.unwrap();
         let mut config = config(dir.path(), &fake);
-        config.destinations[0].dead_letters.bytes_max = 1 << 20;
-        let agent = Agent::start(&config).await.unwrap();
+        config.config.destinations[0].dead_letters.bytes_max = 1 << 20;
+        let agent = Agent::start(Start::strictly(config.clone())).await.unwrap();
         assert_eq!(upsert(&agent, "products").await.map_err(|status| status.code()), Ok(()));
         // The destination's rules exclude a record with another object's id.
         let mut payload = PayloadWriter::new(Action::Save, "products", 2);

@@ -17,6 +17,7 @@
 //! | [`delivery`] | lanes: order, batches, retries, breaker, cursors | feed, log, router, dead_letter, runtime |
 //! | [`dead_letter`] | what a destination did not take | record, runtime |
 //! | [`telemetry`] | how the agent tells what it does | log, runtime |
+//! | [`admin`] | what an operator sees and does: the API and its client | record, log, dead_letter, runtime |
 //! | [`agent`] | builds, wires and spawns all of them; names the plugins | everything |
 //! | [`cli`] | the commands | everything |
 
@@ -41,6 +42,8 @@ pub mod delivery;
 pub mod dead_letter;
 
 pub mod telemetry;
+
+pub mod admin;
 
 pub mod agent;
 

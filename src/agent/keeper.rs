@@ -7,8 +7,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     dead_letter::{IndexFull, Store, Usage},
+    feed::Routes,
     ingress::Refusals,
-    router::Router,
     runtime::{Clock, Stop, TaskKind, Tasks},
 };
 
@@ -17,7 +17,7 @@ pub(super) struct Keeper {
     pub(super) destination: Arc<str>,
     pub(super) store: Arc<Store>,
     pub(super) index_full: IndexFull,
-    pub(super) router: Arc<Router>,
+    pub(super) routes: Arc<Routes>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) clock: Arc<dyn Clock>,
     /// How often letters are looked at for their age, and the file for what an operator has deleted.
@@ -28,9 +28,13 @@ impl Keeper {
     /// The usual [`Keeper::interval`].
     pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 
-    /// Refuses what is to be refused already, and goes on as a task.
-    pub(super) fn start(self, stop: Stop, tasks: &Tasks) {
+    /// Refuses what is to be refused already. Before anybody is served, so that nobody slips through.
+    pub(super) fn refuse_now(&self) {
         self.refuse(&self.store.usage().borrow());
+    }
+
+    /// Goes on as a task.
+    pub(super) fn start(self, stop: Stop, tasks: &Tasks) {
         let name = self.destination.clone();
         tasks.spawn(TaskKind::DeadLetters, &name, self.run(stop));
     }
@@ -57,11 +61,12 @@ impl Keeper {
     /// Has ingest refuse the indexes that fill half of the budget, and no others.
     fn refuse(&self, usage: &Usage) {
         let Usage { budget, full_indexes, .. } = usage;
+        let routing = self.routes.current();
         let indexes: BTreeMap<Arc<str>, String> = match self.index_full {
             IndexFull::Refuse => full_indexes
                 .iter()
                 // One that the destination no longer receives is not its concern.
-                .filter(|(index, _)| self.router.delivers(index, &self.destination))
+                .filter(|(index, _)| routing.router.delivers(index, &self.destination))
                 .map(|(index, bytes)| {
                     let reason = format!(
                         "its dead letters take {bytes} bytes there, half of the {budget} bytes that \
@@ -126,6 +131,8 @@ mod tests {
     use crate::{
         config::{self, FixedEnvironment},
         dead_letter::{Bounds, Change, Filter, Letter, Order, Stage, View, store_path},
+        feed::Routing,
+        router::Router,
     };
 
     struct SetClock(Mutex<Timestamp>);
@@ -160,13 +167,14 @@ mod tests {
         }
     }
 
-    fn router(dir: &Path) -> Arc<Router> {
+    fn routes(dir: &Path) -> Arc<Routes> {
         let path = dir.join("agent.toml");
         let text = "[destinations.search]\ntype = \"file\"\ndir = \"a\"\n[destinations.other]\ntype = \"file\"\ndir = \"b\"\n\
                     [defaults]\ndestinations = [\"search\"]\n[[indexes]]\nmatch = \"moved\"\ndestinations = [\"other\"]\n";
         std::fs::write(&path, text).unwrap();
         let loaded = config::load(Some(&path), &FixedEnvironment::new(&[], &[]));
-        Arc::new(Router::new(&loaded.unwrap_or_else(|errors| panic!("{errors}")).config))
+        let router = Router::new(&loaded.unwrap_or_else(|errors| panic!("{errors}")).config);
+        Routes::new(Routing { router, transforms: None })
     }
 
     /// A store of 10,000 bytes with a keeper.
@@ -192,11 +200,12 @@ mod tests {
             destination: "search".into(),
             store: store.clone(),
             index_full,
-            router: router(dir.path()),
+            routes: routes(dir.path()),
             refusals: refusals.clone(),
             clock: clock.clone(),
             interval: Duration::from_millis(10),
         };
+        keeper.refuse_now();
         keeper.start(stop.clone(), &tasks);
         Kept { dir, store, refusals, clock, stop, tasks }
     }

@@ -9,7 +9,7 @@ use super::{output, plan::Plan};
 use crate::{
     config::{self, Config, ConfigErrors, Environment, Loaded, ProcessEnvironment},
     runtime::SystemClock,
-    transform::{Engine, ModuleErrors, Modules},
+    transform::{Engine, ModuleError, ModuleErrors, Modules},
 };
 
 /// The exit code for a config with errors.
@@ -78,9 +78,8 @@ fn accepted(
     Ok(match try_modules(&loaded.config)? {
         Ok(()) => Ok(loaded),
         Err(ModuleErrors(errors)) => {
-            let refused: Vec<_> =
-                errors.into_iter().map(|error| (error.transform, error.reason.to_string())).collect();
-            Err(loaded.refused_modules(&refused))
+            let refused: Vec<_> = errors.iter().map(ModuleError::in_config).collect();
+            Err(loaded.refused(&refused))
         }
     })
 }

@@ -1,16 +1,14 @@
 //! The command line as a whole.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 #[cfg(feature = "demo")]
 use super::demo;
-use super::{check, dead_letters, destination, log, output, run, send, transform};
-use crate::config::{self, ProcessEnvironment};
+use super::{
+    check, dead_letters, destination, drain, find, log, place::Place, reload, run, send, status, transform,
+};
 
 /// A durable fan-out agent for search indexes.
 ///
@@ -31,10 +29,14 @@ enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
     Send(send::Arguments),
+    Status(status::Arguments),
+    Reload(reload::Arguments),
+    Destination(destination::Arguments),
     DeadLetters(DeadLetters),
-    Log(Log),
-    Destination(Destination),
+    Find(find::Arguments),
+    Drain(drain::Arguments),
     Transform(transform::Arguments),
+    Log(Log),
 }
 
 /// Look at records that a destination would not take.
@@ -64,29 +66,6 @@ struct Log {
     arguments: log::Arguments,
 }
 
-/// Let a destination go on that was left behind.
-///
-/// A destination with `on_backlog_full = "detach"` that falls behind by more than its `backlog_bytes_max` is detached:
-/// it receives nothing more, and holds nothing back.
-#[derive(Debug, clap::Args)]
-struct Destination {
-    #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    arguments: destination::Arguments,
-}
-
-/// Where the agent's data is.
-#[derive(Debug, clap::Args)]
-struct Place {
-    /// The agent's config file, which says where its data is
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-    /// The agent's data directory, instead of the config's
-    #[arg(long, value_name = "DIR", global = true)]
-    data_dir: Option<PathBuf>,
-}
-
 /// Carries the command out.
 ///
 /// # Errors
@@ -100,34 +79,31 @@ pub fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Send(arguments) => block_on(send::run(&arguments)),
         Command::Transform(arguments) => transform::run(&arguments),
         Command::DeadLetters(command) => {
-            in_data_dir(&command.place, |data_dir| dead_letters::run(command.arguments, data_dir))
+            command.place.with_directory(|data_dir| dead_letters::run(command.arguments, data_dir))
         }
         Command::Log(command) => {
-            in_data_dir(&command.place, |data_dir| log::run(&command.arguments, data_dir))
+            command.place.with_directory(|data_dir| log::run(&command.arguments, data_dir))
         }
-        Command::Destination(command) => {
-            in_data_dir(&command.place, |data_dir| block_on(destination::run(&command.arguments, data_dir)))
+        Command::Status(arguments) => {
+            arguments.place.with_directory(|data_dir| block_on(status::run(&arguments, data_dir)))
         }
-    }
-}
-
-fn in_data_dir(
-    place: &Place,
-    run: impl FnOnce(&Path) -> anyhow::Result<ExitCode>,
-) -> anyhow::Result<ExitCode> {
-    if let Some(data_dir) = &place.data_dir {
-        return run(data_dir);
-    }
-    match config::load(place.config.as_deref(), &ProcessEnvironment) {
-        Ok(loaded) => run(&loaded.config.data.dir),
-        Err(errors) => {
-            output::complain(&errors.render(true));
-            Ok(ExitCode::from(2))
+        Command::Destination(arguments) => {
+            arguments.place.with_directory(|data_dir| block_on(destination::run(&arguments, data_dir)))
+        }
+        Command::Reload(arguments) => {
+            arguments.place.with_directory(|data_dir| block_on(reload::run(&arguments, data_dir)))
+        }
+        Command::Find(arguments) => {
+            arguments.place.with_directory(|data_dir| block_on(find::run(&arguments, data_dir)))
+        }
+        Command::Drain(arguments) => {
+            arguments.place.with_directory(|data_dir| block_on(drain::run(&arguments, data_dir)))
         }
     }
 }
 
-fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+/// Runs a command that waits, on a runtime of its own.
+pub(super) fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(command);
     // Whatever still blocks a thread must not keep the process alive: what is durable is so already.

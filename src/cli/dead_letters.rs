@@ -1,27 +1,33 @@
-//! `sync-agent dead-letters`: what was dead-lettered, and why. Reads the stores of a running or a stopped agent and
-//! changes nothing.
+//! `sync-agent dead-letters`: what was dead-lettered, and why. Works on the stores of a running or a stopped agent; only
+//! `drop` changes them, and `replay` has the running agent do so.
 //!
 //! Whatever comes from a record is escaped before it reaches a terminal.
+
+mod selection;
+
+mod drop;
+mod export;
+mod list;
+mod replay;
+mod show;
+mod stats;
 
 mod json;
 mod table;
 
 use std::{
-    io::{self, Write},
+    io::{self, BufRead, IsTerminal as _, Write},
     path::Path,
     process::ExitCode,
 };
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use plugin_api::{identity::Timestamp, verdict::ReasonCode};
 
-use super::text;
-use crate::{
-    dead_letter::{Change, Filed, Filter, LetterId, Order, Range, Stage, View},
-    transform::Digest,
-};
+use super::{command::block_on, text};
+use crate::dead_letter::{View, store_path};
+
+pub use selection::Selection;
 
 const HEADING: Style = Style::new().bold();
 const LABEL: Style = Style::new().dimmed();
@@ -36,89 +42,42 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    List(List),
-    Show(Show),
-    Export(Export),
-}
-
-/// The newest dead letters, one a line, and below them the ranges of records that no letter keeps.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  sync-agent dead-letters list --destination search --reason rejected
-  sync-agent dead-letters list --index products --since 2h
-  sync-agent dead-letters list --json --limit 1000 | jq -r .reason.message | sort | uniq -c")]
-struct List {
     #[command(flatten)]
-    selection: Selection,
-    /// Show at most so many
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: u64,
-    /// Print JSON, one letter or range a line, without the records' data
-    #[arg(long)]
-    json: bool,
+    OnStores(OnStores),
+    Replay(replay::Replay),
 }
 
-/// One dead letter with everything that is known of it.
-#[derive(Debug, clap::Args)]
-struct Show {
-    /// The letter's ID, as `list` prints it
-    #[arg(value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
-    id: u64,
-    /// The destination that it belongs to; needed where several have a letter of this ID
-    #[arg(long, value_name = "NAME")]
-    destination: Option<String>,
-    /// Print one line of JSON
-    #[arg(long)]
-    json: bool,
-}
-
-/// All dead letters with their data as NDJSON, oldest first, to standard output.
-///
-/// Each line has the record as it was accepted (`record`) and, where a transform made something else of it, what
-/// was sent (`operation`). After the letters come lines with a `range` instead: records that the destination missed
-/// and that no letter keeps.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  sync-agent dead-letters export --destination search > letters.ndjson")]
-struct Export {
-    #[command(flatten)]
-    selection: Selection,
-    /// Write at most so many
-    #[arg(long, value_name = "N")]
-    limit: Option<u64>,
-}
-
-/// Which letters.
-#[derive(Debug, clap::Args)]
-struct Selection {
-    /// Only those of this destination
-    #[arg(long, value_name = "NAME")]
-    destination: Option<String>,
-    /// Only those of this index, the record's or the one that a transform chose
-    #[arg(long, value_name = "NAME")]
-    index: Option<String>,
-    /// Only those with this reason
-    #[arg(long, value_name = "CODE", value_parser = reason_parser())]
-    reason: Option<ReasonCode>,
-    /// Only those dead-lettered since this time (2026-11-23T15:00:00Z) or for so long (30m, 2h, 7d)
-    #[arg(long, value_name = "TIME", value_parser = text::since)]
-    since: Option<Timestamp>,
+/// What works on the stores themselves.
+#[derive(Debug, clap::Subcommand)]
+enum OnStores {
+    List(list::List),
+    Show(show::Show),
+    Stats(stats::Stats),
+    Export(export::Export),
+    Drop(drop::Drop),
 }
 
 /// Carries the command out on the stores below `data_dir`.
 ///
 /// Exits with 0, also where there is nothing to list; with 1 where the letter or the destination asked for has
-/// nothing here; with 2 where an ID alone does not say which letter is meant. A reader of our output that goes away
+/// nothing here; with 2 where an ID alone does not say which letter is meant, or a deletion was not confirmed. A reader of our output that goes away
 /// is no error.
 ///
 /// # Errors
 /// If a store cannot be read.
 pub fn run(arguments: Arguments, data_dir: &Path) -> anyhow::Result<ExitCode> {
+    let command = match arguments.command {
+        Command::OnStores(command) => command,
+        Command::Replay(replay) => return block_on(replay.run(data_dir)),
+    };
     let mut errors = anstream::stderr().lock();
-    let done = if arguments.command.prints_json() {
-        execute(&arguments, data_dir, &mut io::BufWriter::new(io::stdout().lock()), &mut errors)
+    let mut input = io::stdin().lock();
+    let terminal = input.is_terminal().then_some(&mut input as &mut dyn BufRead);
+    let done = if command.prints_json() {
+        let out = &mut io::BufWriter::new(io::stdout().lock());
+        execute(&command, data_dir, out, &mut errors, terminal)
     } else {
-        execute(&arguments, data_dir, &mut anstream::stdout().lock(), &mut errors)
+        execute(&command, data_dir, &mut anstream::stdout().lock(), &mut errors, terminal)
     };
     match done {
         Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
@@ -132,19 +91,21 @@ pub fn run(arguments: Arguments, data_dir: &Path) -> anyhow::Result<ExitCode> {
 enum Outcome {
     Done = 0,
     NothingFound = 1,
+    /// It is not said, or not confirmed, which letters are meant.
     Ambiguous = 2,
 }
 
 fn execute(
-    arguments: &Arguments,
+    command: &OnStores,
     data_dir: &Path,
     out: &mut dyn Write,
     errors: &mut dyn Write,
+    terminal: Option<&mut dyn BufRead>,
 ) -> anyhow::Result<Outcome> {
     let directory = data_dir.join("dead-letters");
     anyhow::ensure!(data_dir.is_dir(), "there is no data directory {}", data_dir.display());
     let mut stores = destinations(&directory)?;
-    let wanted = arguments.command.destination();
+    let wanted = command.destination();
     if let Some(wanted) = wanted
         && !stores.contains(wanted)
     {
@@ -159,13 +120,15 @@ fn execute(
     stores.retain(|name| wanted.is_none_or(|wanted| wanted == name));
     let mut views = Vec::new();
     for name in stores {
-        let path = crate::dead_letter::store_path(data_dir, &name);
-        views.push((name, View::open(&path)?));
+        let view = View::open(&store_path(data_dir, &name))?;
+        views.push((name, view));
     }
-    let outcome = match &arguments.command {
-        Command::List(list) => execute_list(list, &views, out),
-        Command::Show(show) => execute_show(show, &views, out, errors),
-        Command::Export(export) => execute_export(export, &views, out),
+    let outcome = match command {
+        OnStores::List(list) => list::execute(list, &views, out),
+        OnStores::Show(show) => show::execute(show, &views, out, errors),
+        OnStores::Stats(stats) => stats::execute(stats, &views, out),
+        OnStores::Export(export) => export::execute(export, &views, out),
+        OnStores::Drop(drop) => drop::execute(drop, data_dir, &views, out, errors, terminal),
     }?;
     out.flush()?;
     Ok(outcome)
@@ -194,169 +157,14 @@ fn destinations(directory: &Path) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-fn execute_list(list: &List, views: &[(String, View)], out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let mut rows = Vec::new();
-    for (destination, view) in views {
-        for filed in view.letters(list.selection.filter(Some(list.limit)), Order::NewestFirst) {
-            rows.push(table::Row::new(destination, without_data(filed?)));
-        }
-    }
-    rows.sort_by_key(|row| std::cmp::Reverse(row.filed.letter.dead_lettered_at));
-    rows.truncate(usize::try_from(list.limit).unwrap_or(usize::MAX));
-    let ranges = newest_ranges(list, views)?;
-    if list.json {
-        for row in &rows {
-            json::write(out, row.destination, &row.filed, json::Data::Absent)?;
-        }
-        for (destination, range) in &ranges {
-            json::write_range(out, destination, range)?;
-        }
-        return Ok(Outcome::Done);
-    }
-    let width = text::terminal_width();
-    match rows.len() {
-        0 => writeln!(out, "no dead letters")?,
-        _ => table::write(out, &rows, width)?,
-    }
-    if !rows.is_empty() && rows.len() as u64 == list.limit {
-        writeln!(out, "{LABEL}the newest {}; --limit shows more{LABEL:#}", list.limit)?;
-    }
-    if !ranges.is_empty() {
-        writeln!(out, "\nrecords that are neither delivered nor kept as letters:")?;
-        table::write_ranges(out, &ranges, width)?;
-    }
-    Ok(Outcome::Done)
-}
-
-fn newest_ranges<'a>(list: &List, views: &'a [(String, View)]) -> anyhow::Result<Vec<(&'a str, Range)>> {
-    let mut ranges = Vec::new();
-    for (destination, view) in views {
-        let found = view.ranges(&list.selection.filter(Some(list.limit)), Order::NewestFirst)?;
-        ranges.extend(found.into_iter().map(|range| (destination.as_str(), range)));
-    }
-    ranges.sort_by_key(|(_, range)| std::cmp::Reverse(range.recorded_at));
-    ranges.truncate(usize::try_from(list.limit).unwrap_or(usize::MAX));
-    Ok(ranges)
-}
-
-/// A list shows no data, and must not hold it: a record has up to a megabyte.
-fn without_data(mut filed: Filed) -> Filed {
-    filed.letter.record.body.clear();
-    filed.letter.operation.iter_mut().for_each(|operation| operation.body.clear());
-    filed
-}
-
-fn execute_show(
-    show: &Show,
-    views: &[(String, View)],
-    out: &mut dyn Write,
-    errors: &mut dyn Write,
-) -> anyhow::Result<Outcome> {
-    let mut found = Vec::new();
-    for (destination, view) in views {
-        found.extend(view.get(LetterId(show.id))?.map(|filed| (destination, filed)));
-    }
-    match found.as_slice() {
-        [] => {
-            writeln!(
-                errors,
-                "no dead letter {}; `sync-agent dead-letters list` shows what there is",
-                show.id
-            )?;
-            Ok(Outcome::NothingFound)
-        }
-        [(destination, filed)] if show.json => {
-            json::write(out, destination, filed, json::Data::Present)?;
-            Ok(Outcome::Done)
-        }
-        [(destination, filed)] => {
-            write_letter(out, destination, filed)?;
-            Ok(Outcome::Done)
-        }
-        several => {
-            let names: Vec<&str> = several.iter().map(|(destination, _)| destination.as_str()).collect();
-            let names = names.join(", ");
-            writeln!(
-                errors,
-                "several destinations have a dead letter {}: choose with --destination: {names}",
-                show.id
-            )?;
-            Ok(Outcome::Ambiguous)
-        }
-    }
-}
-
-fn write_letter(out: &mut dyn Write, destination: &str, filed: &Filed) -> io::Result<()> {
-    let letter = &filed.letter;
-    let stale = if filed.stale { ", stale: something newer of its object was delivered since" } else { "" };
-    writeln!(out, "{HEADING}dead letter {} of {destination}{HEADING:#}{stale}", filed.id)?;
-    let attempts = match (letter.stage, letter.attempts) {
-        (Stage::Transform | Stage::Admit, _) => "never sent".into(),
-        (Stage::Delivery, 1) => "sent once".into(),
-        (Stage::Delivery, attempts) => format!("sent {attempts} times"),
-    };
-    let source = &letter.source;
-    let fields = [
-        ("stage", format!("{}, {attempts}", letter.stage.as_str())),
-        ("accepted", text::time(source.accepted_at)),
-        ("dead-lettered", text::time(letter.dead_lettered_at)),
-        ("request id", source.request_id.to_string()),
-        ("log id", source.log_id.to_string()),
-        ("position", format!("{}, operation {}", source.position, source.number)),
-        ("version", letter.version.to_string()),
-    ];
-    writeln!(
-        out,
-        "{LABEL}{:13}{LABEL:#} {FAILURE}{}{FAILURE:#}",
-        "reason",
-        text::printable(&letter.reason.to_string())
-    )?;
-    let module = letter.module.map(|module| ("module", Digest(module).to_string()));
-    for (label, value) in fields.into_iter().chain(module) {
-        writeln!(out, "{LABEL}{label:13}{LABEL:#} {value}")?;
-    }
-    write_change(out, "record", &letter.record)?;
-    match (&letter.operation, letter.stage) {
-        (Some(operation), _) => write_change(out, "operation", operation),
-        (None, Stage::Transform) => writeln!(out, "\n{LABEL}no operation: the transform failed{LABEL:#}"),
-        (None, Stage::Admit | Stage::Delivery) => {
-            writeln!(out, "\n{LABEL}the operation is the record{LABEL:#}")
-        }
-    }
-}
-
-fn write_change(out: &mut dyn Write, name: &str, change: &Change) -> io::Result<()> {
-    let Change { action, key, body } = change;
-    let (index, object_id) = (text::printable(&key.index), text::printable(&key.object_id));
-    writeln!(out, "\n{HEADING}{name}{HEADING:#}: {} {object_id} in {index}", action.as_str())?;
-    if !body.is_empty() {
-        writeln!(out, "{}", text::indented(&String::from_utf8_lossy(body)))?;
-    }
-    Ok(())
-}
-
-fn execute_export(export: &Export, views: &[(String, View)], out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let mut left = export.limit;
-    for (destination, view) in views {
-        for filed in view.letters(export.selection.filter(left), Order::OldestFirst) {
-            json::write(out, destination, &filed?, json::Data::Present)?;
-            left = left.map(|left| left - 1);
-        }
-    }
-    for (destination, view) in views {
-        for range in view.ranges(&export.selection.filter(export.limit), Order::OldestFirst)? {
-            json::write_range(out, destination, &range)?;
-        }
-    }
-    Ok(Outcome::Done)
-}
-
-impl Command {
+impl OnStores {
     fn prints_json(&self) -> bool {
         match self {
             Self::List(list) => list.json,
             Self::Show(show) => show.json,
+            Self::Stats(stats) => stats.json,
             Self::Export(_) => true,
+            Self::Drop(drop) => drop.json,
         }
     }
 
@@ -364,21 +172,11 @@ impl Command {
         match self {
             Self::List(list) => list.selection.destination.as_ref(),
             Self::Show(show) => show.destination.as_ref(),
+            Self::Stats(stats) => stats.selection.destination.as_ref(),
             Self::Export(export) => export.selection.destination.as_ref(),
+            Self::Drop(drop) => drop.selection.destination.as_ref(),
         }
     }
-}
-
-impl Selection {
-    fn filter(&self, limit: Option<u64>) -> Filter {
-        Filter { index: self.index.as_deref().map(Into::into), reason: self.reason, since: self.since, limit }
-    }
-}
-
-fn reason_parser() -> impl TypedValueParser<Value = ReasonCode> {
-    PossibleValuesParser::new(ReasonCode::ALL.map(ReasonCode::as_str)).try_map(|name| {
-        ReasonCode::ALL.into_iter().find(|code| code.as_str() == name).ok_or("not a reason's code")
-    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

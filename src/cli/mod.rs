@@ -9,13 +9,21 @@ mod plan;
 
 pub mod send;
 
-pub mod dead_letters;
+pub mod status;
 
-pub mod log;
+pub mod reload;
 
 pub mod destination;
 
+pub mod dead_letters;
+
+pub mod find;
+
+pub mod drain;
+
 pub mod transform;
+
+pub mod log;
 
 #[cfg(feature = "demo")]
 mod guests;
@@ -23,6 +31,11 @@ mod guests;
 #[cfg(feature = "demo")]
 pub mod demo;
 
+mod place;
+mod remote;
+
+mod columns;
+mod live;
 pub mod output;
 mod text;
 

@@ -2,17 +2,15 @@
 //!
 //! Secrets appear by their source only.
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::{fmt::Write, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
 use super::output::{HEADING, NAME, WARNING, styled};
 use crate::config::{
-    AlgoliaSettings, Config, Destination, ElasticsearchAuth, ElasticsearchSettings, Kind, Loaded,
-    NonIdempotent, OnBacklogFull, Override, PartialUpdates, Secret, SecretSource, Transform, show_duration,
-    show_size,
+    AlgoliaSettings, Config, ElasticsearchSettings, Kind, Loaded, Override, Transform,
+    listing::{self, Rows},
 };
-use crate::transform::Digest;
 
 /// The plan; as JSON its keys are those of the config file.
 #[derive(Debug, Serialize)]
@@ -39,47 +37,29 @@ struct Rule {
     transform: Option<String>,
 }
 
-/// Keys with their values, in an order for people.
-#[derive(Debug)]
-struct Rows(Vec<(&'static str, Setting)>);
-
-/// A value: sizes are bytes in JSON, durations are in the config's notation in both.
-#[derive(Debug)]
-enum Setting {
-    Size(u64),
-    Count(u64),
-    Flag(bool),
-    Text(String),
-    Names(Vec<String>),
-}
-
 impl Plan {
     /// The plan of a checked config.
     pub(super) fn new(loaded: &Loaded) -> Self {
         let config = &loaded.config;
-        let listen = Rows(vec![("grpc", Setting::text(config.listen.grpc))]);
-        let data = Rows(vec![
-            ("dir", Setting::text(config.data.dir.display())),
-            ("disk_bytes_max", Setting::Size(config.data.disk_bytes_max)),
-            ("segment_bytes", Setting::Size(config.data.segment_bytes)),
-            ("retention.age", Setting::duration(config.data.retention.age)),
-            ("retention.bytes_max", Setting::Size(config.data.retention.bytes_max)),
-        ]);
         let rule = |rule: &crate::config::IndexRule| Rule {
             r#match: rule.pattern.clone(),
-            destinations: owned(&rule.destinations),
+            destinations: rule.destinations.iter().map(ToString::to_string).collect(),
             transform: rule.transform.as_ref().map(ToString::to_string),
         };
         Self {
             source: loaded.source.to_string(),
             warnings: warnings(config),
-            listen,
-            data,
-            limits: limits(config),
-            destinations: config.destinations.iter().map(|d| (d.name.clone(), destination(d))).collect(),
-            transforms: config.transforms.iter().map(|t| (t.name.clone(), transform(t))).collect(),
+            listen: listing::listen(config),
+            data: listing::data(config),
+            limits: listing::limits(config),
+            destinations: config
+                .destinations
+                .iter()
+                .map(|d| (d.name.clone(), listing::destination(d)))
+                .collect(),
+            transforms: config.transforms.iter().map(|t| (t.name.clone(), listing::transform(t))).collect(),
             indexes: config.indexes.iter().map(rule).collect(),
-            defaults: Rows(vec![("destinations", Setting::names(&config.default_destinations))]),
+            defaults: listing::defaults(config),
             environment: loaded.overrides.clone(),
         }
     }
@@ -115,78 +95,17 @@ impl Plan {
     }
 }
 
-impl Rows {
-    fn shown(&self) -> impl Iterator<Item = (String, String)> {
-        self.0.iter().map(|(key, setting)| ((*key).to_owned(), setting.shown()))
-    }
-}
-
-impl Serialize for Rows {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(key, setting)| (key, setting)))
-    }
-}
-
-impl Setting {
-    fn text(value: impl ToString) -> Self {
-        Self::Text(value.to_string())
-    }
-
-    fn names(names: &[Arc<str>]) -> Self {
-        Self::Names(owned(names))
-    }
-
-    fn size(bytes: usize) -> Self {
-        Self::Size(bytes as u64)
-    }
-
-    fn count(count: usize) -> Self {
-        Self::Count(count as u64)
-    }
-
-    fn duration(duration: Duration) -> Self {
-        Self::Text(show_duration(duration))
-    }
-
-    fn secret(secret: &Secret) -> Self {
-        match &secret.source {
-            SecretSource::Env(name) => Self::Text(format!("from the environment variable {name}")),
-            SecretSource::File(path) => Self::Text(format!("from the file {}", path.display())),
-        }
-    }
-
-    fn shown(&self) -> String {
-        match self {
-            Self::Size(bytes) => show_size(*bytes),
-            Self::Count(count) => count.to_string(),
-            Self::Flag(flag) => flag.to_string(),
-            Self::Text(text) => text.clone(),
-            Self::Names(names) => names.join(", "),
-        }
-    }
-}
-
-impl Serialize for Setting {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Size(number) | Self::Count(number) => serializer.serialize_u64(*number),
-            Self::Flag(flag) => serializer.serialize_bool(*flag),
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Names(names) => names.serialize(serializer),
-        }
-    }
-}
-
-fn owned(names: &[Arc<str>]) -> Vec<String> {
-    names.iter().map(|name| name.to_string()).collect()
-}
-
 fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     if !config.listen.grpc.ip().is_loopback() {
         let address = config.listen.grpc;
         warnings
             .push(format!("{address} is open to everyone who can reach it: the port asks for no password"));
+    }
+    if let Some(address) = config.listen.admin.filter(|address| !address.ip().is_loopback()) {
+        warnings.push(format!(
+            "{address} takes the admin token in the clear: reach it by a tunnel, or put TLS before it"
+        ));
     }
     for destination in &config.destinations {
         match &destination.kind {
@@ -204,124 +123,6 @@ fn warnings(config: &Config) -> Vec<String> {
         }
     }
     warnings
-}
-
-fn elasticsearch(settings: &ElasticsearchSettings) -> Vec<(&'static str, Setting)> {
-    let mut rows =
-        vec![("type", Setting::text("elasticsearch")), ("nodes", Setting::Names(settings.nodes.clone()))];
-    rows.extend(match &settings.auth {
-        ElasticsearchAuth::None => vec![("auth", Setting::text("none"))],
-        ElasticsearchAuth::Basic { user, password } => {
-            vec![("auth.basic.user", Setting::text(user)), ("auth.basic.password", Setting::secret(password))]
-        }
-        ElasticsearchAuth::ApiKey(key) => vec![("auth.api_key", Setting::secret(key))],
-        ElasticsearchAuth::Bearer(token) => vec![("auth.bearer", Setting::secret(token))],
-    });
-    let mozilla = || Setting::text("Mozilla's list");
-    let ca_file = settings.ca_file.as_ref().map_or_else(mozilla, |file| Setting::text(file.path.display()));
-    let partial_updates = match settings.partial_updates {
-        PartialUpdates::Script => "script",
-        PartialUpdates::DeepMerge => "deep_merge",
-    };
-    rows.extend([
-        ("ca_file", ca_file),
-        ("insecure", Setting::Flag(settings.insecure)),
-        ("gzip", Setting::Flag(settings.gzip)),
-        ("partial_updates", Setting::text(partial_updates)),
-    ]);
-    rows
-}
-
-fn limits(config: &Config) -> Rows {
-    let limits = &config.limits;
-    let non_idempotent = match limits.non_idempotent_operations {
-        NonIdempotent::Refuse => "refuse",
-        NonIdempotent::Allow => "allow",
-    };
-    Rows(vec![
-        ("record_bytes_max", Setting::size(limits.record_bytes_max)),
-        ("request_bytes_max", Setting::size(limits.request_bytes_max)),
-        ("request_records_max", Setting::count(limits.request_records_max)),
-        ("indexes_max", Setting::count(limits.indexes_max)),
-        ("non_idempotent_operations", Setting::text(non_idempotent)),
-        ("connections_max", Setting::count(limits.connections_max)),
-        ("connection_requests_max", Setting::Count(limits.connection_requests_max.into())),
-        ("decoding_bytes_max", Setting::size(limits.decoding_bytes_max)),
-        ("receive_timeout", Setting::duration(limits.receive_timeout)),
-        ("transforms_bytes_max", Setting::size(limits.transforms_bytes_max)),
-    ])
-}
-
-fn destination(destination: &Destination) -> Rows {
-    let mut rows = match &destination.kind {
-        Kind::Algolia(settings) => vec![
-            ("type", Setting::text("algolia")),
-            ("app_id", Setting::secret(&settings.app_id)),
-            ("api_key", Setting::secret(&settings.api_key)),
-            (
-                "hosts",
-                match settings.hosts.as_slice() {
-                    [] => Setting::text("Algolia's own"),
-                    hosts => Setting::Names(hosts.to_vec()),
-                },
-            ),
-            ("insecure", Setting::Flag(settings.insecure)),
-            ("gzip", Setting::Flag(settings.gzip)),
-        ],
-        Kind::Elasticsearch(settings) => elasticsearch(settings),
-        Kind::File(settings) => vec![
-            ("type", Setting::text("file")),
-            ("dir", Setting::text(settings.dir.display())),
-            ("rotate.bytes", Setting::Size(settings.rotate_bytes)),
-            ("rotate.age", Setting::duration(settings.rotate_age)),
-        ],
-    };
-    let rate_limit = destination.rate_limit;
-    rows.extend([
-        ("index", Setting::text(&destination.index_names)),
-        ("batch.operations_max", Setting::count(destination.batch.operations_max)),
-        ("batch.bytes_max", Setting::size(destination.batch.bytes_max)),
-        ("batch.linger", Setting::duration(destination.batch.linger)),
-        ("requests_max", Setting::count(destination.requests_max)),
-        (
-            "rate_limit.operations_per_second",
-            rate_limit.operations_per_second.map_or(Setting::text("none"), |max| Setting::Count(max.into())),
-        ),
-        (
-            "rate_limit.bytes_per_second",
-            rate_limit.bytes_per_second.map_or(Setting::text("none"), Setting::Size),
-        ),
-        ("timeout", Setting::duration(destination.timeout)),
-        ("backoff.min", Setting::duration(destination.backoff.min)),
-        ("backoff.max", Setting::duration(destination.backoff.max)),
-        ("attempts_max", Setting::Count(destination.attempts_max.into())),
-        ("backlog_bytes_max", Setting::Size(destination.backlog_bytes_max)),
-        (
-            "on_backlog_full",
-            Setting::text(match destination.on_backlog_full {
-                OnBacklogFull::Refuse => "refuse",
-                OnBacklogFull::Detach => "detach",
-            }),
-        ),
-        ("dead_letters.bytes_max", Setting::Size(destination.dead_letters.bytes_max)),
-        (
-            "dead_letters.age_max",
-            destination.dead_letters.age_max.map_or(Setting::text("none"), Setting::duration),
-        ),
-    ]);
-    Rows(rows)
-}
-
-fn transform(transform: &Transform) -> Rows {
-    let any = || Setting::text("any");
-    let hex = |digest: [u8; 32]| Setting::text(Digest(digest));
-    Rows(vec![
-        ("path", Setting::text(transform.path.display())),
-        ("sha256", transform.sha256.map_or_else(any, hex)),
-        ("config", Setting::text(&transform.config)),
-        ("cpu_ms_max", Setting::Count(u64::try_from(transform.cpu_max.as_millis()).unwrap_or(u64::MAX))),
-        ("memory_bytes_max", Setting::size(transform.memory_bytes_max)),
-    ])
 }
 
 /// A heading and its rows, with the values in one column.
@@ -387,6 +188,7 @@ warning: transforms.spare runs on nothing: no index rule names it
 
 listen
   grpc                              [::]:50051
+  admin                             none
 
 data
   dir                               ./sync-agent-data
@@ -412,6 +214,7 @@ destinations.archive
   dir                               ./out
   rotate.bytes                      128MiB
   rotate.age                        1h
+  from                              now
   index                             {index}
   batch.operations_max              5000
   batch.bytes_max                   8MiB
@@ -435,6 +238,7 @@ destinations.search
   hosts                             http://fake:9201
   insecure                          true
   gzip                              true
+  from                              now
   index                             {index}
   batch.operations_max              1000
   batch.bytes_max                   8MiB

@@ -7,8 +7,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output;
 use crate::{
-    agent::{Agent, Stopped},
-    config::{self, Config, ProcessEnvironment},
+    agent::{Agent, Start, Stopped},
+    config::{self, ProcessEnvironment},
     telemetry::{LogFormat, start_logging},
 };
 
@@ -20,6 +20,9 @@ const FAILED: u8 = 1;
 ///
 /// Serves producers until SIGTERM or Ctrl-C: then it takes no more requests, answers those it has, lets the requests
 /// to destinations end, and exits. A second signal exits at once. Nothing is lost either way.
+///
+/// The config's file, the files of its secrets and its modules are followed: what is changed serves within seconds, or is
+/// refused with every error while the old one serves on. SIGHUP reads them at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Without a config file, ALGOLIA_APP_ID and ALGOLIA_API_KEY make Algolia the destination of every index; without these,
@@ -42,6 +45,9 @@ pub struct Arguments {
     /// How log lines look
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub log_format: LogFormat,
+    /// Exit on a config or a module with errors, rather than serve with the last ones that were accepted
+    #[arg(long)]
+    pub strict: bool,
     /// How long requests to destinations may take to end after a signal, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     pub grace: u64,
@@ -52,34 +58,54 @@ pub struct Arguments {
 /// # Errors
 /// If the agent cannot start.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let loaded = match config::load(arguments.config.as_deref(), &ProcessEnvironment) {
-        Ok(loaded) => loaded,
+    let path = arguments.config.as_deref();
+    let start = match config::load(path, &ProcessEnvironment) {
+        Ok(loaded) => Start { last_accepted_modules: !arguments.strict, ..Start::strictly(loaded) },
         Err(errors) => {
             output::complain(&errors.render(true));
-            return Ok(ExitCode::from(CONFIG_ERRORS));
+            let last = path.filter(|_| !arguments.strict);
+            match last.and_then(|path| Start::with_last_accepted(path, errors)) {
+                Some(start) => start,
+                None => return Ok(ExitCode::from(CONFIG_ERRORS)),
+            }
         }
     };
     start_logging(arguments.log_format)?;
-    for overridden in &loaded.overrides {
+    if let Some(errors) = &start.refused {
+        tracing::error!(
+            errors = errors.errors.len(),
+            "config is refused, and the agent serves with the last one that it had accepted: mend the file, it is followed",
+        );
+    }
+    for overridden in &start.loaded.overrides {
         tracing::info!(
             variable = %overridden.variable, value = %overridden.value, became = %overridden.became,
             "environment variable overrides the config",
         );
     }
-    serve(&loaded.config, Duration::from_secs(arguments.grace)).await
+    serve(start, Duration::from_secs(arguments.grace)).await
 }
 
-async fn serve(config: &Config, grace: Duration) -> anyhow::Result<ExitCode> {
+async fn serve(start: Start, grace: Duration) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("signals cannot be handled")?;
-    if !config.listen.grpc.ip().is_loopback() {
-        tracing::warn!(address = %config.listen.grpc, "every client that reaches this address may write to every index");
+    let mut reload = signal(SignalKind::hangup()).context("signals cannot be handled")?;
+    let grpc = start.loaded.config.listen.grpc;
+    if !grpc.ip().is_loopback() {
+        tracing::warn!(address = %grpc, "every client that reaches this address may write to every index");
     }
-    let agent = Agent::start(config).await?;
-    let healthy = tokio::select! {
-        // A panic first: after it, nothing that the agent says can be relied on.
-        biased;
-        () = agent.panicked() => false,
-        _ = signals.next() => true,
+    let agent = Agent::start(start).await?;
+    let healthy = loop {
+        tokio::select! {
+            // A panic first: after it, nothing that the agent says can be relied on.
+            biased;
+            () = agent.panicked() => break false,
+            _ = signals.next() => break true,
+            _ = reload.recv() => {
+                tracing::info!("SIGHUP: the config is read again");
+                // What came of it is in the log.
+                let _ = agent.reload().await;
+            }
+        }
     };
     tracing::info!(grace_seconds = grace.as_secs(), "stopping; a second signal exits at once");
     let stopped = tokio::select! {

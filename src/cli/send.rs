@@ -59,6 +59,8 @@ Examples:
   echo '{\"objectID\":\"42\"}' | sync-agent send --index products --action delete -
 
 A line: {\"objectID\":\"42\",\"name\":\"Desk lamp\",\"price\":49.9}
+Lines of `sync-agent dead-letters export` are read, too: their records are sent as new ones. (What is only to be
+delivered after all, `sync-agent dead-letters replay` sends with its old version, so that nothing newer is lost.)
 Integers from 2^53 on would lose digits on the way and are refused: write them as strings.
 
 Exit codes:

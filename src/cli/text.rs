@@ -1,9 +1,11 @@
 //! Words for people that several commands share: times, and data made safe to print.
 
-use std::{borrow::Cow, fmt::Write as _, io::IsTerminal as _};
+use std::{borrow::Cow, fmt::Write as _, io::IsTerminal as _, time::Duration};
 
 use jiff::{Span, SpanRelativeTo};
 use plugin_api::identity::Timestamp;
+
+use crate::config::show_duration;
 
 /// RFC 3339 in UTC, to the microsecond.
 pub(super) fn time(at: Timestamp) -> String {
@@ -35,6 +37,43 @@ pub(super) fn since(text: &str) -> Result<Timestamp, String> {
         }
     };
     Ok(Timestamp(u64::try_from(since.as_microsecond()).unwrap_or(0)))
+}
+
+/// With a comma between thousands.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes in the largest unit of which there is one, to a tenth.
+pub(super) fn bytes(number: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let (mut size, mut unit) = (number as f64, "B");
+    for next in UNITS {
+        // What would be shown as 1024.0 is one of the next.
+        if size < 1023.95 {
+            break;
+        }
+        (size, unit) = (size / 1024.0, next);
+    }
+    if unit == "B" { format!("{number} B") } else { format!("{size:.1} {unit}") }
+}
+
+/// A length of time in whole seconds.
+pub(super) fn seconds(seconds: f64) -> String {
+    show_duration(Duration::from_secs(seconds.max(0.0) as u64))
+}
+
+/// Without its styles.
+pub(super) fn colourless(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
 }
 
 /// The terminal's width in characters, if standard output is one.

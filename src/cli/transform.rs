@@ -2,7 +2,7 @@
 //!
 //! `new` writes the `kit` into a project, `build` compiles it. `inspect`, `test` and `bench` run a module as the agent
 //! would: the `subject` is that module with its config; `lines` reads records and says what they became, and `diff` what
-//! differs.
+//! differs. `resume` asks a running agent.
 //!
 //! Whatever comes from a record or a module is escaped before it reaches a terminal.
 
@@ -21,6 +21,8 @@ mod test;
 mod trial;
 
 mod bench;
+
+mod resume;
 
 #[cfg(test)]
 mod tests;
@@ -65,6 +67,14 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    #[command(flatten)]
+    OnModule(OnModule),
+    Resume(resume::Resume),
+}
+
+/// What needs no agent.
+#[derive(Debug, clap::Subcommand)]
+enum OnModule {
     New(new::New),
     Build(build::Build),
     Inspect(inspect::Inspect),
@@ -89,25 +99,29 @@ struct Streams<'a> {
 /// Carries the command out. A reader of our output that goes away is no error.
 ///
 /// # Errors
-/// If the output cannot be written, or the machine cannot run WebAssembly.
+/// If the output cannot be written, the machine cannot run WebAssembly, or no agent answers.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let command = match &arguments.command {
+        Command::OnModule(command) => command,
+        Command::Resume(resume) => return resume.run(),
+    };
     let mut out = io::BufWriter::new(anstream::stdout());
     let mut errors = anstream::stderr();
     let mut streams = Streams { out: &mut out, errors: &mut errors };
-    match execute(arguments, &mut streams) {
+    match execute(command, &mut streams) {
         Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error),
         Ok(outcome) => Ok(ExitCode::from(outcome as u8)),
     }
 }
 
-fn execute(arguments: &Arguments, streams: &mut Streams<'_>) -> anyhow::Result<Outcome> {
-    let done = match &arguments.command {
-        Command::New(new) => new.run(streams),
-        Command::Build(build) => build.run(streams),
-        Command::Inspect(inspect) => inspect.run(streams),
-        Command::Test(test) => test.run(streams),
-        Command::Bench(bench) => bench.run(streams),
+fn execute(command: &OnModule, streams: &mut Streams<'_>) -> anyhow::Result<Outcome> {
+    let done = match command {
+        OnModule::New(new) => new.run(streams),
+        OnModule::Build(build) => build.run(streams),
+        OnModule::Inspect(inspect) => inspect.run(streams),
+        OnModule::Test(test) => test.run(streams),
+        OnModule::Bench(bench) => bench.run(streams),
     };
     let outcome = match done {
         Err(error) => match error.downcast::<Unusable>() {

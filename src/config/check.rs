@@ -5,12 +5,13 @@
 
 use std::{
     net::SocketAddr,
+    ops::Range,
     path::{Component, Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::{
     checked::{Config, Data, IndexRule, Limits, Listen, NonIdempotent, Retention},
@@ -20,7 +21,7 @@ use super::{
     problem::ConfigErrors,
     ranges,
     reader::{Findings, Table, Value, closest, one_of},
-    transforms::{self, Transforms},
+    transforms::Transforms,
     units::{Count, GIB, KIB, MIB, Size},
 };
 
@@ -46,17 +47,34 @@ pub(super) fn check(
     }
 }
 
-/// The errors of a config that was accepted, once the modules of these transforms are refused.
-pub(super) fn refused_modules(
-    file: Option<&Path>,
-    text: &str,
-    refused: &[(Arc<str>, String)],
-) -> ConfigErrors {
+/// The errors of a config that was accepted, once these keys are refused for what they lead to.
+pub(super) fn refused(file: Option<&Path>, text: &str, refused: &[(String, String)]) -> ConfigErrors {
     let findings = Findings::default();
     let (document, _) = DeTable::parse_recoverable(text);
-    transforms::refuse(Table::new(document.get_ref(), String::new(), 0..0, &findings), refused);
+    for (key, why) in refused {
+        findings.add(key, place_of(document.get_ref(), key), why.clone(), None);
+    }
     let (problems, hidden) = findings.into_parts();
     ConfigErrors::new(file, text, problems, &hidden)
+}
+
+/// Where a key stands, or the nearest table above it.
+fn place_of(root: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
+    let (mut table, mut place) = (root, None);
+    for part in key.split('.') {
+        let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref().as_ref() == part) else {
+            break;
+        };
+        place = Some(name.span());
+        match value.get_ref() {
+            DeValue::Table(inner) => table = inner,
+            _ => {
+                place = Some(value.span());
+                break;
+            }
+        }
+    }
+    place
 }
 
 fn sections(
@@ -100,26 +118,56 @@ fn sections(
 }
 
 fn listen(mut table: Table<'_>) -> Listen {
-    let mut grpc = SocketAddr::from(([127, 0, 0, 1], 50051));
-    if let Some(value) = table.take("grpc") {
-        let accepted =
-            "an address and a port, such as \"127.0.0.1:50051\", \"0.0.0.0:50051\" or \"[::1]:50051\"";
-        match value.string(accepted).map(str::parse) {
-            Some(Ok(address)) => grpc = address,
-            Some(Err(_)) => value.wrong("is not an address with a port", accepted),
-            None => {}
+    let grpc = table.take("grpc");
+    let admin = table.take("admin");
+    let grpc = grpc.and_then(|value| address(&value)).unwrap_or(([127, 0, 0, 1], 50051).into());
+    let admin = admin.and_then(|value| {
+        let address = address(&value)?;
+        if address == grpc && address.port() != 0 {
+            value.wrong("is the address of listen.grpc", "an address and a port of its own");
+        }
+        Some(address)
+    });
+    table.later(&["http"]);
+    table.finish();
+    Listen { grpc, admin }
+}
+
+fn address(value: &Value<'_>) -> Option<SocketAddr> {
+    let accepted = "an address and a port, such as \"127.0.0.1:50051\", \"0.0.0.0:50051\" or \"[::1]:50051\"";
+    let address = value.string(accepted)?.parse();
+    if address.is_err() {
+        value.wrong("is not an address with a port", accepted);
+    }
+    address.ok()
+}
+
+/// The default of `data.dir`.
+const DATA_DIR: &str = "./sync-agent-data";
+
+/// `data.dir` of a text that may have errors, or its default. What does not parse and does not show the key has errors
+/// alone.
+pub(super) fn named_data_dir(file: Option<&Path>, text: &str) -> Result<PathBuf, ConfigErrors> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let data = document.get_ref().get("data").and_then(|data| data.get_ref().as_table());
+    let dir = data.and_then(|data| data.get("dir")).and_then(|dir| dir.get_ref().as_str());
+    match dir {
+        Some(dir) => Ok(dir.into()),
+        None if errors.is_empty() => Ok(DATA_DIR.into()),
+        None => {
+            let findings = Findings::default();
+            syntax_errors(&errors, text, &findings);
+            let (problems, hidden) = findings.into_parts();
+            Err(ConfigErrors::new(file, text, problems, &hidden))
         }
     }
-    table.later(&["http", "admin"]);
-    table.finish();
-    Listen { grpc }
 }
 
 /// A log gives whole segments back, so it needs a few of them within its budget.
 const SEGMENTS_MIN: u64 = 4;
 
 fn data(mut table: Table<'_>) -> Data {
-    let dir = table.path("dir").unwrap_or_else(|| PathBuf::from("./sync-agent-data"));
+    let dir = table.path("dir").unwrap_or_else(|| PathBuf::from(DATA_DIR));
     let range = Size(MIB)..=Size(1024 * 1024 * GIB);
     let disk_bytes_max = table.quantity("disk_bytes_max", Size(20 * GIB), range).0;
     let default = Size((128 * MIB).min(disk_bytes_max / SEGMENTS_MIN));

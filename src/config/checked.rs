@@ -1,10 +1,11 @@
 //! The checked config: what the rest of the agent sees. Every value is within its limits and every name it refers to
-//! exists. Each field tells its default and range, all of them inclusive. None reloads yet: a change takes a restart.
+//! exists. Each field tells its default and range, all of them inclusive. All may change while the agent runs but `listen`,
+//! `data.dir`, `data.segment_bytes` and the limits of connections.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// A config that passed every check.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where the agent listens.
     pub listen: Listen,
@@ -23,14 +24,16 @@ pub struct Config {
 }
 
 /// `[listen]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// The gRPC port. Default `127.0.0.1:50051`; `GRPC_PORT` opens every address. Port 0 lets the system choose.
     pub grpc: SocketAddr,
+    /// The port of the admin API, beside its socket in `data.dir`; by token. Default: none. Port 0 lets the system choose.
+    pub admin: Option<SocketAddr>,
 }
 
 /// `[data]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Data {
     /// Holds logs, cursors and dead letters. Default `./sync-agent-data`.
     pub dir: PathBuf,
@@ -54,7 +57,7 @@ pub struct Retention {
 }
 
 /// `[limits]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one record's JSON. Default 1 MiB (or `request_bytes_max`, if that is less), 1 KiB to `request_bytes_max`.
     pub record_bytes_max: usize,
@@ -91,12 +94,14 @@ pub enum NonIdempotent {
 }
 
 /// `[destinations.NAME]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// The table's name: 1 to 64 of `A-Z a-z 0-9 _ -`.
     pub name: Arc<str>,
     /// Its type with the settings of that type.
     pub kind: Kind,
+    /// Where it begins if this log has never served it. Default `now`.
+    pub from: StartFrom,
     /// `index`: by which name it knows an index. Default `{index}`, the same name.
     pub index_names: IndexNames,
     /// `batch`
@@ -120,8 +125,20 @@ pub struct Destination {
     pub dead_letters: DeadLetters,
 }
 
+/// `from`: where a destination begins that the log has never served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartFrom {
+    /// `now`: with what is accepted from then on.
+    #[default]
+    Now,
+    /// `oldest`: with the oldest record that the log still has.
+    Oldest,
+    /// With what was accepted at this time or later, such as `2026-01-31T12:00:00Z`.
+    Time(jiff::Timestamp),
+}
+
 /// The type of a destination.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `type = "algolia"`
     Algolia(AlgoliaSettings),
@@ -132,7 +149,7 @@ pub enum Kind {
 }
 
 /// `type = "algolia"`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlgoliaSettings {
     /// The application.
     pub app_id: Secret,
@@ -147,7 +164,7 @@ pub struct AlgoliaSettings {
 }
 
 /// `type = "elasticsearch"`: Elasticsearch or OpenSearch
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ElasticsearchSettings {
     /// URLs without path, such as `https://es-1:9200`: they take turns. At least one.
     pub nodes: Vec<String>,
@@ -164,7 +181,7 @@ pub struct ElasticsearchSettings {
 }
 
 /// `auth`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ElasticsearchAuth {
     /// Without credentials.
     None,
@@ -182,7 +199,7 @@ pub enum ElasticsearchAuth {
 }
 
 /// `ca_file`, as it was read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaFile {
     /// Where it lies.
     pub path: PathBuf,
@@ -200,7 +217,7 @@ pub enum PartialUpdates {
 }
 
 /// `type = "file"`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSettings {
     /// Where the files go: outside the log's directory, shared with no other destination.
     pub dir: PathBuf,
@@ -301,7 +318,7 @@ pub enum OnBacklogFull {
 }
 
 /// `[transforms.NAME]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transform {
     /// The table's name: 1 to 64 of `A-Z a-z 0-9 _ -`.
     pub name: Arc<str>,
@@ -318,7 +335,7 @@ pub struct Transform {
 }
 
 /// `[[indexes]]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexRule {
     /// An index name, or a glob: `*` stands for any characters, `?` for one. 1 to 256 bytes, each pattern once.
     pub pattern: String,
@@ -329,7 +346,7 @@ pub struct IndexRule {
 }
 
 /// A value that is never shown, with where it came from.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
     value: Arc<str>,
     /// Where it came from; this much may be shown.

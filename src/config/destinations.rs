@@ -9,7 +9,7 @@ use http::{Uri, uri::Scheme};
 use super::{
     checked::{
         AlgoliaSettings, Backoff, BatchLimits, DeadLetters, Destination, FileSettings, IndexNames, Kind,
-        OnBacklogFull, RateLimit,
+        OnBacklogFull, RateLimit, StartFrom,
     },
     environment::Environment,
     ranges,
@@ -91,6 +91,7 @@ impl<'a> Destinations<'a> {
                 return None;
             }
         };
+        let from = start_from(&mut table);
         let index_names = index_names(&mut table, kind.as_ref());
         let batch = batch(table.table("batch"), operations_max);
         let requests_max = table.quantity("requests_max", Count(10), ranges::REQUESTS_MAX).length();
@@ -111,6 +112,7 @@ impl<'a> Destinations<'a> {
         Some(Destination {
             name,
             kind,
+            from,
             index_names,
             batch,
             requests_max,
@@ -206,6 +208,24 @@ fn checked_host(value: &Value<'_>, insecure: bool, instead: &str) -> Option<Stri
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || address.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+}
+
+/// Where a destination begins that the log has never served.
+fn start_from(table: &mut Table<'_>) -> StartFrom {
+    let accepted = "\"now\", \"oldest\" or a time with its zone, such as \"2026-01-31T12:00:00Z\"";
+    let Some(value) = table.take("from") else { return StartFrom::Now };
+    match value.string(accepted) {
+        Some("now") => StartFrom::Now,
+        Some("oldest") => StartFrom::Oldest,
+        Some(time) => match time.parse() {
+            Ok(time) => StartFrom::Time(time),
+            Err(_) => {
+                value.wrong("is no place to begin", accepted);
+                StartFrom::Now
+            }
+        },
+        None => StartFrom::Now,
+    }
 }
 
 fn batch(mut table: Table<'_>, operations_max: u32) -> BatchLimits {

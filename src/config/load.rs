@@ -3,11 +3,10 @@
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use super::{
-    check::{check, refused_modules},
+    check::{check, named_data_dir, refused},
     checked::Config,
     environment::Environment,
     overrides::Override,
@@ -39,14 +38,25 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// The errors that it has once the modules of these transforms are refused, each in the line that names it.
+    /// The errors that it has once these keys are refused, each with why, in the lines that name them.
     #[must_use]
-    pub fn refused_modules(&self, refused: &[(Arc<str>, String)]) -> ConfigErrors {
-        let file = match &self.source {
-            Source::File(path) => Some(&**path),
+    pub fn refused(&self, keys: &[(String, String)]) -> ConfigErrors {
+        refused(self.file(), &self.text, keys)
+    }
+
+    /// The file that it was read from.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match &self.source {
+            Source::File(path) => Some(path),
             Source::BuiltInAlgolia | Source::BuiltInFiles => None,
-        };
-        refused_modules(file, &self.text, refused)
+        }
+    }
+
+    /// Its text, which holds no secret.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 }
 
@@ -78,12 +88,25 @@ impl fmt::Display for Source {
 /// Everything that is wrong, at once; only a file that cannot be read, or is not TOML, is told alone.
 pub fn load(path: Option<&Path>, environment: &dyn Environment) -> Result<Loaded, ConfigErrors> {
     let (source, text) = match path {
-        Some(path) => {
-            let text = fs::read_to_string(path)
-                .map_err(|error| ConfigErrors::unreadable(path, format!("cannot be read: {error}")))?;
-            (Source::File(path.to_owned()), text)
-        }
+        Some(path) => (Source::File(path.to_owned()), read(path)?),
         None => built_in(environment),
+    };
+    let (config, overrides) = check(path, &text, environment)?;
+    Ok(Loaded { config, overrides, source, text })
+}
+
+/// Checks a text that was kept of a file, as if it had been read from there now.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn load_text(
+    path: Option<&Path>,
+    text: String,
+    environment: &dyn Environment,
+) -> Result<Loaded, ConfigErrors> {
+    let source = match path {
+        Some(path) => Source::File(path.to_owned()),
+        None => built_in(environment).0,
     };
     let (config, overrides) = check(path, &text, environment)?;
     Ok(Loaded { config, overrides, source, text })
@@ -97,4 +120,19 @@ fn built_in(environment: &dyn Environment) -> (Source, String) {
     } else {
         (Source::BuiltInFiles, FILES.to_owned())
     }
+}
+
+/// Where the agent with this config keeps its data. The config may have errors, and its secrets need not be there: only
+/// that key is looked for.
+///
+/// # Errors
+/// If the file cannot be read, or is so broken that the key is not found.
+pub fn data_dir(path: Option<&Path>) -> Result<PathBuf, ConfigErrors> {
+    let text = path.map(read).transpose()?;
+    named_data_dir(path, &text.unwrap_or_default())
+}
+
+fn read(path: &Path) -> Result<String, ConfigErrors> {
+    fs::read_to_string(path)
+        .map_err(|error| ConfigErrors::unreadable(path, format!("cannot be read: {error}")))
 }

@@ -16,21 +16,24 @@ mod secret;
 mod transforms;
 mod units;
 
+mod changes;
 mod checked;
+pub mod listing;
 mod problem;
 
 #[cfg(test)]
 mod tests;
 
+pub use changes::{Change, ChangeKind, Changes};
 pub use checked::{
     AlgoliaSettings, Backoff, BatchLimits, CaFile, Config, Data, DeadLetters, Destination, ElasticsearchAuth,
     ElasticsearchSettings, FileSettings, IndexNames, IndexRule, Kind, Limits, Listen, NonIdempotent,
-    OnBacklogFull, PartialUpdates, RateLimit, Retention, Secret, SecretSource, Transform,
+    OnBacklogFull, PartialUpdates, RateLimit, Retention, Secret, SecretSource, StartFrom, Transform,
 };
 #[cfg(test)]
 pub(crate) use environment::FixedEnvironment;
 pub use environment::{Environment, ProcessEnvironment};
-pub use load::{Loaded, Source, load};
+pub use load::{Loaded, Source, data_dir, load, load_text};
 pub use overrides::Override;
 pub use problem::{ConfigErrors, Problem};
 pub use units::{show_duration, show_size};

@@ -94,18 +94,6 @@ impl<'a> Value<'a> {
         hide_all(self.inner, self.findings);
     }
 
-    /// Notes why it is refused by others than the config; the message follows the value.
-    pub(super) fn refused(&self, why: &str) {
-        let shown = show(self.inner.get_ref());
-        self.findings.add_value(
-            &self.path,
-            Some(self.span()),
-            Some(shown.clone()),
-            format!("{shown}: {why}"),
-            None,
-        );
-    }
-
     /// Notes what is wrong with its key.
     pub(super) fn wrong_name(&self, accepted: &str) {
         let message = "not a valid name".to_owned();

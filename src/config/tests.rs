@@ -234,6 +234,33 @@ path = "x.wasm"
     assert_eq!(told.len(), expected.len(), "{told:#?}");
 }
 
+/// Whoever asks a running agent finds it by a config that has errors by now.
+#[test]
+fn the_data_directory_of_a_broken_config_is_known() {
+    use super::check::named_data_dir;
+    let of = |text: &str| named_data_dir(None, text).unwrap().display().to_string();
+    assert_eq!(of(""), "./sync-agent-data");
+    assert_eq!(of("[data]\ndir = \"/srv\"\n[destinations.x]\ntype = 1\n[data2]\n"), "/srv");
+    assert_eq!(of("[data]\ndir = \"/srv\"\n[destinations\ntype == 1"), "/srv");
+    assert_eq!(of("data = 1"), "./sync-agent-data");
+    assert_eq!(of("[data]\ndir = 1"), "./sync-agent-data");
+    let broken = named_data_dir(None, "[data\ndir = \"/srv\"").unwrap_err();
+    assert_eq!(broken.errors[0].line, Some(1), "a guess could be another agent's directory");
+}
+
+/// The admin API has no port unless it is told one, and never the producers'.
+#[test]
+fn the_admin_port_is_its_own() {
+    let admin = |listen: &str| checked(&format!("{FILE}[listen]\n{listen}"), &algolia()).0.listen.admin;
+    assert_eq!(admin(""), None);
+    assert_eq!(admin("admin = \"127.0.0.1:9601\""), Some("127.0.0.1:9601".parse().unwrap()));
+    assert_eq!(admin("grpc = \"[::1]:0\"\nadmin = \"[::1]:0\""), Some("[::1]:0".parse().unwrap()));
+    let expected = [
+        r#"5:9 listen.admin: "127.0.0.1:50051" is the address of listen.grpc (an address and a port of its own)"#,
+    ];
+    assert_eq!(told(&format!("{FILE}[listen]\nadmin = \"127.0.0.1:50051\""), &algolia()), expected);
+}
+
 #[test]
 fn bounds_of_dead_letters_are_checked() {
     let text =

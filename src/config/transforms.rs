@@ -41,16 +41,6 @@ impl Transforms {
     }
 }
 
-/// Notes that the modules of these transforms are refused, and why. For the text of a config that was accepted.
-pub(super) fn refuse(mut root: Table<'_>, refused: &[(Arc<str>, String)]) {
-    for (name, transform) in root.table("transforms").take_all() {
-        let path = transform.as_table().and_then(|mut table| table.take("path"));
-        for (_, why) in refused.iter().filter(|(refused, _)| &**refused == name) {
-            path.iter().for_each(|path| path.refused(why));
-        }
-    }
-}
-
 fn transform(name: Arc<str>, mut table: Table<'_>, limits: &Limits) -> Option<Transform> {
     let path = path(&mut table);
     let sha256 = match table.take("sha256") {

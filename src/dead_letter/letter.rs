@@ -10,7 +10,7 @@ use plugin_api::{
 };
 
 /// Identifies a letter within its destination's store; never given out twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LetterId(pub u64);
 
 impl fmt::Display for LetterId {
@@ -52,7 +52,7 @@ pub struct Change {
     pub action: Action,
     /// To which object.
     pub key: Key,
-    /// One JSON object as UTF-8 text; empty for a delete.
+    /// One JSON object as UTF-8 text; empty for a delete, and once it was purged.
     pub body: Bytes,
 }
 
@@ -118,6 +118,8 @@ pub struct Filed {
     pub id: LetterId,
     /// Whether something newer of its object has been delivered since: a replay leaves it out.
     pub stale: bool,
+    /// Whether its data is gone, since a delete of its object was delivered: it cannot be replayed.
+    pub purged: bool,
     /// The letter.
     pub letter: Letter,
 }

@@ -11,8 +11,11 @@
 //!
 //! What was neither delivered nor kept as a letter is in a [`Range`] of the same database, never lost silently.
 //!
+//! A letter of an object that was deleted since has no data any more, and no letter that is deleted leaves any behind.
+//!
 //! Read in the order in which data flows: the letter and the range, the store that the lanes file them in, the view
-//! that operators read them with, and underneath both what they may take (the filing by the ledger), the rows and the schema.
+//! that operators read them with, and underneath both what is meant (the filter), what they may take (the filing by the
+//! ledger), what becomes of letters (stale, replayed, deleted), the rows and the schema.
 
 mod letter;
 mod range;
@@ -20,9 +23,14 @@ mod range;
 mod store;
 mod view;
 
+mod filter;
+
+mod deletion;
 mod filing;
 mod ledger;
+mod replay;
 mod stale;
+mod stats;
 
 mod range_rows;
 mod rows;
@@ -32,11 +40,15 @@ mod error;
 #[cfg(test)]
 mod tests;
 
+pub use deletion::delete_letters;
 pub use error::StoreError;
 pub use filing::Fate;
+pub use filter::Filter;
 pub use ledger::{Bounds, IndexFull, Usage};
 pub use letter::{Change, Filed, Letter, LetterId, Stage};
 pub use range::{Cause, Range};
+pub use replay::{Chosen, OfRecord, Replayed};
 pub use stale::Delivered;
+pub use stats::Group;
 pub use store::{Store, record_range, store_path};
-pub use view::{Filter, Letters, Order, View};
+pub use view::{Letters, Order, View};

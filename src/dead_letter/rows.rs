@@ -137,7 +137,9 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Filed> {
         attempts: row.get("attempts")?,
         dead_lettered_at: Timestamp(row.get("dead_lettered_at")?),
     };
-    Ok(Filed { id: LetterId(row.get("id")?), stale: row.get("stale")?, letter })
+    // Only a delete was accepted without data.
+    let purged = letter.record.action != Action::Delete && letter.record.body.is_empty();
+    Ok(Filed { id: LetterId(row.get("id")?), stale: row.get("stale")?, purged, letter })
 }
 
 /// The one of `all` whose name stands in the column.

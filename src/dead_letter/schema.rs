@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::StoreError;
 
@@ -18,7 +18,7 @@ const APPLICATION_ID: i64 = 0x5379_444c;
 const FORMAT: i64 = 4;
 /// The oldest that it reads; [`open`] brings a file up to date.
 const FORMAT_OLDEST: i64 = 1;
-/// How long to wait for another connection's write; there is none but a reader's recovery of the log.
+/// How long to wait for another connection's write: an operator's, or a reader's recovery of the log.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Format 1. A new file is made as one of format 1 that is brought up to date, so that both are the same.
@@ -111,7 +111,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     create_file(path).map_err(|source| StoreError::Open { path: path.into(), source })?;
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let found = format(&connection, path)?;
-    connection.pragma_update(None, "synchronous", "FULL").map_err(StoreError::sqlite(path))?;
+    prepare_to_write(&mut connection).map_err(StoreError::sqlite(path))?;
     bring_up_to_date(&mut connection, found).map_err(StoreError::sqlite(path))?;
     connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
@@ -119,20 +119,47 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// Opens an existing database for deleting, whether an agent has it open or not. It stays in its format.
+pub(super) fn open_beside(path: &Path) -> Result<Connection, StoreError> {
+    open_existing(path, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|mut connection| {
+        prepare_to_write(&mut connection).map_err(StoreError::sqlite(path))?;
+        Ok(connection)
+    })
+}
+
 /// Opens an existing database for reading, whether an agent has it open or not.
 pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
+    open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+fn open_existing(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     // SQLite says no more than "unable to open", the operating system says why.
     File::open(path).map_err(|source| StoreError::Open { path: path.into(), source })?;
-    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let connection = connect(path, access)?;
     match format(&connection, path)? {
         Some(_) => Ok(connection),
         None => Err(StoreError::Foreign { path: path.into() }),
     }
 }
 
+/// What each connection that writes needs.
+fn prepare_to_write(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is deleted or purged is somebody's data: it is overwritten, not only forgotten.
+    connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
+    // With another writer about, a transaction that begins by reading could not wait for its turn.
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
+    Ok(())
+}
+
 /// Whether the file has a table for ranges: one of format 1 that no agent has opened since has none.
 pub(super) fn has_ranges(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(format_of(connection)? >= 2)
+}
+
+/// Whether the file counts the bytes of its letters.
+pub(super) fn has_bytes(connection: &Connection) -> rusqlite::Result<bool> {
+    has_ranges(connection)
 }
 
 /// Whether the letters have a column for modules.

@@ -5,34 +5,49 @@
 use std::{
     hash::BuildHasher as _,
     sync::{
-        Arc, OnceLock,
+        OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use plugin_api::{
     identity::Version,
-    operation::{Key, Operation},
+    operation::{Action, Key, Operation},
 };
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use rustc_hash::FxBuildHasher;
 
-use super::Letter;
+use super::{Change, Letter};
 
 /// An operation that was delivered, as far as it concerns letters.
 #[derive(Clone, Debug)]
 pub struct Delivered {
-    /// The object that it changed.
-    key: Key,
-    /// The index that its record was sent to.
-    record_index: Arc<str>,
-    version: Version,
+    /// The object that it changed, by the destination's name.
+    pub key: Key,
+    /// The same object, by the name of the index that its record was sent to.
+    pub namesake: Key,
+    /// The object that its record is about.
+    pub record: Key,
+    /// Its record's version.
+    pub version: Version,
+    /// Whether it deleted its object.
+    pub deletes: bool,
+    /// Whether its record deletes its object.
+    pub record_deletes: bool,
 }
 
 impl From<&Operation> for Delivered {
     fn from(operation: &Operation) -> Self {
-        let Operation { key, record_index, version, .. } = operation;
-        Self { key: key.clone(), record_index: record_index.clone(), version: *version }
+        let Operation { key, record_index, version, action, .. } = operation;
+        let Change { action: record_action, key: record, .. } = Change::of_record(operation);
+        Self {
+            key: key.clone(),
+            namesake: Key { index: record_index.clone(), object_id: key.object_id.clone() },
+            record,
+            version: *version,
+            deletes: *action == Action::Delete,
+            record_deletes: record_action == Action::Delete,
+        }
     }
 }
 
@@ -76,13 +91,17 @@ impl Objects {
         }
     }
 
-    pub(super) fn may_hold(&self, Operation { key, record_index, .. }: &Operation) -> bool {
+    /// Whether it holds an operation's object or its record's.
+    pub(super) fn may_hold(&self, Operation { key, record_index, origin, .. }: &Operation) -> bool {
         let Some(bits) = self.bits.get() else { return false };
-        let holds = |index: &str| {
-            let (word, bit) = place(index, &key.object_id);
+        let holds = |index: &str, object_id: &str| {
+            let (word, bit) = place(index, object_id);
             bits[word].load(Ordering::Acquire) & bit != 0
         };
-        holds(&key.index) || (key.index != *record_index && holds(record_index))
+        let of_record = origin.as_ref().filter(|origin| origin.object_id != key.object_id);
+        holds(&key.index, &key.object_id)
+            || (key.index != *record_index && holds(record_index, &key.object_id))
+            || of_record.is_some_and(|origin| holds(record_index, &origin.object_id))
     }
 
     fn add(&self, index: &str, object_id: &str) {
@@ -98,21 +117,41 @@ fn place(index: &str, object_id: &str) -> (usize, u64) {
     ((hash >> 40) as usize % WORDS, 1 << (hash >> 58))
 }
 
-/// Marks the letters of these operations' objects that are older.
+/// Letters of a record's object, and letters of an operation's, each older than a version.
+const OF_RECORD: &str = "record_index = ?1 AND record_object_id = ?2 AND version < ?3";
+const OF_OPERATION: &str = "operation_index = ?1 AND operation_object_id = ?2 AND version < ?3";
+
+/// Marks the letters of these operations' objects that are older; those of objects that were deleted lose their data.
 pub(super) fn mark(connection: &mut Connection, delivered: &[Delivered]) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     {
-        let mut by_record = transaction.prepare_cached(
-            "UPDATE letters SET stale = 1
-             WHERE record_index = ?1 AND record_object_id = ?2 AND version < ?3 AND stale = 0",
-        )?;
-        let mut by_operation = transaction.prepare_cached(
-            "UPDATE letters SET stale = 1
-             WHERE operation_index = ?1 AND operation_object_id = ?2 AND version < ?3 AND stale = 0",
-        )?;
-        for Delivered { key, record_index, version } in delivered {
-            by_record.execute(params![&**record_index, &*key.object_id, version.0])?;
-            by_operation.execute(params![&*key.index, &*key.object_id, version.0])?;
+        let mark = |of: &str| {
+            transaction.prepare_cached(&format!("UPDATE letters SET stale = 1 WHERE {of} AND stale = 0"))
+        };
+        let purge = |of: &str| {
+            transaction.prepare_cached(&format!(
+                "UPDATE letters SET record_body = x'',
+                     operation_body = CASE WHEN operation_body IS NULL THEN NULL ELSE x'' END
+                 WHERE {of} AND (length(record_body) > 0 OR length(operation_body) > 0)"
+            ))
+        };
+        let (mut mark_record, mut mark_operation) = (mark(OF_RECORD)?, mark(OF_OPERATION)?);
+        let (mut purge_record, mut purge_operation) = (purge(OF_RECORD)?, purge(OF_OPERATION)?);
+        for Delivered { key, namesake, record, version, deletes, record_deletes } in delivered {
+            let version = version.0;
+            let older = |of: &'_ Key| (of.index.clone(), of.object_id.clone(), version);
+            mark_record.execute(older(record))?;
+            mark_operation.execute(older(key))?;
+            if namesake != record {
+                mark_record.execute(older(namesake))?;
+            }
+            if *deletes {
+                purge_record.execute(older(namesake))?;
+                purge_operation.execute(older(key))?;
+            }
+            if *record_deletes {
+                purge_record.execute(older(record))?;
+            }
         }
     }
     transaction.commit()

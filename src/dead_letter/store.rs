@@ -14,9 +14,10 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Bounds, Delivered, Fate, Letter, Range, StoreError, Usage, filing,
+    Bounds, Chosen, Delivered, Fate, Filter, Letter, LetterId, OfRecord, Range, Replayed, StoreError, Usage,
+    deletion, filing,
     ledger::Ledger,
-    range_rows, rows, schema,
+    range_rows, replay, rows, schema,
     stale::{self, Objects},
 };
 
@@ -110,12 +111,78 @@ impl Store {
         self.objects.may_hold(operation)
     }
 
-    /// Marks the letters of these operations' objects that are older; it is on disk when this returns.
+    /// Marks the letters of these operations' objects that are older, and purges those of objects that they deleted; it is
+    /// on disk when this returns.
     ///
     /// # Errors
     /// If nothing was marked. The same call may be made again.
     pub async fn mark_stale(&self, delivered: Vec<Delivered>) -> Result<(), StoreError> {
         self.call(move |connection| stale::mark(connection, &delivered)).await
+    }
+
+    /// Chooses what a replay is about.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn choose(&self, filter: Filter) -> Result<Chosen, StoreError> {
+        self.call(move |connection| replay::choose(connection, &filter)).await
+    }
+
+    /// The next letters of one log to replay, from behind a position; none at its end. First those are marked stale that
+    /// these operations make so.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn portion(
+        &self,
+        filter: Filter,
+        log_id: LogId,
+        after: Option<Position>,
+        delivered: Vec<Delivered>,
+    ) -> Result<Vec<OfRecord>, StoreError> {
+        self.call(move |connection| {
+            stale::mark(connection, &delivered)?;
+            replay::portion(connection, &filter, log_id, after)
+        })
+        .await
+    }
+
+    /// Takes note of what became of records that were replayed; it is on disk when this returns. A record for whose new
+    /// account there is no room keeps its letters as they were; returns how many records that are.
+    ///
+    /// # Errors
+    /// If nothing was noted. The same call may be made again.
+    pub async fn replayed(&self, records: Vec<Replayed>) -> Result<u64, StoreError> {
+        records.iter().for_each(|record| self.objects.add_all(&record.rejected));
+        let path = self.path.clone();
+        self.run(move |Desk { connection, ledger }| {
+            replay::settle(connection, ledger, &records).map_err(StoreError::sqlite(path))
+        })
+        .await
+    }
+
+    /// Deletes every letter that is there now and that the filter lets through, in portions; returns how many that were.
+    ///
+    /// # Errors
+    /// If SQLite cannot delete; some may be deleted then.
+    pub async fn delete(&self, filter: Filter) -> Result<u64, StoreError> {
+        let mut filter = self.call(move |connection| deletion::bounded(connection, &filter)).await?;
+        let mut total = 0;
+        loop {
+            let (path, these) = (self.path.clone(), filter.clone());
+            let delete = move |Desk { connection, ledger }: &mut Desk| {
+                ledger.refresh(connection)?;
+                let portion = deletion::delete(connection, &these)?;
+                ledger.apply(Ledger::changes(connection, portion.indexes.iter().cloned())?);
+                Ok(portion)
+            };
+            let portion = self.run(move |desk| delete(desk).map_err(StoreError::sqlite(path))).await?;
+            if portion.letters == 0 {
+                return Ok(total);
+            }
+            total += portion.letters;
+            filter.first = Some(LetterId(portion.last.0 + 1));
+        }
     }
 
     /// Records a range; it is on disk when this returns. One that is there already, by log id, first position, index and

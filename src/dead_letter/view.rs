@@ -3,30 +3,19 @@
 use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use plugin_api::{identity::Timestamp, verdict::ReasonCode};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params, types::Value};
 
-use super::{Filed, LetterId, Range, StoreError, range_rows, rows, schema};
+use super::{
+    Filed, Filter, Group, LetterId, Range, StoreError,
+    filter::{WHERE, integer},
+    range_rows, rows, schema, stats,
+};
 
 /// Letters read at once. A page is one short transaction, so that a slow reader does not keep the agent's
 /// write-ahead log from being emptied, and all that is held in memory.
-const PAGE_LETTERS: u32 = 16;
-
-/// Which letters to show; the default is all.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Of this index, the record's or the operation's.
-    pub index: Option<Arc<str>>,
-    /// For this reason.
-    pub reason: Option<ReasonCode>,
-    /// Dead-lettered at or after this time.
-    pub since: Option<Timestamp>,
-    /// At most so many.
-    pub limit: Option<u64>,
-}
+const PAGE_LETTERS: usize = 16;
 
 /// In which order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +54,28 @@ impl View {
         find().map_err(StoreError::sqlite(&self.path))
     }
 
+    /// The letters that the filter lets through, counted by index, stage and reason.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn stats(&self, filter: &Filter) -> Result<Vec<Group>, StoreError> {
+        stats::read(&self.connection, filter).map_err(StoreError::sqlite(&self.path))
+    }
+
+    /// How many letters the filter lets through.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn count(&self, filter: &Filter) -> Result<u64, StoreError> {
+        stats::count(&self.connection, filter).map_err(StoreError::sqlite(&self.path))
+    }
+
     fn select(&self) -> rusqlite::Result<String> {
         schema::has_modules(&self.connection).map(rows::select)
     }
 
     /// The ranges that the filter lets through; one whose index is not known may hold any index's records. None at all
-    /// where the filter asks for a reason: no record in a range has one.
+    /// where the filter asks for more than an index and a time: it is not known of the records in a range.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -79,8 +84,17 @@ impl View {
     }
 
     fn read_ranges(&self, filter: &Filter, order: Order) -> rusqlite::Result<Vec<Range>> {
-        let Filter { index, reason, since, limit } = filter;
-        if reason.is_some() || !schema::has_ranges(&self.connection)? {
+        let Filter { index, since, until, limit, .. } = filter;
+        let Filter { object, reason, stage, request, ids, first, last, stale, .. } = filter;
+        let of_letters = object.is_some()
+            || reason.is_some()
+            || stage.is_some()
+            || request.is_some()
+            || !ids.is_empty()
+            || first.is_some()
+            || last.is_some()
+            || stale.is_some();
+        if of_letters || !schema::has_ranges(&self.connection)? {
             return Ok(Vec::new());
         }
         let direction = match order {
@@ -91,13 +105,14 @@ impl View {
             "{} FROM ranges
              WHERE (?1 IS NULL OR record_index IS NULL OR record_index = ?1)
                AND (?2 IS NULL OR recorded_at >= ?2)
-             ORDER BY id {direction} LIMIT ?3",
+               AND (?3 IS NULL OR recorded_at < ?3)
+             ORDER BY id {direction} LIMIT ?4",
             range_rows::SELECT
         );
-        let limit = limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(i64::MAX);
+        let (since, until) = (since.map(|since| integer(since.0)), until.map(|until| integer(until.0)));
+        let limit = limit.map_or(i64::MAX, integer);
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let ranges = statement
-            .query_map(params![index.as_deref(), since.map(|since| since.0), limit], range_rows::read)?;
+        let ranges = statement.query_map(params![index.as_deref(), since, until, limit], range_rows::read)?;
         ranges.collect()
     }
 
@@ -129,29 +144,18 @@ impl Letters<'_> {
             Order::OldestFirst => ('>', "ASC", 0),
         };
         let sql = format!(
-            "{} FROM letters
-             WHERE (?1 IS NULL OR record_index = ?1 OR operation_index = ?1)
-               AND (?2 IS NULL OR reason = ?2)
-               AND (?3 IS NULL OR dead_lettered_at >= ?3)
-               AND id {comparison} ?4
-             ORDER BY id {direction} LIMIT ?5",
+            "{} FROM letters WHERE {WHERE} AND id {comparison} :cursor ORDER BY id {direction} LIMIT {PAGE_LETTERS}",
             self.view.select()?
         );
-        let Filter { index, reason, since, .. } = &self.filter;
-        let since = since.map(|since| since.0);
+        let mut parameters = self.filter.parameters();
+        parameters.push((":cursor", Value::from(self.cursor.unwrap_or(start))));
         let mut statement = self.view.connection.prepare_cached(&sql)?;
-        let mut found = statement.query(params![
-            index.as_deref(),
-            reason.map(ReasonCode::as_str),
-            since,
-            self.cursor.unwrap_or(start),
-            PAGE_LETTERS,
-        ])?;
+        let mut found = statement.query(&*parameters)?;
         while let Some(row) = found.next()? {
             self.cursor = Some(row.get("id")?);
             self.page.push_back(rows::read(row)?);
         }
-        self.ended = self.page.len() < PAGE_LETTERS as usize;
+        self.ended = self.page.len() < PAGE_LETTERS;
         Ok(())
     }
 }

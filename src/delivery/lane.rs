@@ -6,6 +6,7 @@
 mod bury;
 mod cursor;
 mod hole;
+mod replay;
 mod send;
 
 use std::{collections::HashSet, future::Future, panic, pin::Pin, sync::Arc, time::Duration};
@@ -34,6 +35,7 @@ use crate::{
     log::interface::{Log, Progress, Subscription},
     runtime::{Stop, TaskKind, Tasks},
 };
+use replay::Replaying;
 use send::Answer;
 
 /// See the module's text.
@@ -50,6 +52,10 @@ struct Lane {
     transforming: Transforming,
     pace: Pace,
     visibility: Visibility,
+    /// What an operator has sent again.
+    replaying: Replaying,
+    /// Where the persisted cursor stands: nothing before it is ever sent again, but by a replay.
+    persisted: Position,
     /// What is in flight: batches or one probe. They are the lane's own and end with it.
     requests: JoinSet<Answer>,
     /// Operations in flight.
@@ -62,14 +68,18 @@ struct Lane {
     commit_at: Option<Instant>,
     /// Bytes that were read since it was.
     bytes_since_commit: u64,
+    /// What is to enter once nothing is held that was routed otherwise.
+    rerouted: Option<FeedBlock>,
     /// What is to be passed over once what was read before has been settled.
     hole: Option<Hole>,
     /// Why the log cannot be read on.
     unreadable: Option<String>,
     /// Indexes whose refusal was told and that have not been written since.
     refused_indexes: HashSet<Arc<str>>,
-    /// What was delivered since the cursor was persisted, of objects that may have letters.
+    /// What was delivered and is not known to be marked on disk, of objects that may have letters.
     delivered: Vec<Delivered>,
+    /// How many were before those.
+    marked: u64,
     /// Indexes of which it was told that somebody else writes them with versions of their own.
     foreign_indexes: HashSet<Arc<str>>,
     /// Records became a gap since the cursor was persisted.
@@ -109,7 +119,7 @@ pub fn start(
 ) -> watch::Receiver<Snapshot> {
     let name = settings.name.clone();
     let Subscription { progress, detached, alert: _ } = subscription;
-    let feed = Feed::new(wiring.tail.clone(), progress.next, wiring.router.clone(), name.clone());
+    let feed = Feed::new(wiring.tail.clone(), progress.next, wiring.routes.clone(), name.clone());
     let intake = intake::start(feed, &name, stop.clone(), tasks);
     let (lane, watched) = Lane::new(settings, wiring, intake, &progress, detached);
     tasks.spawn(TaskKind::Lane, &name, lane.run(stop.clone()));
@@ -125,7 +135,9 @@ impl Lane {
         progress: &Progress,
         detached: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<Snapshot>) {
-        let Wiring { destination, log, letters, tail: _, router: _ } = wiring;
+        let Wiring { destination, log, tail, routes, letters, replays } = wiring;
+        let feed = Feed::new(tail, progress.next, routes, settings.name.clone());
+        let replaying = Replaying::new(replays, feed, letters.clone());
         let capabilities = destination.capabilities();
         let bounds = BatchBounds {
             operations_max: settings.operations_max.min(capabilities.operations_max),
@@ -145,6 +157,8 @@ impl Lane {
             totals: tracker.totals(),
             since,
             in_flight: 0,
+            oldest_pending: None,
+            resume_at: None,
             last_error: None,
         });
         let lane = Self {
@@ -156,6 +170,8 @@ impl Lane {
             tracker,
             queue,
             transforming: Transforming::default(),
+            replaying,
+            persisted: progress.next,
             pace,
             visibility,
             requests: JoinSet::new(),
@@ -164,10 +180,12 @@ impl Lane {
             detached,
             commit_at: None,
             bytes_since_commit: 0,
+            rerouted: None,
             hole: None,
             unreadable: None,
             refused_indexes: HashSet::new(),
             delivered: Vec::new(),
+            marked: 0,
             foreign_indexes: HashSet::new(),
             has_gaps: false,
             since,
@@ -181,7 +199,9 @@ impl Lane {
     /// Delivers until told to stop, then lets the requests in flight end and persists the cursor. Once the destination
     /// is left behind, only the stop is awaited.
     async fn run(mut self, stop: Stop) {
-        if self.deliver(&stop).await == End::Detached {
+        let end = self.deliver(&stop).await;
+        self.replaying.close().await;
+        if end == End::Detached {
             self.publish_as(LaneState::Detached);
             self.intake.close();
             self.requests.shutdown().await;
@@ -208,10 +228,18 @@ impl Lane {
             {
                 self.expand(expansion, stop).await;
             }
+            if self.transforming.is_empty()
+                && let Some(block) = self.rerouted.take()
+            {
+                self.enter(block, stop).await;
+            }
             let mut wants_more = intake_open && !stopping && self.wants_more();
             while wants_more && let Ok(intake) = self.intake.try_recv() {
                 self.take_in(intake, stop).await;
                 wants_more = self.wants_more();
+            }
+            if !stopping {
+                self.replay_on();
             }
             let send_at = if stopping { None } else { self.send_all() };
             let confirm_at = self.confirm_at().filter(|_| confirming.is_none() && !stopping);
@@ -223,7 +251,8 @@ impl Lane {
                 () = left_behind(&mut self.detached) => return End::Detached,
                 committed = maybe(committing.as_mut()) => {
                     committing = None;
-                    self.committed(committed).await;
+                    // Not after those that a lane in trouble waits for: this one may still have been on its way then.
+                    self.persisted = self.committed(committed).await.unwrap_or(self.persisted);
                 }
                 () = until(commit_at) => committing = self.start_commit(),
                 // The requests in flight are the destination's to answer, everything else waits for that anyway.
@@ -237,6 +266,7 @@ impl Lane {
                     self.confirmed(&index, visible);
                 }
                 () = until(confirm_at) => confirming = self.confirm(),
+                event = self.replaying.next(), if !stopping => self.replay(event),
                 () = self.transforming.ready() => {}
                 () = until(send_at) => {}
                 intake = self.intake.recv(), if wants_more => match intake {
@@ -256,7 +286,11 @@ impl Lane {
         match intake {
             Intake::Block(block) => {
                 self.unreadable = None;
-                self.enter(block, stop).await;
+                if block.rerouted && !self.transforming.is_empty() {
+                    self.rerouted = Some(block);
+                } else {
+                    self.enter(block, stop).await;
+                }
             }
             Intake::Hole(hole) => {
                 self.unreadable = None;
@@ -276,7 +310,7 @@ impl Lane {
 
     async fn enter(&mut self, block: FeedBlock, stop: &Stop) {
         self.moved();
-        self.tracker.hold(block.end(), block.bytes);
+        self.tracker.hold(block.end(), block.bytes, block.accepted_at);
         self.bytes_since_commit += block.bytes as u64;
         if self.bytes_since_commit >= self.settings.commit_bytes {
             self.commit_at = Some(Instant::now());
@@ -302,7 +336,7 @@ impl Lane {
         self.moved();
         let now = Instant::now();
         let mut refused = Vec::new();
-        let Expansion { records, operations, failed, end, bytes } = expansion;
+        let Expansion { records, operations, failed, end, bytes, accepted_at } = expansion;
         let mut operations = operations.into_iter();
         for (position, count) in records {
             let enters = self.tracker.expand(position, count);
@@ -310,7 +344,7 @@ impl Lane {
                 self.admit(operation, now, &mut refused);
             }
         }
-        self.tracker.hold(end, bytes);
+        self.tracker.hold(end, bytes, accepted_at);
         let failed =
             failed.into_iter().filter(|(operation, _)| self.tracker.expand(operation.source.position, 1));
         let failed = failed.map(|(operation, reason)| Rejected { operation, reason, attempts: 0 }).collect();
@@ -355,7 +389,7 @@ impl Lane {
     }
 
     fn wants_more(&self) -> bool {
-        self.has_room() && self.hole.is_none() && self.wants_operations()
+        self.has_room() && self.hole.is_none() && self.rerouted.is_none() && self.wants_operations()
     }
 
     /// Whether few operations wait to be sent.
@@ -384,6 +418,8 @@ impl Lane {
             totals: self.tracker.totals(),
             since: self.since,
             in_flight: self.in_flight,
+            oldest_pending: self.tracker.oldest_held(),
+            resume_at: self.pace.resume_at(),
             last_error: self.pace.last_error().cloned(),
         });
     }

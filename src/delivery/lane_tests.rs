@@ -6,6 +6,7 @@
 mod bench;
 mod told;
 
+mod replay;
 mod stale;
 mod transforms;
 

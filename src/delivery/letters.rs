@@ -9,7 +9,10 @@ use plugin_api::{
 
 use super::settle::Rejected;
 use crate::{
-    dead_letter::{Cause, Change, Delivered, Fate, Letter, Range, Stage, Store, StoreError},
+    dead_letter::{
+        Cause, Change, Chosen, Delivered, Fate, Filter, Letter, OfRecord, Range, Replayed, Stage, Store,
+        StoreError,
+    },
     runtime::Clock,
 };
 
@@ -82,6 +85,27 @@ impl Letters {
             return Ok(());
         }
         self.store.mark_stale(delivered.to_vec()).await
+    }
+
+    /// What a replay is about.
+    pub(super) async fn choose(&self, filter: Filter) -> Result<Chosen, StoreError> {
+        self.store.choose(filter).await
+    }
+
+    /// The next letters to replay, once those are marked stale that these operations make so.
+    pub(super) async fn portion(
+        &self,
+        filter: Filter,
+        log_id: LogId,
+        after: Option<Position>,
+        delivered: Vec<Delivered>,
+    ) -> Result<Vec<OfRecord>, StoreError> {
+        self.store.portion(filter, log_id, after, delivered).await
+    }
+
+    /// Returns once it is on disk what became of records that were replayed, and how many there was no room for.
+    pub(super) async fn replayed(&self, records: Vec<Replayed>) -> Result<u64, StoreError> {
+        self.store.replayed(records).await
     }
 
     /// Tidies up what filing has left below a persisted cursor. If that fails it is done next time.

@@ -3,7 +3,7 @@
 //! A record enters a lane from its feed (`intake`; `tracker` knows what is outstanding), its operations wait in the
 //! `queue` until a batch takes them, the plugin sends the batch, and `settle` turns the answer into outcomes, letters
 //! and resends. `pace` says what may be sent when, by `backoff`, `breaker`, `concurrency` and `rate`; `visibility` follows
-//! what was written until searches see it. `lane` drives all of them; none of them knows a destination by name.
+//! what was written until searches see it; `replay` is what an operator may ask for. `lane` drives all of them; none of them knows a destination by name.
 
 mod intake;
 
@@ -12,6 +12,7 @@ mod tracker;
 mod queue;
 
 mod letters;
+pub mod replay;
 mod settle;
 
 mod pace;

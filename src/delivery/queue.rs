@@ -14,7 +14,10 @@ mod suspicion;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use plugin_api::operation::{Key, Operation};
+use plugin_api::{
+    identity::Version,
+    operation::{Key, Operation},
+};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
@@ -71,11 +74,11 @@ struct Busy {
     behind: VecDeque<Operation>,
 }
 
-/// Names an operation: its record's offset and its number there.
-type Id = (u64, u32);
+/// Names an operation, whichever log it is from: its record's version and its number there.
+type Id = (Version, u32);
 
 fn id(operation: &Operation) -> Id {
-    (operation.source.position.offset, operation.source.number)
+    (operation.version, operation.source.number)
 }
 
 impl Queue {
@@ -96,7 +99,7 @@ impl Queue {
         }
     }
 
-    /// Adds an operation that is newer than all before it.
+    /// Adds an operation that is newer than all of its key before it.
     pub(super) fn push(&mut self, operation: Operation, now: Instant) {
         self.ready_since.get_or_insert(now);
         self.ready_bytes += operation.size();
@@ -106,6 +109,16 @@ impl Queue {
     /// Whether nothing is ready and nothing is to be sent again.
     pub(super) fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.groups.is_empty()
+    }
+
+    /// The keys of what is ready.
+    pub(super) fn ready_keys(&self) -> impl Iterator<Item = &Key> {
+        self.ready.iter().map(|operation| &operation.key)
+    }
+
+    /// Whether operations of a key are in flight or are to be sent again, and those that are ready wait for them.
+    pub(super) fn is_busy(&self, key: &Key) -> bool {
+        self.busy.contains_key(key)
     }
 
     /// Whether so many full batches are ready.

@@ -4,8 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use plugin_api::destination::Destination;
 
-use super::{backoff::Backoff, letters::Letters, rate::RateLimit};
-use crate::{feed::Tail, log::interface::Log, router::Router};
+use super::{backoff::Backoff, letters::Letters, rate::RateLimit, replay::Inbox};
+use crate::{
+    feed::{Routes, Tail},
+    log::interface::Log,
+};
 
 /// How a lane delivers.
 #[derive(Clone, Debug)]
@@ -46,8 +49,10 @@ pub struct Wiring {
     pub log: Arc<dyn Log>,
     /// The end of that log, which all its lanes share.
     pub tail: Arc<Tail>,
-    /// Which indexes it delivers.
-    pub router: Arc<Router>,
+    /// Which indexes it delivers, and through which transforms.
+    pub routes: Arc<Routes>,
     /// Where it leaves what the destination does not take.
     pub letters: Letters,
+    /// Where it is asked to send some of that again.
+    pub replays: Inbox,
 }

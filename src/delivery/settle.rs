@@ -6,8 +6,7 @@
 use std::{collections::HashSet, mem, time::Duration};
 
 use plugin_api::{
-    identity::Position,
-    operation::{Batch, Key, Operation},
+    operation::{Batch, Key, Operation, Source},
     verdict::{Reason, ReasonCode, Scope, Verdict, WriteError, Written},
 };
 use rustc_hash::FxBuildHasher;
@@ -46,7 +45,7 @@ pub(super) enum Health {
 /// What follows from one request.
 #[derive(Debug)]
 pub(super) struct Settled {
-    pub(super) outcomes: Vec<(Position, Outcome)>,
+    pub(super) outcomes: Vec<(Source, Outcome)>,
     pub(super) rejected: Vec<Rejected>,
     pub(super) health: Health,
 }
@@ -146,7 +145,7 @@ fn is_suspicious(reason: &Reason) -> bool {
 struct Settling<'a> {
     queue: &'a mut Queue,
     moment: Moment,
-    outcomes: Vec<(Position, Outcome)>,
+    outcomes: Vec<(Source, Outcome)>,
     rejected: Vec<Rejected>,
 }
 
@@ -276,9 +275,9 @@ impl Settling<'_> {
     }
 
     fn settled(&mut self, operation: &Operation, outcome: Outcome) {
-        self.outcomes.push((operation.source.position, outcome));
+        self.outcomes.push((operation.source, outcome));
         let replaced = self.queue.settled(operation, self.moment.now);
-        self.outcomes.extend(replaced.iter().map(|replaced| (replaced.source.position, Outcome::Superseded)));
+        self.outcomes.extend(replaced.iter().map(|replaced| (replaced.source, Outcome::Superseded)));
     }
 
     /// Returns what must be sent after all, in the operation's place.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use plugin_api::identity::Position;
+use plugin_api::identity::{Position, Timestamp};
+use tokio::time::Instant;
 
 use super::breaker::BreakerState;
 use crate::log::interface::Totals;
@@ -43,6 +44,10 @@ pub struct Snapshot {
     pub since: u64,
     /// Operations in flight.
     pub in_flight: usize,
+    /// When the oldest record that was read and is not settled was accepted, to a block of the log.
+    pub oldest_pending: Option<Timestamp>,
+    /// Until when nothing is sent after a failure.
+    pub resume_at: Option<Instant>,
     /// The last failure, until a request succeeds.
     pub last_error: Option<Arc<str>>,
 }

@@ -222,7 +222,8 @@ impl Lane {
         let alone = self.in_flight.is_empty();
         let moment = Moment { now: self.now, attempts_max: ATTEMPTS_MAX, alone };
         let Settled { outcomes, rejected, health } = settle(&mut self.queue, group, batch, answer, moment);
-        for (position, _) in outcomes {
+        for (source, _) in outcomes {
+            let position = source.position;
             assert!(self.written.insert(position.offset), "{position} was settled twice");
         }
         for rejected in rejected {

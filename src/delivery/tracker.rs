@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use plugin_api::identity::Position;
+use plugin_api::identity::{Position, Timestamp};
 
 use crate::log::interface::{Progress, Totals};
 
@@ -29,9 +29,18 @@ pub(super) struct Tracker {
     /// Ranges that were settled before a restart and have not been entered yet.
     completed: VecDeque<(u64, u64)>,
     totals: Totals,
-    /// The blocks that were read and are not settled whole, with their ends and bytes.
-    held: VecDeque<(Position, usize)>,
+    /// The blocks that were read and are not settled whole.
+    held: VecDeque<Held>,
     held_bytes: usize,
+}
+
+/// A block that keeps its bytes.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    end: Position,
+    bytes: usize,
+    /// When its first record was.
+    accepted_at: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,11 +63,16 @@ impl Tracker {
 
     /// A block was read whose records enter next, up to `end`, or a transform has made so many bytes of its records. As a single operation keeps all of its block's bytes in
     /// memory, they count until the watermark has passed the block.
-    pub(super) fn hold(&mut self, end: Position, bytes: usize) {
+    pub(super) fn hold(&mut self, end: Position, bytes: usize, accepted_at: Timestamp) {
         if end > self.next {
-            self.held.push_back((end, bytes));
+            self.held.push_back(Held { end, bytes, accepted_at });
             self.held_bytes += bytes;
         }
+    }
+
+    /// When the oldest block that is not settled whole was accepted.
+    pub(super) fn oldest_held(&self) -> Option<Timestamp> {
+        self.held.iter().map(|held| held.accepted_at).min()
     }
 
     /// Bytes of the blocks that are not settled whole.
@@ -201,8 +215,8 @@ impl Tracker {
             self.pending.pop_front();
             self.next = self.next.plus(1);
         }
-        while let Some((_, bytes)) = self.held.pop_front_if(|(end, _)| *end <= self.next) {
-            self.held_bytes -= bytes;
+        while let Some(held) = self.held.pop_front_if(|held| held.end <= self.next) {
+            self.held_bytes -= held.bytes;
         }
     }
 
@@ -262,12 +276,12 @@ mod tests {
     fn blocks_count_until_they_are_passed() {
         let mut tracker = tracker();
         for (end, bytes) in [(2, 100), (4, 1000)] {
-            tracker.hold(at(end), bytes);
+            tracker.hold(at(end), bytes, Timestamp(end));
             tracker.enter(at(end - 2), 1);
             tracker.enter(at(end - 1), 0);
         }
         tracker.settle(at(2), Outcome::Written);
-        assert_eq!(tracker.held_bytes(), 1100);
+        assert_eq!((tracker.held_bytes(), tracker.oldest_held()), (1100, Some(Timestamp(2))));
         tracker.settle(at(0), Outcome::Written);
         assert_eq!(tracker.held_bytes(), 0);
     }

@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use plugin_api::identity::Position;
+use plugin_api::identity::{Position, Timestamp};
 use rustc_hash::FxHashMap;
 
 use super::{part::Part, view::FeedError};
 use crate::{
     log::interface::Frame,
     record::{Record, read_payload},
-    transform::Transforms,
+    transform::{Slot, Transforms},
 };
 
 /// Consecutive frames, decoded.
@@ -20,7 +20,8 @@ pub(super) struct Block {
     end: Position,
     bytes: usize,
     /// By index: what its transform makes of its records, if a lane has asked for that.
-    parts: Mutex<FxHashMap<Arc<str>, Arc<Part>>>,
+    /// Of each index, by the transform that its records pass: a reload may have changed it between two lanes.
+    parts: Mutex<FxHashMap<Arc<str>, Vec<(Option<Arc<Slot>>, Arc<Part>)>>>,
 }
 
 /// Decodes frames up to the first one that does not hold what it should. Where no frame comes, the block is empty and
@@ -43,6 +44,14 @@ pub(super) fn decode(at: Position, frames: Vec<Frame>) -> (Block, Option<FeedErr
 }
 
 impl Block {
+    /// Frames that do not come from the log as they are, in log order, each with its records.
+    pub(super) fn of(frames: Vec<(Frame, Vec<Record>)>) -> Self {
+        let first = frames.first().map_or_else(Position::default, |(frame, _)| frame.position);
+        let end = frames.last().map_or(first, |(frame, _)| frame.position.plus(u64::from(frame.records)));
+        let bodies = frames.iter().flat_map(|(_, records)| records).map(|record| record.body.len());
+        Self { first, end, bytes: bodies.sum(), parts: Mutex::default(), frames }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
@@ -66,12 +75,26 @@ impl Block {
         transform: &Arc<str>,
         transforms: Option<&Transforms>,
     ) -> Arc<Part> {
+        let slot = transforms.and_then(|transforms| transforms.slot(transform));
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = || {
-            let records = self.frames_of(index).flat_map(|(_, records)| records.iter().cloned());
-            Part::start(transforms, transform, index, records.collect())
+        let of_index = parts.entry(index.clone()).or_default();
+        let same = |(started, _): &&(Option<Arc<Slot>>, _)| match (started, slot) {
+            (Some(started), Some(slot)) => Arc::ptr_eq(started, slot),
+            (None, None) => true,
+            _ => false,
         };
-        parts.entry(index.clone()).or_insert_with(start).clone()
+        if let Some((_, part)) = of_index.iter().find(same) {
+            return part.clone();
+        }
+        let records = self.frames_of(index).flat_map(|(_, records)| records.iter().cloned());
+        let part = Part::start(transforms, transform, index, records.collect());
+        of_index.push((slot.cloned(), part.clone()));
+        part
+    }
+
+    /// When the first record was accepted.
+    pub(super) fn accepted_at(&self) -> Timestamp {
+        self.frames.first().map_or(Timestamp(0), |(frame, _)| frame.accepted_at)
     }
 
     /// The position of the first record.

@@ -5,6 +5,7 @@
 
 mod block;
 mod part;
+mod routing;
 mod tail;
 
 mod expand;
@@ -14,6 +15,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use routing::{Routes, Routing};
 pub use tail::Tail;
 pub use transforming::{Expansion, Held, Transforming};
 pub use view::{Becomes, Feed, FeedBlock, FeedError};

@@ -15,10 +15,7 @@ use super::{
     block::{Block, decode},
     view::FeedError,
 };
-use crate::{
-    log::interface::{Log, Reader},
-    transform::Transforms,
-};
+use crate::log::interface::{Log, Reader};
 
 /// Bytes of blocks that are kept, about,
 const KEPT_BYTES: usize = 8 << 20;
@@ -28,7 +25,6 @@ const KEPT_BLOCKS: usize = 64;
 /// See the module's text.
 pub struct Tail {
     log: Arc<dyn Log>,
-    transforms: Option<Arc<Transforms>>,
     kept: Mutex<Kept>,
     /// Ticks whenever `kept` has changed.
     changed: watch::Sender<()>,
@@ -56,14 +52,9 @@ enum Place {
 impl Tail {
     /// The end of this log. Reads nothing yet.
     #[must_use]
-    pub fn new(log: Arc<dyn Log>, transforms: Option<Arc<Transforms>>) -> Self {
+    pub fn new(log: Arc<dyn Log>) -> Self {
         let (kept, changed, reader) = (Mutex::default(), watch::Sender::new(()), AsyncMutex::default());
-        Self { log, transforms, kept, changed, reader }
-    }
-
-    /// What runs transforms, if there are any.
-    pub(super) fn transforms(&self) -> Option<&Transforms> {
-        self.transforms.as_deref()
+        Self { log, kept, changed, reader }
     }
 
     /// The block that holds a position, which need not be its first; waits for it at the log's end. A lane that reads

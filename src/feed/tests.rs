@@ -50,7 +50,7 @@ impl Bench {
             destinations: [("any".to_owned(), BacklogLimit::UNLIMITED)].into(),
         };
         let log = Arc::new(EmbeddedLog::open(settings, Arc::new(SystemClock)).unwrap().0);
-        let tail = Arc::new(Tail::new(log.clone(), None));
+        let tail = Arc::new(Tail::new(log.clone()));
         Self { _root: root, log, tail }
     }
 

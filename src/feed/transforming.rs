@@ -5,7 +5,11 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc};
 
-use plugin_api::{identity::Position, operation::Operation, verdict::Reason};
+use plugin_api::{
+    identity::{Position, Timestamp},
+    operation::Operation,
+    verdict::Reason,
+};
 use tokio::sync::Notify;
 
 use super::{block::Block, expand::Routed, part::Part};
@@ -35,6 +39,8 @@ pub struct Expansion {
     pub end: Position,
     /// Bytes of the bodies that the transform made.
     pub bytes: usize,
+    /// When the block's first record was accepted.
+    pub accepted_at: Timestamp,
 }
 
 /// See the module's text.
@@ -80,6 +86,12 @@ impl Transforming {
         None
     }
 
+    /// Whether nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queues.is_empty()
+    }
+
     /// Bytes that transforms made and that nobody has taken.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -92,8 +104,8 @@ impl Held {
     fn expand(&self) -> Option<Expansion> {
         let Transformed { outcomes, module } = self.part.transformed()?;
         let module = module.map(|module| module.0);
-        let (end, bytes) = (self.block.end(), self.part.bytes());
-        let mut expansion = Expansion { end, bytes, ..Expansion::default() };
+        let (end, bytes, accepted_at) = (self.block.end(), self.part.bytes(), self.block.accepted_at());
+        let mut expansion = Expansion { end, bytes, accepted_at, ..Expansion::default() };
         let frames = self.block.frames_of(&self.index);
         let records = frames.flat_map(|(frame, records)| {
             (0..).zip(records).map(move |(number, record)| Routed { frame, number, record, name: &self.name })

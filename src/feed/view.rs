@@ -5,15 +5,23 @@
 
 use std::sync::Arc;
 
-use plugin_api::{identity::Position, operation::Operation};
+use plugin_api::{
+    identity::{Position, Timestamp},
+    operation::Operation,
+};
 use rustc_hash::FxHashMap;
 use thiserror::Error;
 
-use super::{block::Block, expand::Routed, tail::Tail, transforming::Held};
+use super::{
+    block::Block,
+    expand::Routed,
+    routing::{Routes, Routing},
+    tail::Tail,
+    transforming::Held,
+};
 use crate::{
     log::interface::{Frame, ReadError, Reader},
     record::{PayloadError, Record},
-    router::Router,
 };
 
 /// Consecutive records and what they become at this destination.
@@ -29,6 +37,10 @@ pub struct FeedBlock {
     pub held: Vec<Held>,
     /// Bytes of the log that any one of the operations keeps in memory, about.
     pub bytes: usize,
+    /// When its first record was accepted.
+    pub accepted_at: Timestamp,
+    /// The routing is another one than that of the block before: whatever is still held of an index goes first.
+    pub rerouted: bool,
 }
 
 /// What a record becomes at a destination.
@@ -72,7 +84,9 @@ pub struct Feed {
     /// Its own reader, while it is behind what others have read.
     reader: Option<Box<dyn Reader>>,
     next: Position,
-    router: Arc<Router>,
+    routes: Arc<Routes>,
+    /// What `ways` follow.
+    routing: Arc<Routing>,
     destination: Arc<str>,
     /// Which way indexes go, those that go to the destination.
     ways: FxHashMap<Arc<str>, Option<Way>>,
@@ -92,8 +106,9 @@ const WAYS_MAX: usize = 10_000;
 impl Feed {
     /// A feed whose first record is the one at `from`. Reads nothing yet.
     #[must_use]
-    pub fn new(tail: Arc<Tail>, from: Position, router: Arc<Router>, destination: Arc<str>) -> Self {
-        Self { tail, reader: None, next: from, router, destination, ways: FxHashMap::default() }
+    pub fn new(tail: Arc<Tail>, from: Position, routes: Arc<Routes>, destination: Arc<str>) -> Self {
+        let routing = routes.current();
+        Self { tail, reader: None, next: from, routes, routing, destination, ways: FxHashMap::default() }
     }
 
     /// The next records, about 1 MiB of them; waits at the log's end. Cancel-safe.
@@ -102,25 +117,48 @@ impl Feed {
     /// The feed stays where it is; after an error it may be asked again.
     pub async fn next(&mut self) -> Result<FeedBlock, FeedError> {
         let block = self.tail.next(self.next, &mut self.reader).await?;
-        let records = (block.end().offset - self.next.offset) as usize;
-        let mut feed_block = FeedBlock {
-            first: self.next,
-            records: Vec::with_capacity(records),
-            operations: Vec::with_capacity(records),
-            held: Vec::new(),
-            bytes: block.bytes(),
-        };
-        for (frame, records) in block.frames() {
-            self.expand(&block, frame, records, &mut feed_block);
-        }
+        let rerouted = self.follow();
+        let feed_block = FeedBlock { rerouted, ..self.expand_from(self.next, &block) };
         self.next = feed_block.end();
         Ok(feed_block)
+    }
+
+    /// Single records that come again, in log order: what each becomes now. They are routed and transformed as what is
+    /// read; the feed stays where it is.
+    pub fn again(&mut self, records: Vec<(Frame, Record)>) -> FeedBlock {
+        let frames = records.into_iter().map(|(frame, record)| (frame, vec![record]));
+        let block = Arc::new(Block::of(frames.collect()));
+        self.follow();
+        self.expand_from(block.first(), &block)
+    }
+
+    /// Whether the destination receives an index's records now.
+    pub fn receives(&mut self, index: &Arc<str>) -> bool {
+        self.follow();
+        self.way(index).is_some()
     }
 
     /// Goes on at a later position; what lies between is the caller's to account for.
     pub fn skip_to(&mut self, position: Position) {
         self.reader = None;
         self.next = position;
+    }
+
+    fn expand_from(&mut self, first: Position, block: &Arc<Block>) -> FeedBlock {
+        let records = block.frames().iter().map(|(_, records)| records.len()).sum();
+        let mut feed_block = FeedBlock {
+            first,
+            records: Vec::with_capacity(records),
+            operations: Vec::with_capacity(records),
+            held: Vec::new(),
+            bytes: block.bytes(),
+            accepted_at: block.accepted_at(),
+            rerouted: false,
+        };
+        for (frame, records) in block.frames() {
+            self.expand(block, frame, records, &mut feed_block);
+        }
+        feed_block
     }
 
     fn expand(&mut self, of: &Arc<Block>, frame: &Frame, records: &[Record], block: &mut FeedBlock) {
@@ -137,7 +175,7 @@ impl Feed {
             }
             Some((index, Way { name, transform: Some(transform) })) => {
                 if passed < records.len() && block.held.iter().all(|held| held.index != *index) {
-                    let part = of.part(index, &transform, self.tail.transforms());
+                    let part = of.part(index, &transform, self.routing.transforms.as_deref());
                     let from = block.first;
                     block.held.push(Held { block: of.clone(), part, index: index.clone(), name, from });
                 }
@@ -145,6 +183,17 @@ impl Feed {
             }
         };
         block.records.extend(std::iter::repeat_n(becomes, records.len() - passed));
+    }
+
+    /// Takes over the routing that counts now; whether it is another one.
+    fn follow(&mut self) -> bool {
+        let current = self.routes.current();
+        if Arc::ptr_eq(&current, &self.routing) {
+            return false;
+        }
+        self.routing = current;
+        self.ways.clear();
+        true
     }
 
     /// Which way an index goes; `None` if it does not go to the destination.
@@ -155,8 +204,9 @@ impl Feed {
         if self.ways.len() >= WAYS_MAX {
             self.ways.clear();
         }
-        let name = self.router.name_at(index, &self.destination);
-        let way = name.map(|name| Way { name, transform: self.router.transform(index).cloned() });
+        let router = &self.routing.router;
+        let name = router.name_at(index, &self.destination);
+        let way = name.map(|name| Way { name, transform: router.transform(index).cloned() });
         self.ways.insert(index.clone(), way.clone());
         way
     }

@@ -119,8 +119,13 @@ pub(crate) fn no_bytes() -> Status {
 }
 
 /// The agent is stopping.
-pub(crate) fn draining() -> Status {
+pub(crate) fn stopping() -> Status {
     retry(Code::Unavailable, "agent is shutting down", SOON)
+}
+
+/// An operator wants no requests.
+pub(crate) fn draining() -> Status {
+    retry(Code::Unavailable, "agent is draining: its operator takes no requests for now", AFTER_OPERATOR)
 }
 
 /// The sender was too slow.
@@ -152,7 +157,7 @@ pub(crate) fn not_appended(error: &AppendError) -> Status {
             retry(Code::Unavailable, "log failed and the agent must restart; outcome unknown", AFTER_RESTART)
         }
         AppendError::KeyReused { earlier, digest, request_id } => key_reused(earlier, digest, request_id),
-        AppendError::Closed => draining(),
+        AppendError::Closed => stopping(),
     }
 }
 

@@ -10,7 +10,6 @@ use rustc_hash::FxHashSet;
 #[derive(Debug)]
 pub struct Indexes {
     known: RwLock<FxHashSet<Box<str>>>,
-    max: usize,
 }
 
 /// One distinct index name too many.
@@ -20,17 +19,17 @@ pub(crate) struct TooManyIndexes {
 }
 
 impl Indexes {
-    /// Starts with the names that the log has seen. They stay accepted even where they are more than `max`, the number
-    /// of distinct names (inclusive) above which no new one is.
-    pub fn new(seed: impl IntoIterator<Item = Box<str>>, max: usize) -> Self {
-        Self { known: RwLock::new(seed.into_iter().collect()), max }
+    /// Starts with the names that the log has seen.
+    pub fn new(seed: impl IntoIterator<Item = Box<str>>) -> Self {
+        Self { known: RwLock::new(seed.into_iter().collect()) }
     }
 
-    /// Takes note of a valid name.
+    /// Takes note of a valid name. Known ones stay accepted even where they are more than `max`, the number of distinct
+    /// names (inclusive) above which no new one is.
     ///
     /// # Errors
     /// If it is new and there is no room for it.
-    pub(crate) fn admit(&self, name: &str) -> Result<(), TooManyIndexes> {
+    pub(crate) fn admit(&self, name: &str, max: usize) -> Result<(), TooManyIndexes> {
         if self.known.read().unwrap_or_else(PoisonError::into_inner).contains(name) {
             return Ok(());
         }
@@ -38,8 +37,8 @@ impl Indexes {
         if known.contains(name) {
             return Ok(());
         }
-        if known.len() >= self.max {
-            return Err(TooManyIndexes { max: self.max });
+        if known.len() >= max {
+            return Err(TooManyIndexes { max });
         }
         known.insert(name.into());
         Ok(())

@@ -25,13 +25,14 @@ use tower::{Service, ServiceExt as _};
 use super::{
     answer,
     budget::{Budget, Lease},
+    policy::Policy,
 };
 
 /// What every request goes through before its service sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
     budget: Budget,
-    request_bytes_max: usize,
+    policy: Arc<Policy>,
     receive_timeout: Duration,
     /// Bounds the requests that hold no lease yet.
     waiting: Arc<Semaphore>,
@@ -50,9 +51,9 @@ const WAITING_MAX: usize = 4096;
 const PREFIX_BYTES: usize = 5;
 
 impl Gate {
-    pub(crate) fn new(budget: Budget, request_bytes_max: usize, receive_timeout: Duration) -> Self {
+    pub(crate) fn new(budget: Budget, policy: Arc<Policy>, receive_timeout: Duration) -> Self {
         let waiting = Arc::new(Semaphore::new(WAITING_MAX));
-        Self { budget, request_bytes_max, receive_timeout, waiting }
+        Self { budget, policy, receive_timeout, waiting }
     }
 
     /// The request with its lease among its extensions.
@@ -65,8 +66,9 @@ impl Gate {
             .await
             .map_err(|_| answer::too_slow("message", self.receive_timeout))??;
         let length = message_length(&head);
-        if length > self.request_bytes_max {
-            return Err(answer::request_too_large(length, self.request_bytes_max));
+        let request_bytes_max = self.policy.limits().request_bytes_max;
+        if length > request_bytes_max {
+            return Err(answer::request_too_large(length, request_bytes_max));
         }
         let missing = (PREFIX_BYTES + length)
             .checked_sub(head.len())

@@ -3,7 +3,7 @@
 //!
 //! In the order of a request's way: `server` listens, `connections` accepts, `dispatch` finds the service, `intake` lets
 //! a request in within the `budget`, `service` serves it, `validate` checks it by way of `request` and `transcode`
-//! (both on `wire`), and `answer` says what is wrong. Nothing here waits for a destination.
+//! (both on `wire`), and `answer` says what is wrong. A reload changes the `policy`. Nothing here waits for a destination.
 
 mod connections;
 mod dispatch;
@@ -12,6 +12,7 @@ mod server;
 mod budget;
 mod codec;
 mod intake;
+mod policy;
 mod service;
 
 mod fault;
@@ -27,6 +28,7 @@ mod answer;
 
 pub(crate) use codec::RawCodec;
 pub use indexes::Indexes;
+pub use policy::Policy;
 pub use refusals::Refusals;
 pub use server::{BindError, Gauge, Server};
 

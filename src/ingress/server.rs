@@ -23,7 +23,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     budget::Budget, connections::Connections, dispatch::Services, indexes::Indexes, intake::Gate,
-    refusals::Refusals, service::Upserts,
+    policy::Policy, refusals::Refusals, service::Upserts,
 };
 use crate::{config::Limits, contract::SERVICE_NAME, log::interface::Log, runtime::Stop};
 
@@ -33,6 +33,7 @@ pub struct Server {
     local_address: SocketAddr,
     services: Services,
     limits: Limits,
+    policy: Arc<Policy>,
     health: HealthReporter,
     appends: TaskTracker,
     stop: Stop,
@@ -90,11 +91,12 @@ impl Server {
 
         let budget = Budget::new(limits.decoding_bytes_max);
         let gauge = Gauge(budget.clone());
-        let gate = Gate::new(budget, limits.request_bytes_max, limits.receive_timeout);
+        let policy = Policy::new(limits.clone());
+        let gate = Gate::new(budget, policy.clone(), limits.receive_timeout);
         let (health, health_server) = tonic_health::server::health_reporter();
         let appends = TaskTracker::new();
         let upserts = Upserts {
-            limits: limits.clone(),
+            policy: policy.clone(),
             indexes,
             refusals,
             log,
@@ -104,13 +106,19 @@ impl Server {
             decoders: Semaphore::new(available_parallelism().map_or(1, usize::from)),
         };
         let services = Services::new(gate, upserts, health_server, &limits)?;
-        Ok(Self { listener, local_address, services, limits, health, appends, stop, gauge })
+        Ok(Self { listener, local_address, services, limits, policy, health, appends, stop, gauge })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
         self.local_address
+    }
+
+    /// On what terms it accepts requests.
+    #[must_use]
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.clone()
     }
 
     /// Tells how many bytes requests hold.

@@ -13,11 +13,11 @@ use super::{
     answer,
     budget::Lease,
     indexes::Indexes,
+    policy::Policy,
     refusals::Refusals,
     validate::{Valid, validate},
 };
 use crate::{
-    config::Limits,
     contract::{
         SERVICE_NAME,
         server::{UpsertObjectsResponse, sync_service_server::SyncService},
@@ -28,7 +28,7 @@ use crate::{
 
 /// What serves `UpsertObjects`.
 pub(crate) struct Upserts {
-    pub(crate) limits: Limits,
+    pub(crate) policy: Arc<Policy>,
     pub(crate) indexes: Indexes,
     pub(crate) refusals: Arc<Refusals>,
     pub(crate) log: Arc<dyn Log>,
@@ -80,19 +80,23 @@ impl SyncService for UpsertService {
 
 impl Upserts {
     fn validate(&self, message: &Bytes, traceparent: Option<String>, lease: &Lease) -> Result<Valid, Status> {
-        validate(message, traceparent, &self.limits, lease)
+        validate(message, traceparent, &self.policy.limits(), lease)
     }
 
     /// Why a request is not appended whatever the log says.
     fn refusal(&self, valid: &Valid) -> Option<Status> {
         if self.stop.is_cancelled() {
+            return Some(answer::stopping());
+        }
+        if self.policy.is_draining() {
             return Some(answer::draining());
         }
         let index = &valid.index;
         if let Some(refusal) = self.refusals.of(index) {
             return Some(answer::index_refused(index, &refusal));
         }
-        self.indexes.admit(index).err().map(|error| answer::too_many_indexes(index, error))
+        let indexes_max = self.policy.limits().indexes_max;
+        self.indexes.admit(index, indexes_max).err().map(|error| answer::too_many_indexes(index, error))
     }
 
     async fn append(&self, valid: Valid) -> Result<Response<UpsertObjectsResponse>, Status> {

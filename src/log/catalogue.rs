@@ -12,12 +12,11 @@ use std::{
     io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use plugin_api::identity::Timestamp;
 
-use super::{files::FileSystem, segment::Segment, segment_header::HEADER_BYTES};
+use super::{files::FileSystem, interface::Retention, segment::Segment, segment_header::HEADER_BYTES};
 
 /// Segments that retention lets go at once.
 const EXPIRED_AT_ONCE: usize = 8;
@@ -27,19 +26,12 @@ const EXPIRED_AT_ONCE: usize = 8;
 pub(super) struct Durable {
     /// The offset after the last durable record.
     pub(super) end: u64,
+    /// That record's version.
+    pub(super) last_version: u64,
     /// The base of the segment that the writer appends to.
     pub(super) segment: u64,
     /// The byte after the last durable frame in that segment.
     pub(super) at: u64,
-}
-
-/// How long delivered segments are kept; pressure on the disk overrules it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retention {
-    /// From their last frame on.
-    pub age: Duration,
-    /// Bytes of delivered segments, the oldest of which go first.
-    pub bytes_max: u64,
 }
 
 /// What is asked to go.
@@ -57,12 +49,13 @@ pub(super) enum Reclaim {
 pub(super) struct Catalogue {
     files: Arc<dyn FileSystem>,
     directory: PathBuf,
-    retention: Retention,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    disk_bytes_max: u64,
+    retention: Retention,
     segments: VecDeque<Listed>,
     bytes: u64,
     /// Every destination that counts has persisted a cursor at or after this offset.
@@ -83,12 +76,25 @@ impl Catalogue {
     pub(super) fn new(
         files: Arc<dyn FileSystem>,
         directory: PathBuf,
+        disk_bytes_max: u64,
         retention: Retention,
         segments: impl IntoIterator<Item = (Arc<Segment>, u64)>,
     ) -> Self {
-        let mut state = State::default();
+        let (segments_there, bytes, releasable) = (VecDeque::new(), 0, 0);
+        let mut state = State { disk_bytes_max, retention, segments: segments_there, bytes, releasable };
         segments.into_iter().for_each(|(segment, bytes)| state.push(segment, bytes));
-        Self { files, directory, retention, state: Mutex::new(state) }
+        Self { files, directory, state: Mutex::new(state) }
+    }
+
+    /// Bytes that it may take.
+    pub(super) fn disk_bytes_max(&self) -> u64 {
+        self.state().disk_bytes_max
+    }
+
+    /// Other bounds from now on.
+    pub(super) fn bound(&self, disk_bytes_max: u64, retention: Retention) {
+        let mut state = self.state();
+        (state.disk_bytes_max, state.retention) = (disk_bytes_max, retention);
     }
 
     /// The oldest offset that is there.
@@ -181,8 +187,8 @@ impl Catalogue {
             let goes = match reclaim {
                 Reclaim::Pressure(needed) => freed < needed,
                 Reclaim::Expired(now) => {
-                    let is_kept =
-                        kept <= self.retention.bytes_max && !listed.segment.is_older(now, self.retention.age);
+                    let is_kept = kept <= state.retention.bytes_max
+                        && !listed.segment.is_older(now, state.retention.age);
                     going < EXPIRED_AT_ONCE && !is_kept
                 }
             };

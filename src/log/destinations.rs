@@ -51,7 +51,7 @@ pub(super) struct Reach {
 #[derive(Debug)]
 pub(super) struct State {
     /// Everyone whom this log has served.
-    listed: BTreeSet<String>,
+    pub(super) listed: BTreeSet<String>,
     pub(super) configured: BTreeMap<String, BacklogLimit>,
     /// Configured but not subscribed yet: as long as there are any, nothing goes.
     pub(super) expected: BTreeSet<String>,
@@ -66,7 +66,7 @@ pub(super) struct Cursor {
     pub(super) writing: Mutex<()>,
     /// The offset that is durable.
     pub(super) persisted: AtomicU64,
-    pub(super) limit: BacklogLimit,
+    limit: Mutex<BacklogLimit>,
     pub(super) detached: watch::Sender<bool>,
 }
 
@@ -182,7 +182,7 @@ impl Destinations {
         let backlog = |(name, cursor): (&String, &Arc<Cursor>)| Backlog {
             destination: name.clone(),
             bytes: end.saturating_sub(self.catalogue.byte_of(cursor.persisted(), &durable)),
-            limit: cursor.limit,
+            limit: cursor.limit(),
             detached: cursor.is_detached(),
         };
         state.subscribed.iter().map(backlog).collect()
@@ -201,6 +201,10 @@ impl Destinations {
             let next = match from {
                 From::Now => Position { partition: 0, offset: self.durable.borrow().end },
                 From::Oldest => start,
+                From::At(position) => {
+                    let end = Position { partition: 0, offset: self.durable.borrow().end };
+                    position.clamp(start, end)
+                }
             };
             return Ok((Progress { next, ..Progress::default() }, None));
         }
@@ -299,10 +303,10 @@ impl Destinations {
         }
         let durable = *self.durable.borrow();
         let reach = |when_full| {
-            let limited = attached().filter(|cursor| cursor.limit.when_full == when_full);
+            let limited = attached().filter(|cursor| cursor.limit().when_full == when_full);
             let limit = |cursor: &Arc<Cursor>| {
                 let from = self.catalogue.byte_of(cursor.persisted(), &durable);
-                from.saturating_add(cursor.limit.bytes_max)
+                from.saturating_add(cursor.limit().bytes_max)
             };
             limited.map(limit).min().unwrap_or(u64::MAX)
         };
@@ -334,11 +338,24 @@ impl Reach {
 impl Cursor {
     fn new(limit: BacklogLimit) -> Self {
         let detached = watch::Sender::new(false);
-        Self { writing: Mutex::default(), persisted: AtomicU64::default(), limit, detached }
+        Self {
+            writing: Mutex::default(),
+            persisted: AtomicU64::default(),
+            limit: Mutex::new(limit),
+            detached,
+        }
     }
 
     pub(super) fn persisted(&self) -> u64 {
         self.persisted.load(Ordering::Acquire)
+    }
+
+    pub(super) fn limit(&self) -> BacklogLimit {
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_limit(&self, limit: BacklogLimit) {
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = limit;
     }
 
     pub(super) fn is_detached(&self) -> bool {

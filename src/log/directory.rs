@@ -120,6 +120,16 @@ impl Directory {
         self.poison.get().map(String::as_str)
     }
 
+    /// Removes a small file, if it is there.
+    pub(super) fn remove_small(&self, path: &Path) -> Result<(), LogError> {
+        match self.files.remove(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            removed => removed.map_err(at(path))?,
+        }
+        let directory = path.parent().unwrap_or(path);
+        self.files.sync_directory(directory).map_err(at(directory))
+    }
+
     /// Replaces a small file; poisons the log if it is not certain which one the disk holds.
     pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), LogError> {
         let replaced = match self.files.replace(path, bytes) {

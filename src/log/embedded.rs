@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use plugin_api::identity::{LogId, Position, RequestId};
+use plugin_api::identity::{LogId, Position, RequestId, Timestamp, Version};
 use ring::rand::SystemRandom;
 use tokio::{sync::watch, task::spawn_blocking};
 
@@ -24,8 +24,8 @@ use super::{
     group::Group,
     idempotency::{self, Bounds, Claimed, Repeats},
     interface::{
-        Append, AppendError, Appended, Frame, From, Gap, Located, Log, LogError, LogStatus, Progress,
-        ReadError, Reader, Subscription,
+        Append, AppendError, Appended, AtTime, Frame, From, Gap, Located, Log, LogBounds, LogError,
+        LogStatus, Progress, ReadError, Reader, Rewound, Subscription,
     },
     queue::Queue,
     reader::{EmbeddedReader, Readable, below_start},
@@ -53,7 +53,6 @@ struct Shared {
     durable: watch::Receiver<Durable>,
     ids: RequestIds,
     readable: Arc<Readable>,
-    disk_bytes_max: u64,
     frame_bytes_max: usize,
 }
 
@@ -96,7 +95,7 @@ impl EmbeddedLog {
         let sizes =
             recovered.segments.iter().map(|(segment, bytes)| (segment.clone(), bytes_on_disk(*bytes)));
         let files = directory.files.clone();
-        let catalogue = Arc::new(Catalogue::new(files.clone(), dir, retention, sizes));
+        let catalogue = Arc::new(Catalogue::new(files.clone(), dir, disk_bytes_max, retention, sizes));
         let recovered_durable = recovered.durable;
         let (durable_tx, durable) = watch::channel(recovered_durable);
         // This compares the cursors with the log's end, before anything is cut.
@@ -144,7 +143,6 @@ impl EmbeddedLog {
             durable: durable_tx,
             clock: clock.clone(),
             random,
-            disk_bytes_max,
             segment_bytes,
             active,
             last,
@@ -171,7 +169,6 @@ impl EmbeddedLog {
             queue,
             repeats,
             durable,
-            disk_bytes_max,
         };
         Ok((Self { shared: Arc::new(shared), writer: Mutex::default() }, writer, report))
     }
@@ -228,6 +225,56 @@ impl Log for EmbeddedLog {
         on_blocking_thread(move || shared.destinations.resume(&destination, from)).await
     }
 
+    async fn configure(&self, bounds: LogBounds) -> Result<(), LogError> {
+        let shared = self.shared.clone();
+        on_blocking_thread(move || {
+            shared.catalogue.bound(bounds.disk_bytes_max, bounds.retention);
+            shared.destinations.configure(bounds.destinations)
+        })
+        .await
+    }
+
+    async fn leave(&self, destination: &str) -> Result<(), LogError> {
+        let (shared, destination) = (self.shared.clone(), destination.to_owned());
+        on_blocking_thread(move || shared.destinations.leave(&destination)).await
+    }
+
+    async fn forget(&self, destination: &str) -> Result<(), LogError> {
+        let (shared, destination) = (self.shared.clone(), destination.to_owned());
+        on_blocking_thread(move || shared.destinations.forget(&destination)).await
+    }
+
+    async fn rewind(&self, destination: &str, from: From, dry_run: bool) -> Result<Rewound, LogError> {
+        let (shared, destination) = (self.shared.clone(), destination.to_owned());
+        on_blocking_thread(move || shared.destinations.rewind(&destination, from, dry_run)).await
+    }
+
+    async fn served(&self) -> Result<Vec<(String, Option<Progress>)>, LogError> {
+        let shared = self.shared.clone();
+        on_blocking_thread(move || shared.destinations.served()).await
+    }
+
+    async fn at_time(&self, time: Timestamp) -> Result<AtTime, ReadError> {
+        let (start, end) = (self.shared.catalogue.start(), self.shared.durable.borrow().end);
+        // Clocks may jump, so this is a place where the times pass `time`, of which there may be several.
+        let (mut before, mut after) = (start, end);
+        let mut oldest = None;
+        while before < after {
+            let middle = if oldest.is_none() { start } else { before + (after - before) / 2 };
+            let Some(frame) = self.shared.frame_at(middle).await? else { break };
+            let oldest = *oldest.get_or_insert(frame.accepted_at);
+            if time < oldest {
+                return Ok(AtTime::BeforeStart(oldest));
+            }
+            if frame.accepted_at < time {
+                before = frame.position.offset + u64::from(frame.records);
+            } else {
+                after = frame.position.offset;
+            }
+        }
+        Ok(AtTime::Found(position(before)))
+    }
+
     async fn gaps(&self, destination: &str) -> Result<Vec<Gap>, LogError> {
         let (shared, destination) = (self.shared.clone(), destination.to_owned());
         on_blocking_thread(move || shared.destinations.read_gaps(&destination)).await
@@ -254,17 +301,18 @@ impl Log for EmbeddedLog {
     }
 
     fn status(&self) -> LogStatus {
-        let Shared { catalogue, destinations, durable, disk_bytes_max, .. } = &*self.shared;
+        let Shared { catalogue, destinations, durable, .. } = &*self.shared;
         let (keys, keys_reach) = self.shared.repeats.size();
         // Not within the expression below: the guard would live through all of it, and whoever looks again while the
         // writer waits for it waits for ever.
-        let end = durable.borrow().end;
+        let Durable { end, last_version, .. } = *durable.borrow();
         LogStatus {
             start: position(catalogue.start()),
             end: position(end),
+            last_version: Version(last_version),
             disk_bytes: catalogue.bytes(),
             held_bytes: catalogue.held_bytes(),
-            disk_bytes_max: *disk_bytes_max,
+            disk_bytes_max: catalogue.disk_bytes_max(),
             backlogs: destinations.backlogs(),
             keys,
             keys_reach,

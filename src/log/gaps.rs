@@ -19,6 +19,7 @@ const TAG_GAP: u16 = 2;
 
 const CAUSE_BACKLOG_FULL: u8 = 1;
 const CAUSE_REMOVED: u8 = 2;
+const CAUSE_RESET: u8 = 3;
 
 /// The gap that is still growing.
 pub(super) fn open_gap(gaps: &mut [Gap]) -> Option<&mut Gap> {
@@ -81,6 +82,7 @@ pub(super) fn encode(log_id: LogId, destination: &str, gaps: &[Gap]) -> Vec<u8> 
                 out.put_u8(match cause {
                     GapCause::BacklogFull => CAUSE_BACKLOG_FULL,
                     GapCause::Removed => CAUSE_REMOVED,
+                    GapCause::Reset => CAUSE_RESET,
                 });
                 put_counts(out, by_index);
             });
@@ -119,6 +121,7 @@ fn decode_gap(mut value: &[u8]) -> Result<Gap, FormatError> {
     let cause = match value.try_get_u8().map_err(cut)? {
         CAUSE_BACKLOG_FULL => GapCause::BacklogFull,
         CAUSE_REMOVED => GapCause::Removed,
+        CAUSE_RESET => GapCause::Reset,
         other => return Err(FormatError::newer(format_args!("a gap has the cause {other}"))),
     };
     Ok(Gap {

@@ -27,7 +27,7 @@ impl Destinations {
         let durable = *self.durable.borrow();
         let is_full = |cursor: &Cursor| {
             let from = self.catalogue.byte_of(cursor.persisted(), &durable);
-            from.saturating_add(cursor.limit.bytes_max) <= end
+            from.saturating_add(cursor.limit().bytes_max) <= end
         };
         let mut state = self.state();
         self.detach(&mut state, |cursor| is_full(cursor))
@@ -43,7 +43,7 @@ impl Destinations {
         let holds = |cursor: &Cursor| !cursor.is_detached() && cursor.persisted() < end;
         let mut holders = state.subscribed.values().filter(|cursor| holds(cursor)).peekable();
         let any = holders.peek().is_some() && state.expected.is_empty();
-        if !any || holders.any(|cursor| cursor.limit.when_full == WhenFull::Refuse) {
+        if !any || holders.any(|cursor| cursor.limit().when_full == WhenFull::Refuse) {
             return Ok(false);
         }
         self.detach(&mut state, holds)?;
@@ -57,14 +57,14 @@ impl Destinations {
         let backlog_of =
             |cursor: &Cursor| end.saturating_sub(self.catalogue.byte_of(cursor.persisted(), &durable));
         let refusing = state.subscribed.iter().filter(|(_, cursor)| {
-            cursor.limit.when_full == WhenFull::Refuse && backlog_of(cursor) >= cursor.limit.bytes_max
+            cursor.limit().when_full == WhenFull::Refuse && backlog_of(cursor) >= cursor.limit().bytes_max
         });
-        let furthest = refusing.max_by_key(|(_, cursor)| backlog_of(cursor) - cursor.limit.bytes_max);
+        let furthest = refusing.max_by_key(|(_, cursor)| backlog_of(cursor) - cursor.limit().bytes_max);
         match furthest {
             Some((name, cursor)) => AppendError::BacklogFull {
                 destination: name.clone(),
                 backlog: backlog_of(cursor),
-                limit: cursor.limit.bytes_max,
+                limit: cursor.limit().bytes_max,
                 retry_after: RETRY_AFTER,
             },
             // It has caught up just now.
@@ -133,6 +133,10 @@ impl Destinations {
             // What the gap has counted stays counted, though a crash may have kept it in the log.
             From::Oldest => start.max(progress.next.offset).max(gap.to.offset),
             From::Now => self.durable.borrow().end,
+            From::At(position) => {
+                let least = start.max(progress.next.offset).max(gap.to.offset);
+                position.offset.clamp(least, self.durable.borrow().end.max(least))
+            }
         };
         self.extend(gap, &progress, &self.catalogue.range(gap.to.offset.max(start), to), to)?;
         gap.to.offset = to;
@@ -165,8 +169,8 @@ impl Destinations {
         };
         let alert = format!(
             "destination {destination:?} is detached since it fell too far behind, at {from}; {missed} records that \
-             it has not received are gone from the log. Stop the agent and run `sync-agent destination resume \
-             {destination}` to let it go on"
+             it has not received are gone from the log. Run `sync-agent destination resume {destination}` to let it \
+             go on"
         );
         Ok((progress, Some(alert)))
     }
@@ -196,7 +200,7 @@ impl Destinations {
 
     /// Detaches those of the attached that may be, if `who` says so.
     fn detach(&self, state: &mut State, who: impl Fn(&Cursor) -> bool) -> Result<(), LogError> {
-        let may_be = |cursor: &Cursor| cursor.limit.when_full == WhenFull::Detach && !cursor.is_detached();
+        let may_be = |cursor: &Cursor| cursor.limit().when_full == WhenFull::Detach && !cursor.is_detached();
         let chosen: Vec<(String, Arc<Cursor>)> = state
             .subscribed
             .iter()
@@ -217,7 +221,7 @@ impl Destinations {
             tracing::error!(
                 destination,
                 position = from,
-                backlog_bytes_max = cursor.limit.bytes_max,
+                backlog_bytes_max = cursor.limit().bytes_max,
                 "destination is too far behind and is detached: it receives nothing more until `sync-agent destination \
                  resume` lets it go on",
             );
@@ -271,7 +275,7 @@ impl Destinations {
     }
 
     /// Counts what of these segments, up to `to`, neither the cursor covers nor the gap has counted.
-    fn extend(
+    pub(super) fn extend(
         &self,
         gap: &mut Gap,
         progress: &Progress,

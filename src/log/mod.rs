@@ -45,6 +45,7 @@ mod cursor;
 mod destinations;
 mod gaps;
 mod left_behind;
+mod membership;
 mod served;
 
 mod directory;
@@ -59,6 +60,6 @@ mod small_file;
 #[cfg(test)]
 mod tests;
 
-pub use catalogue::Retention;
 pub use embedded::EmbeddedLog;
+pub use interface::Retention;
 pub use settings::{OpenReport, Settings};

@@ -134,7 +134,8 @@ impl Recovered {
                 end_at
             }
         };
-        self.durable = Durable { end: self.last.end, segment: header.base, at: end_at };
+        let Previous { end, last_version, .. } = self.last;
+        self.durable = Durable { end, last_version, segment: header.base, at: end_at };
         Ok(())
     }
 }

@@ -9,11 +9,10 @@ use std::{
 use plugin_api::identity::{LogId, Position};
 
 use super::{
-    catalogue::Retention,
     directory::halted,
     frame::FRAME_BYTES_MAX,
     idempotency,
-    interface::{BacklogLimit, LogError},
+    interface::{BacklogLimit, LogError, Retention},
     segment_footer,
     segment_header::HEADER_BYTES,
 };

@@ -48,7 +48,6 @@ pub(super) struct Writer {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: RequestIds,
     pub(super) random: SystemRandom,
-    pub(super) disk_bytes_max: u64,
     pub(super) segment_bytes: u64,
     /// `None` until the first append, and after a failure between two segments.
     pub(super) active: Option<Active>,
@@ -154,7 +153,8 @@ impl Writer {
         match written {
             Ok(()) => {
                 active.at += self.group.bytes() as u64;
-                let durable = Durable { end: self.last.end, segment: active.segment.base, at: active.at };
+                let Previous { end, last_version, .. } = self.last;
+                let durable = Durable { end, last_version, segment: active.segment.base, at: active.at };
                 self.durable.send_replace(durable);
                 for (answer, appended, claim) in self.waiting.drain(..) {
                     if let Some(claim) = claim {
@@ -282,17 +282,18 @@ impl Writer {
         }
         let next = bytes_on_disk(self.segment_bytes);
         loop {
-            let needed = (self.catalogue.bytes() + next).saturating_sub(self.disk_bytes_max);
+            let disk_bytes_max = self.catalogue.disk_bytes_max();
+            let needed = (self.catalogue.bytes() + next).saturating_sub(disk_bytes_max);
             if needed == 0 {
                 return Ok(());
             }
             self.make_room(needed)?;
             let used = self.catalogue.bytes();
-            if used + next <= self.disk_bytes_max {
+            if used + next <= disk_bytes_max {
                 return Ok(());
             }
             if !self.destinations.detach_oldest().map_err(|error| self.not_recorded(&error))? {
-                let budget = self.disk_bytes_max;
+                let budget = disk_bytes_max;
                 return Err(Refusal::Later(AppendError::Full { used, budget, retry_after: RETRY_AFTER }));
             }
         }

@@ -1,8 +1,10 @@
-//! What every task of the agent needs: a name, a way to stop, and the clock.
+//! What every task of the agent needs: a name, a way to stop, the clock, and files that are watched or replaced.
 
 mod clock;
+pub mod files;
 mod shutdown;
 mod tasks;
+pub mod watch;
 
 pub use clock::{Clock, SystemClock};
 pub use shutdown::{Shutdown, Stop};

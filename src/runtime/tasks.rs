@@ -19,6 +19,10 @@ pub enum TaskKind {
     Upkeep,
     /// Keeps a destination's dead letters within their bounds.
     DeadLetters,
+    /// Starts, changes, pauses and stops what delivers to a destination.
+    Destination,
+    /// Serves operators.
+    Admin,
 }
 
 /// Spawns tasks and waits for them.
@@ -29,6 +33,12 @@ pub struct Tasks {
 }
 
 impl Tasks {
+    /// Tasks that are waited for apart, by whoever is one of these. A panic there is one here.
+    #[must_use]
+    pub fn group(&self) -> Self {
+        Self { tracker: TaskTracker::new(), panicked: self.panicked.clone() }
+    }
+
     /// Spawns a task. If it panics, [`Tasks::panicked`] returns: a panic is a defect, and going on without the task
     /// would look like health.
     pub fn spawn(&self, kind: TaskKind, name: &str, task: impl Future<Output = ()> + Send + 'static) {

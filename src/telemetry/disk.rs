@@ -163,6 +163,7 @@ mod tests {
         let limit = BacklogLimit { bytes_max: 100, when_full: WhenFull::Detach };
         let backlog = Backlog { destination: "mirror".into(), bytes: backlog, limit, detached };
         LogStatus {
+            last_version: Default::default(),
             start: Position::default(),
             end: Position::default(),
             disk_bytes: held,

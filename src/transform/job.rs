@@ -17,6 +17,8 @@ use crate::record::Record;
 /// job is dropped, and then that the records failed.
 pub(super) struct Job {
     pub(super) records: Vec<Record>,
+    /// The transform that it passes; `None` if there is none of that name.
+    slot: Option<Arc<Slot>>,
     serving: OnceLock<Option<Arc<Serving>>>,
     progress: Mutex<Progress>,
 }
@@ -29,14 +31,22 @@ struct Progress {
 }
 
 impl Job {
-    pub(super) fn new(records: Vec<Record>, done: impl FnOnce(Transformed) + Send + 'static) -> Arc<Self> {
+    pub(super) fn new(
+        slot: Option<Arc<Slot>>,
+        records: Vec<Record>,
+        done: impl FnOnce(Transformed) + Send + 'static,
+    ) -> Arc<Self> {
         let progress = Progress { parts: Vec::new(), missing: records.len(), done: Some(Box::new(done)) };
-        Arc::new(Self { records, serving: OnceLock::new(), progress: Mutex::new(progress) })
+        Arc::new(Self { records, slot, serving: OnceLock::new(), progress: Mutex::new(progress) })
     }
 
     /// The module that runs on all of it: the one that serves when its first record is run.
-    pub(super) fn serving(&self, slot: Option<&Slot>) -> Option<&Arc<Serving>> {
-        self.serving.get_or_init(|| slot.and_then(Slot::current)).as_ref()
+    pub(super) fn serving(&self) -> Option<&Arc<Serving>> {
+        self.serving.get_or_init(|| self.slot.as_deref().and_then(Slot::current)).as_ref()
+    }
+
+    pub(super) fn slot(&self) -> Option<&Arc<Slot>> {
+        self.slot.as_ref()
     }
 
     /// Takes the outcomes of some records in a row; tells all of them if they are the last.

@@ -1,9 +1,10 @@
 //! From the bytes of a file to a module that may serve: the right one (`sha256`), compiled, checked and tried.
 
 use std::{
+    fs,
     hash::{DefaultHasher, Hash, Hasher},
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -18,6 +19,7 @@ use super::{
     slot::Slot,
     watch::ReadError,
 };
+use crate::runtime::files;
 
 /// Stack of a thread that compiles. The compiler goes as deep as the module nests.
 pub(super) const STACK_BYTES: usize = 8 << 20;
@@ -44,15 +46,17 @@ pub enum Refusal {
 }
 
 /// Makes modules of bytes.
-pub(super) struct Loader {
+pub(crate) struct Loader {
     engine: Arc<Engine>,
     cache: Option<Cache>,
+    /// Where the last accepted module of each transform is kept.
+    kept_dir: Option<PathBuf>,
 }
 
 impl Loader {
-    /// Compiles for this engine. `cache_dir` is where compiled code is kept; without one, or if it cannot be used,
-    /// every module is compiled anew.
-    pub(super) fn new(engine: Arc<Engine>, cache_dir: Option<&Path>) -> Self {
+    /// Compiles for this engine. `dir` is where compiled code and accepted modules are kept; without one, or if it cannot
+    /// be used, every module is compiled anew.
+    pub(crate) fn new(engine: Arc<Engine>, dir: Option<&Path>) -> Self {
         let mut hasher = DefaultHasher::new();
         engine.compatibility().hash(&mut hasher);
         let fingerprint = hasher.finish();
@@ -63,7 +67,28 @@ impl Loader {
                 None
             }
         };
-        Self { engine, cache: cache_dir.and_then(open) }
+        Self { engine, cache: dir.and_then(open), kept_dir: dir.map(|dir| dir.join("accepted")) }
+    }
+
+    /// Keeps what serves now, for a start on which nothing else does.
+    pub(super) fn keep(&self, transform: &str, wasm: &[u8]) {
+        let Some(path) = self.kept_path(transform) else { return };
+        if fs::read(&path).is_ok_and(|kept| kept == wasm) {
+            return;
+        }
+        if let Err(error) = files::replace(&path, wasm) {
+            tracing::warn!(transform, path = %path.display(), %error, "accepted module cannot be kept");
+        }
+    }
+
+    /// The module that was accepted last, if it still loads.
+    pub(super) fn kept(&self, transform: &str, slot: &Slot) -> Option<Module> {
+        let wasm = fs::read(self.kept_path(transform)?).ok()?;
+        self.load(&wasm, Digest::of(&wasm), None, slot).ok()
+    }
+
+    fn kept_path(&self, transform: &str) -> Option<PathBuf> {
+        Some(self.kept_dir.as_ref()?.join(format!("{transform}.wasm")))
     }
 
     /// The module, after a trial call in the slot's settings. Blocks while it compiles.

@@ -67,6 +67,14 @@ pub struct ModuleError {
     pub reason: Refusal,
 }
 
+impl ModuleError {
+    /// The key of the config that it concerns, and what is wrong.
+    #[must_use]
+    pub fn in_config(&self) -> (String, String) {
+        (format!("transforms.{}.path", self.transform), format!("{:?}: {}", self.path, self.reason))
+    }
+}
+
 impl fmt::Display for ModuleErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, ModuleError { transform, path, reason }) in self.0.iter().enumerate() {
@@ -96,25 +104,57 @@ pub(super) struct Followed {
     pub(super) read: Option<Digest>,
 }
 
+/// What becomes of a module that does not load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Otherwise {
+    /// Nothing serves.
+    Refuse,
+    /// The one of its transform that was accepted last serves, if there is one.
+    LastAccepted,
+}
+
+impl Followed {
+    /// One that serves already. What lies at its path is looked at anew.
+    fn serving(slot: &Arc<Slot>, transform: &Transform) -> Self {
+        let (path, sha256) = (transform.path.clone(), transform.sha256.map(Digest));
+        Self { slot: slot.clone(), path, sha256, seen: Err(ReadError::Missing), read: None }
+    }
+}
+
 impl Modules {
-    /// Loads every module, several at once, and lets it serve. Blocks while they compile. `cache_dir` is where compiled
-    /// code is kept; `None` writes nothing.
+    /// Loads every module, several at once, and lets it serve. Blocks while they compile. `dir` is where compiled code
+    /// and the last accepted modules are kept; `None` writes nothing.
     ///
     /// # Errors
     /// Everything that is wrong with any of them.
     pub fn load(
         transforms: &[Transform],
         engine: Arc<Engine>,
-        cache_dir: Option<&Path>,
+        dir: Option<&Path>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ModuleErrors> {
-        let loader = Loader::new(engine, cache_dir);
+        Self::load_beside(&[], transforms, Loader::new(engine, dir), clock, Otherwise::Refuse)
+    }
+
+    /// The same, but for transforms that serve already, which go on as they are; and `otherwise` says what becomes of a
+    /// module that does not load.
+    pub(crate) fn load_beside(
+        serving: &[(Arc<Slot>, ModuleStatus)],
+        transforms: &[Transform],
+        loader: Loader,
+        clock: Arc<dyn Clock>,
+        otherwise: Otherwise,
+    ) -> Result<Self, ModuleErrors> {
         let queue = Mutex::new(transforms.iter());
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let loaded = Mutex::new(Vec::new());
         let work = || {
             while let Some(transform) = next() {
-                let result = load(transform, &loader, &*clock);
+                let serves = serving.iter().find(|(slot, _)| slot.name() == &transform.name);
+                let result = match serves {
+                    Some((slot, status)) => Ok((Followed::serving(slot, transform), status.clone())),
+                    None => load(transform, &loader, &*clock, otherwise),
+                };
                 loaded.lock().unwrap_or_else(PoisonError::into_inner).push(result);
             }
         };
@@ -161,6 +201,7 @@ fn load(
     transform: &Transform,
     loader: &Loader,
     clock: &dyn Clock,
+    otherwise: Otherwise,
 ) -> Result<(Followed, ModuleStatus), ModuleError> {
     let limits = Limits { cpu_max: transform.cpu_max, memory_bytes_max: transform.memory_bytes_max };
     let slot = Slot::new(transform.name.clone(), &*transform.config, limits);
@@ -168,12 +209,27 @@ fn load(
     let start = Instant::now();
     let module = read_patiently(&transform.path).map_err(Refusal::from).and_then(|(stamp, wasm)| {
         let digest = Digest::of(&wasm);
-        loader.load(&wasm, digest, sha256, &slot).map(|module| (stamp, module))
+        let module = loader.load(&wasm, digest, sha256, &slot)?;
+        loader.keep(&transform.name, &wasm);
+        Ok((Ok(stamp), module))
     });
-    let (stamp, module) = module.map_err(|reason| ModuleError {
-        transform: transform.name.clone(),
-        path: transform.path.clone(),
-        reason,
+    let kept = |reason: &Refusal| {
+        let kept =
+            matches!(otherwise, Otherwise::LastAccepted).then(|| loader.kept(&transform.name, &slot))??;
+        let path = transform.path.display();
+        tracing::error!(
+            transform = %transform.name, %path, %reason, serving = %kept.digest(),
+            "module of a transform is refused, the last one that was accepted serves",
+        );
+        Some(kept)
+    };
+    let mut refused = None;
+    let (seen, module) = module.or_else(|reason| match kept(&reason) {
+        Some(module) => {
+            refused = Some(Refused { module: None, since: clock.now(), reason });
+            Ok((Err(ReadError::Missing), module))
+        }
+        None => Err(ModuleError { transform: transform.name.clone(), path: transform.path.clone(), reason }),
     })?;
     let digest = module.digest();
     let generation = slot.swap(module);
@@ -184,10 +240,10 @@ fn load(
         module: digest,
         generation,
         since: clock.now(),
-        refused: None,
+        refused,
     };
     let path = transform.path.clone();
-    Ok((Followed { slot, path, sha256, seen: Ok(stamp), read: Some(digest) }, status))
+    Ok((Followed { slot, path, sha256, seen, read: Some(digest) }, status))
 }
 
 /// Reads a file that may be in the making, for a few seconds at most.

@@ -16,7 +16,6 @@ use rustc_hash::FxHashMap;
 use super::{
     health::{Health, Suspicion, Turn},
     job::Job,
-    slot::Slot,
     split::{Part, cpu_least},
     transforms::Status,
 };
@@ -61,7 +60,6 @@ struct State {
 
 struct Lane {
     key: Key,
-    slot: Option<Arc<Slot>>,
     work: VecDeque<Work>,
     in_round: bool,
     running: usize,
@@ -82,7 +80,6 @@ enum Work {
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) key: Key,
-    pub(super) slot: Option<Arc<Slot>>,
     pub(super) part: Part,
     pub(super) turn: Turn,
     pub(super) place: Place,
@@ -118,10 +115,10 @@ impl Queue {
     }
 
     /// Puts a job at the end of its lane.
-    pub(super) fn push(&self, key: Key, slot: Option<&Arc<Slot>>, job: Arc<Job>) {
+    pub(super) fn push(&self, key: Key, job: Arc<Job>) {
         let now = (self.now)();
         let mut state = self.state();
-        let lane = state.lane(key, slot);
+        let lane = state.lane(key);
         state.lanes[lane].work.push_back(Work::Fresh { job, next: 0 });
         self.enter(&mut state, lane, now);
     }
@@ -243,11 +240,10 @@ impl Queue {
 }
 
 impl State {
-    fn lane(&mut self, key: Key, slot: Option<&Arc<Slot>>) -> usize {
+    fn lane(&mut self, key: Key) -> usize {
         *self.numbers.entry(key).or_insert_with_key(|key| {
             self.lanes.push(Lane {
                 key: key.clone(),
-                slot: slot.cloned(),
                 work: VecDeque::new(),
                 in_round: false,
                 running: 0,
@@ -278,9 +274,9 @@ impl Lane {
             Work::Fresh { job, .. } => job,
             Work::LaidAside(part) => part.job(),
         };
-        let generation = job.serving(self.slot.as_deref()).map_or(0, |serving| serving.generation);
+        let generation = job.serving().map_or(0, |serving| serving.generation);
         let turn = self.health.turn(now, generation);
-        let cpu_max = self.slot.as_ref().map_or(Duration::ZERO, |slot| slot.limits().cpu_max);
+        let cpu_max = job.slot().map_or(Duration::ZERO, |slot| slot.limits().cpu_max);
         let fit = self.health.batch_records(cpu_max).min(BATCH_RECORDS_MAX);
         let mut part = match work {
             Work::LaidAside(part) => part,
@@ -300,7 +296,7 @@ impl Lane {
         }
         self.running += 1;
         let place = Place { lane: number, generation };
-        Some(Task { key: self.key.clone(), slot: self.slot.clone(), part, turn, place })
+        Some(Task { key: self.key.clone(), part, turn, place })
     }
 }
 

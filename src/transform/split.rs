@@ -159,7 +159,8 @@ mod tests {
             object_id: id.to_string().into(),
             body: Bytes::new(),
         };
-        let job = Job::new((0..records).map(record).collect(), move |done| drop(tx.send(done.outcomes)));
+        let job =
+            Job::new(None, (0..records).map(record).collect(), move |done| drop(tx.send(done.outcomes)));
         (Part::new(job, 0..records, Duration::from_millis(250)), rx)
     }
 

@@ -45,10 +45,16 @@ pub struct Status {
     pub suspended: bool,
 }
 
-/// The threads that run transforms, and what waits for them.
-#[derive(Debug)]
+/// The transforms of a config, and the threads that run them.
+#[derive(Clone, Debug)]
 pub struct Transforms {
     slots: BTreeMap<Arc<str>, Arc<Slot>>,
+    threads: Arc<Threads>,
+}
+
+/// What waits for the threads. They end when the last handle is dropped and nothing waits any more.
+#[derive(Debug)]
+struct Threads {
     queue: Arc<Queue>,
 }
 
@@ -58,7 +64,7 @@ const WORKERS_LEAST: usize = 2;
 const STACK_BYTES: usize = 4 << 20;
 
 impl Transforms {
-    /// Starts the threads. They end when the last handle is dropped and nothing waits any more.
+    /// Starts the threads.
     ///
     /// # Errors
     /// If a thread cannot be started.
@@ -70,20 +76,29 @@ impl Transforms {
     pub(super) fn start_at(slots: Vec<Arc<Slot>>, settings: &Settings, now: Now) -> io::Result<Arc<Self>> {
         let workers = settings.workers.max(WORKERS_LEAST);
         let queue = Queue::new(now);
-        let slots = slots.into_iter().map(|slot| (slot.name().clone(), slot)).collect();
         // From here on a failure closes the queue, and the threads that were started end.
-        let transforms = Arc::new(Self { slots, queue });
+        let threads = Arc::new(Threads { queue });
         let kept_bytes_max = settings.transforms_bytes_max / (workers + 1);
         let start = |name: String, round| {
-            let worker =
-                Worker::new(transforms.queue.clone(), round, settings.record_bytes_max, kept_bytes_max);
+            let worker = Worker::new(threads.queue.clone(), round, settings.record_bytes_max, kept_bytes_max);
             thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || worker.run())
         };
         for number in 0..workers {
             start(format!("transform-{number}"), Round::Quick)?;
         }
         start("transform-slow".to_owned(), Round::Slow)?;
-        Ok(transforms)
+        Ok(Arc::new(Self { slots: by_name(slots), threads }))
+    }
+
+    /// Other transforms on the same threads. What was submitted to those before runs through those.
+    #[must_use]
+    pub fn with(&self, slots: Vec<Arc<Slot>>) -> Arc<Self> {
+        Arc::new(Self { slots: by_name(slots), threads: self.threads.clone() })
+    }
+
+    /// Every transform's slot, by name ascending.
+    pub fn slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
+        self.slots.values()
     }
 
     /// The slot of that name.
@@ -103,22 +118,26 @@ impl Transforms {
         done: impl FnOnce(Transformed) + Send + 'static,
     ) {
         let key = Key { transform: transform.clone(), index: index.clone() };
-        self.queue.push(key, self.slot(transform), Job::new(records, done));
+        self.threads.queue.push(key, Job::new(self.slot(transform).cloned(), records, done));
     }
 
     /// Lets a transform run again on every index for which it is suspended.
     pub fn resume(&self, transform: &str) {
-        self.queue.resume(transform);
+        self.threads.queue.resume(transform);
     }
 
     /// What each transform did on each index.
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
-        self.queue.status()
+        self.threads.queue.status()
     }
 }
 
-impl Drop for Transforms {
+fn by_name(slots: Vec<Arc<Slot>>) -> BTreeMap<Arc<str>, Arc<Slot>> {
+    slots.into_iter().map(|slot| (slot.name().clone(), slot)).collect()
+}
+
+impl Drop for Threads {
     fn drop(&mut self) {
         self.queue.close();
     }

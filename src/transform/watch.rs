@@ -5,9 +5,7 @@
 //! read when it has been left alone for a moment, whole, so that nothing half-written is compiled; what is refused, gone
 //! or unreadable leaves the module serving that serves. Between two looks only the newest content counts.
 
-mod events;
 mod file;
-mod places;
 
 use std::{
     panic::resume_unwind,
@@ -24,13 +22,15 @@ use tokio::sync::oneshot;
 
 pub use self::file::ReadError;
 pub(super) use self::file::{Stamp, read_settled};
-use self::{events::Directories, places::directories};
 use super::{
     load::{Refusal, STACK_BYTES},
     modules::{Followed, ModuleStatus, Modules, QUIET, Refused},
     outcome::Digest,
 };
-use crate::runtime::{Stop, TaskKind, Tasks};
+use crate::runtime::{
+    Stop, TaskKind, Tasks,
+    watch::{Directories, directories},
+};
 
 /// When the files are looked at.
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +195,7 @@ impl Watcher {
         let Followed { slot, sha256, .. } = followed;
         match self.modules.loader.load(wasm, digest, *sha256, slot) {
             Ok(module) if !self.stopped.load(Ordering::Relaxed) => {
+                self.modules.loader.keep(slot.name(), wasm);
                 let generation = slot.swap(module);
                 let milliseconds = start.elapsed().as_millis();
                 tracing::info!(transform = %slot.name(), module = %digest, generation, milliseconds, "transform swapped");

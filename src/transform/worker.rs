@@ -103,14 +103,12 @@ impl Worker {
 
     /// Makes one call.
     fn turn(&mut self, task: Task) -> (Part, Ran) {
-        let Task { key, slot, mut part, turn, .. } = task;
-        let Some((slot, serving)) =
-            slot.as_ref().and_then(|slot| Some((slot, part.job().serving(Some(slot))?)))
-        else {
+        let Task { key, mut part, turn, .. } = task;
+        let job = part.job().clone();
+        let Some((slot, serving)) = job.slot().and_then(|slot| Some((slot, job.serving()?))) else {
             part.fail_all(&not_serving(&key));
             return (part, Ran::NotCalled);
         };
-        let serving = serving.clone();
         if turn == Turn::Nothing {
             part.fail_all(&suspended());
             return (part, Ran::NotCalled);
@@ -122,7 +120,7 @@ impl Worker {
         }
         let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
         let started = thread_cpu();
-        let result = self.call(&key, slot, &serving, records, cpu_max);
+        let result = self.call(&key, slot, serving, records, cpu_max);
         let spent = thread_cpu().saturating_sub(started);
         let ran = match &result {
             Ok(_) => Ran::Ended { records: count },

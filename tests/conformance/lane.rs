@@ -17,8 +17,10 @@ use plugin_api::{
 use sync_agent::{
     config::{self, ProcessEnvironment},
     dead_letter::{Bounds, Filter, Order, Store, View, store_path},
-    delivery::{self, Backoff, LaneSettings, LaneState, Letters, RateLimit, Snapshot, Wiring},
-    feed::Tail,
+    delivery::{
+        self, Backoff, LaneSettings, LaneState, Letters, RateLimit, Snapshot, Wiring, replay::Replays,
+    },
+    feed::{Routes, Routing, Tail},
     log::{
         EmbeddedLog, Retention, Settings,
         interface::{Append, Attributes, BacklogLimit, From, Log},
@@ -128,9 +130,10 @@ impl Lane {
         let wiring = Wiring {
             destination,
             log: log.clone(),
-            tail: Arc::new(Tail::new(log.clone(), None)),
-            router: Arc::new(router(root.path())),
+            tail: Arc::new(Tail::new(log.clone())),
+            routes: Routes::new(Routing { router: router(root.path()), transforms: None }),
             letters: Letters::new(store, Arc::new(SystemClock)),
+            replays: Replays::channel().1,
         };
         let settings = LaneSettings {
             name: NAME.into(),

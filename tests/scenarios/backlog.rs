@@ -41,8 +41,8 @@ async fn a_destination_is_left_behind() {
     let resumed = agent.execute(&["destination", "resume", "search", "--json"]);
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
     let gap: Value = serde_json::from_slice(&resumed.stdout).unwrap();
-    let missed = gap["records"].as_u64().unwrap();
-    let by_index = gap["records_by_index"].as_object().unwrap();
+    let missed = gap["missed"]["records"].as_u64().unwrap();
+    let by_index = gap["missed"]["by_index"].as_object().unwrap();
     assert_eq!(by_index.values().map(|count| count.as_u64().unwrap()).sum::<u64>(), missed);
     assert!(missed > 10_000 && by_index.len() == 3, "{gap}");
     let again = agent.execute(&["destination", "resume", "search"]);

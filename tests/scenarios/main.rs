@@ -21,6 +21,8 @@ mod poison;
 
 mod rejects;
 
+mod reload;
+
 mod repeats;
 
 mod rot;

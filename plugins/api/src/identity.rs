@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Identifies one log for good: a random UUID written when the log's directory is created.
@@ -19,7 +20,7 @@ impl fmt::Display for LogId {
 /// Where a record lies in its log: the partition and the record's dense number within it, from 0.
 ///
 /// Positions of different partitions are ordered for sorting only; between partitions the log has no order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
     /// Always 0 in the embedded log.
     pub partition: u32,

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::text;
 use crate::{
-    dead_letter::{Change, Filed, Range},
+    dead_letter::{Change, Filed, Group, Range},
     transform::Digest,
 };
 
@@ -26,6 +26,7 @@ pub(super) fn write(out: &mut dyn Write, destination: &str, filed: &Filed, data:
         destination,
         id: filed.id.0,
         stale: filed.stale,
+        purged: filed.purged,
         stage: letter.stage.as_str(),
         reason: ReasonFields {
             code: letter.reason.code.as_str(),
@@ -72,6 +73,37 @@ pub(super) fn write_range(out: &mut dyn Write, destination: &str, range: &Range)
     writeln!(out, "{}", text::one_line(&line))
 }
 
+/// Writes the group and a line feed.
+pub(super) fn write_group(out: &mut dyn Write, destination: &str, group: &Group) -> io::Result<()> {
+    let Group { index, stage, reason, letters, stale, bytes, oldest, newest } = group;
+    let line = GroupLine {
+        destination,
+        index,
+        stage: stage.as_str(),
+        reason: reason.as_str(),
+        letters: *letters,
+        stale: *stale,
+        bytes: *bytes,
+        oldest: text::time(*oldest),
+        newest: text::time(*newest),
+    };
+    let line = serde_json::to_string(&line)?;
+    writeln!(out, "{}", text::one_line(&line))
+}
+
+#[derive(Serialize)]
+struct GroupLine<'a> {
+    destination: &'a str,
+    index: &'a str,
+    stage: &'static str,
+    reason: &'static str,
+    letters: u64,
+    stale: u64,
+    bytes: u64,
+    oldest: String,
+    newest: String,
+}
+
 #[derive(Serialize)]
 struct RangeLine<'a> {
     destination: &'a str,
@@ -98,6 +130,9 @@ struct Line<'a> {
     destination: &'a str,
     id: u64,
     stale: bool,
+    /// Its data is gone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    purged: bool,
     stage: &'static str,
     reason: ReasonFields<'a>,
     attempts: u32,

@@ -41,7 +41,11 @@ impl<'a> Row<'a> {
     }
 
     fn reason(&self) -> String {
-        let stale = if self.filed.stale { "stale; " } else { "" };
+        let stale = match (self.filed.purged, self.filed.stale) {
+            (true, _) => "purged; ",
+            (false, true) => "stale; ",
+            (false, false) => "",
+        };
         text::printable(&format!("{stale}{}", self.filed.letter.reason)).into_owned()
     }
 }

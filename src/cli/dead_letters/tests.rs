@@ -5,16 +5,18 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use clap::Parser as _;
 use plugin_api::{
-    identity::{LogId, Position, RequestId, Version},
+    identity::{LogId, Position, RequestId, Timestamp, Version},
     operation::{Action, Key, Source},
-    verdict::Reason,
+    verdict::{Reason, ReasonCode},
 };
 use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::dead_letter::{Bounds, Cause, Letter, Store, record_range, store_path};
+use crate::dead_letter::{
+    Bounds, Cause, Change, Filed, Letter, LetterId, Range, Stage, Store, record_range, store_path,
+};
 
 #[derive(Debug, clap::Parser)]
 struct Program {
@@ -31,10 +33,17 @@ struct Ran {
 
 fn run(dir: &TempDir, arguments: &str) -> Ran {
     let words = ["dead-letters"].into_iter().chain(arguments.split_whitespace());
-    let arguments = Program::try_parse_from(words).unwrap().arguments;
+    let command = on_stores(Program::try_parse_from(words).unwrap());
     let (mut out, mut errors) = (Vec::new(), Vec::new());
-    let outcome = execute(&arguments, dir.path(), &mut out, &mut errors).unwrap();
+    let outcome = execute(&command, dir.path(), &mut out, &mut errors, None).unwrap();
     Ran { out: String::from_utf8(out).unwrap(), errors: String::from_utf8(errors).unwrap(), outcome }
+}
+
+fn on_stores(program: Program) -> OnStores {
+    match program.arguments.command {
+        Command::OnStores(command) => command,
+        Command::Replay(replay) => panic!("{replay:?} asks an agent"),
+    }
 }
 
 fn letter(offset: u64, body: &'static str) -> Letter {
@@ -155,7 +164,7 @@ async fn ranges_are_told_apart_from_letters() {
 /// A narrow terminal shortens the reason, nothing else.
 #[test]
 fn a_table_ends_with_the_terminal() {
-    let filed = Filed { id: LetterId(12), stale: true, letter: letter(1, "{}") };
+    let filed = Filed { id: LetterId(12), stale: true, purged: false, letter: letter(1, "{}") };
     let mut out = Vec::new();
     table::write(&mut out, &[table::Row::new("search", filed)], Some(100)).unwrap();
     let text = anstream::adapter::strip_str(&String::from_utf8(out).unwrap()).to_string();
@@ -305,8 +314,8 @@ async fn a_broken_pipe_is_recognised() {
     for words in [["dead-letters", "export"], ["dead-letters", "list"]] {
         let (reader, mut writer) = io::pipe().unwrap();
         drop(reader);
-        let arguments = Program::try_parse_from(words).unwrap().arguments;
-        let error = execute(&arguments, dir.path(), &mut writer, &mut Vec::new()).unwrap_err();
+        let command = on_stores(Program::try_parse_from(words).unwrap());
+        let error = execute(&command, dir.path(), &mut writer, &mut Vec::new(), None).unwrap_err();
         assert!(is_broken_pipe(&error), "{error:?}");
     }
 }

@@ -3,10 +3,12 @@
 use super::{
     play::Status,
     stage::{ALGOLIA, ELASTIC},
-    text::grouped,
 };
 use crate::{
-    cli::output::{BAD, GOOD, WARNING, styled},
+    cli::{
+        output::{BAD, GOOD, WARNING, styled},
+        text::grouped,
+    },
     delivery::BreakerState,
 };
 

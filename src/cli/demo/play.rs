@@ -19,7 +19,7 @@ use tokio_stream::StreamExt;
 use super::{
     plan::{INDEX, Phase, Plan},
     screen::Screen,
-    stage::{ALGOLIA, ELASTIC, FILES, Stage},
+    stage::{ALGOLIA, COPY, ELASTIC, FILES, Stage},
 };
 use crate::{
     cli::send::sender::{Event, Options, send},
@@ -52,6 +52,14 @@ pub(super) struct Played {
     /// From the first record until the last one was settled everywhere.
     pub(super) took: Duration,
     pub(super) outage: Outage,
+    pub(super) addition: Addition,
+}
+
+/// What came of the destination that was added at the end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Addition {
+    /// From the edit of the config until it had everything.
+    pub(super) took: Duration,
 }
 
 /// What happened while Elasticsearch was down.
@@ -88,7 +96,9 @@ pub(super) async fn play(
         let ((), outage) = tokio::try_join!(produced, outage(stage, plan, &producer))?;
         let settled = || stage.agent.lanes().iter().all(|lane| lane.pending(stage.log().end) == 0);
         wait_until(stage, settled).await;
-        anyhow::Ok(Played { acknowledged: producer.acknowledged(), took: started.elapsed(), outage })
+        let took = started.elapsed();
+        let addition = add(stage).await?;
+        anyhow::Ok(Played { acknowledged: producer.acknowledged(), took, outage, addition })
     };
     let status = || Status {
         elapsed: started.elapsed(),
@@ -177,6 +187,15 @@ async fn outage(stage: &Stage, plan: Plan, producer: &Producer) -> anyhow::Resul
         waiting,
         breaker_opened,
     })
+}
+
+/// Edits the config and waits until the destination that it adds has everything.
+async fn add(stage: &Stage) -> anyhow::Result<Addition> {
+    let started = Instant::now();
+    stage.add_copy()?;
+    let complete = || stage.lane(COPY).is_some_and(|lane| lane.pending(stage.log().end) == 0);
+    wait_until(stage, complete).await;
+    Ok(Addition { took: started.elapsed() })
 }
 
 /// Whether it came true while records still moved.

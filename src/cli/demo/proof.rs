@@ -17,11 +17,11 @@ use serde_json::Value;
 
 use super::{
     plan::{INDEX, Plan},
-    play::{Outage, Played},
-    stage::{ALGOLIA, ELASTIC, Stage},
-    text::grouped,
+    play::{Addition, Outage, Played},
+    stage::{ALGOLIA, COPY, ELASTIC, Stage},
 };
 use crate::{
+    cli::text::grouped,
     dead_letter::{Filter, Order, View, store_path},
     delivery::Snapshot,
 };
@@ -89,12 +89,14 @@ impl Proof {
         let accounts: Vec<_> =
             lanes.iter().map(|lane| Account::new(lane, end, played.acknowledged)).collect();
         let names: Vec<_> = lanes.iter().map(|lane| lane.destination.to_string()).collect();
-        let (files_dir, data_dir) = (stage.files_dir(), stage.data_dir());
+        let (files_dir, copy_dir, data_dir) = (stage.files_dir(), stage.copy_dir(), stage.data_dir());
         let (objects, documents) = (stage.algolia.objects(INDEX), stage.elasticsearch.objects(INDEX));
         // Reads tens of thousands of lines and compares as many objects.
         let judge = move || {
             let dead_letters = read_letters(&data_dir, &names)?;
             let journal = Journal::read(&files_dir)?;
+            // Without it, nothing is there.
+            let copy = if copy_dir.exists() { Journal::read(&copy_dir)? } else { Journal::default() };
             let checks = vec![
                 check_files(&journal, played.acknowledged),
                 check_objects(ALGOLIA, &objects, &plan.objects()),
@@ -102,6 +104,7 @@ impl Proof {
                 check_transform(plan, &journal, &[&objects, &documents]),
                 check_letters(&dead_letters, plan),
                 check_outage(played.outage),
+                check_copy(&copy, played.acknowledged, played.addition),
             ];
             anyhow::Ok((checks, transformed(plan, &objects), dead_letters))
         };
@@ -110,7 +113,7 @@ impl Proof {
         let seconds = played.took.as_secs_f64();
         Ok(Self {
             holds: played.acknowledged == plan.records()
-                && accounts.len() == 3
+                && accounts.len() == 4
                 && accounts.iter().all(|account| account.holds)
                 && checks.iter().all(|check| check.holds),
             acknowledged: played.acknowledged,
@@ -271,6 +274,17 @@ fn check_outage(outage: Outage) -> Check {
     }
     let went_on = outage.acknowledged > 0 && outage.written_to_files > 0 && outage.written_to_algolia > 0;
     Check { holds: outage.breaker_opened && went_on && outage.waiting > 0, claim }
+}
+
+/// A destination that is added to a running agent gets what the log still has, through the transform.
+fn check_copy(copy: &Journal, records: u64, addition: Addition) -> Check {
+    let claim = format!(
+        "{COPY}: added to the config while it ran, {} of {} records there {:.1} s later",
+        grouped(copy.records.len() as u64),
+        grouped(records),
+        addition.took.as_secs_f64(),
+    );
+    Check { holds: copy.records.iter().copied().eq(0..records) && copy.addresses == 0, claim }
 }
 
 fn read_letters(data_dir: &Path, destinations: &[String]) -> anyhow::Result<Vec<DeadLetter>> {

@@ -7,16 +7,15 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use plugin_api::identity::Position;
 
-use super::{
-    narrator::Narrator,
-    play::Status,
-    text::{colourless, grouped},
-};
+use super::{narrator::Narrator, play::Status};
 use crate::{
-    cli::output::{self, BAD, GOOD, NAME, WARNING, styled},
+    cli::{
+        live::Live,
+        output::{self, BAD, GOOD, NAME, WARNING, styled},
+        text::grouped,
+    },
     delivery::{BreakerState, Snapshot},
 };
 
@@ -40,13 +39,6 @@ enum Output {
     Live(Live),
 }
 
-/// The lines at the bottom; the last one is for what went wrong.
-struct Live {
-    lines: MultiProgress,
-    bars: Vec<ProgressBar>,
-    colours: bool,
-}
-
 /// Records a second, over the last whole second.
 #[derive(Default)]
 struct Rate {
@@ -66,8 +58,7 @@ impl Screen {
         if logs || !io::stderr().is_terminal() || !io::stdout().is_terminal() {
             return Self::new(Output::Plain(Duration::ZERO));
         }
-        let colours = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
-        Self::new(Output::Live(Live { lines: MultiProgress::new(), bars: Vec::new(), colours }))
+        Self::new(Output::Live(Live::new()))
     }
 
     fn new(output: Output) -> Self {
@@ -87,45 +78,27 @@ impl Screen {
                     output::complain(&plain(status, rate));
                 }
             }
-            Output::Live(live) => live.show(status, rate, &told),
+            Output::Live(live) => {
+                told.iter().for_each(|text| live.tell(&event(status.elapsed, text)));
+                live.draw(&lines(status, rate));
+            }
         }
     }
 
     /// Takes the live lines away, so that something else can be printed.
     pub(super) fn clear(&mut self) {
         if let Output::Live(live) = &mut self.output {
-            live.bars.drain(..).for_each(|bar| bar.finish_and_clear());
+            live.clear();
         }
     }
 }
 
-impl Live {
-    fn show(&mut self, status: &Status, rate: u64, told: &[String]) {
-        for text in told {
-            let line = self.painted(event(status.elapsed, text));
-            // A terminal that is gone is no reason to stop.
-            let _ = self.lines.println(line.trim_end());
-        }
-        let mut lines = vec![producer_line(status, rate)];
-        lines.extend(status.lanes.iter().map(|lane| lane_line(lane, status)));
-        lines.push(error_line(&status.lanes));
-        while self.bars.len() < lines.len() {
-            let bar = self.lines.add(ProgressBar::new_spinner());
-            // An invalid template would be a defect; the default style is then good enough.
-            bar.set_style(
-                ProgressStyle::with_template("{wide_msg}")
-                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-            );
-            self.bars.push(bar);
-        }
-        for (bar, line) in self.bars.iter().zip(lines) {
-            bar.set_message(self.painted(line));
-        }
-    }
-
-    fn painted(&self, text: String) -> String {
-        if self.colours { text } else { colourless(&text) }
-    }
+/// The lines at the bottom; the last one is for what went wrong.
+fn lines(status: &Status, rate: u64) -> Vec<String> {
+    let mut lines = vec![producer_line(status, rate)];
+    lines.extend(status.lanes.iter().map(|lane| lane_line(lane, status)));
+    lines.push(error_line(&status.lanes));
+    lines
 }
 
 impl Rate {

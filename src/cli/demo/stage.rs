@@ -10,6 +10,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,7 +22,7 @@ use fakes::{
 
 use super::plan::{INDEX, REDACTED};
 use crate::{
-    agent::Agent,
+    agent::{Agent, Start},
     cli::guests,
     config::{self, Environment},
     delivery::Snapshot,
@@ -34,6 +35,8 @@ pub(super) const FILES: &str = "files";
 pub(super) const ALGOLIA: &str = "algolia";
 /// See [`FILES`].
 pub(super) const ELASTIC: &str = "elastic";
+/// The one that is added at the end.
+pub(super) const COPY: &str = "copy";
 
 const MARK: &str = "# Made by `sync-agent demo`, which removes this directory and makes it anew each time.\n";
 const CONFIG: &str = "agent.toml";
@@ -101,7 +104,9 @@ impl Stage {
             Ok(loaded) => loaded,
             Err(errors) => bail!("the demo's config is refused:\n{}", errors.render(false)),
         };
-        let agent = Agent::start(&loaded.config).await.context("the agent cannot start")?;
+        let environment = Arc::new(FileOnly);
+        let start = Start { loaded, environment, refused: None, last_accepted_modules: false };
+        let agent = Agent::start(start).await.context("the agent cannot start")?;
         Ok(Self { dir: dir.to_owned(), agent, algolia, elasticsearch, _lock: config_file })
     }
 
@@ -122,6 +127,24 @@ impl Stage {
     /// Where the file destination writes.
     pub(super) fn files_dir(&self) -> PathBuf {
         self.dir.join("out")
+    }
+
+    /// Where the destination that is added at the end writes.
+    pub(super) fn copy_dir(&self) -> PathBuf {
+        self.dir.join(COPY)
+    }
+
+    /// Edits the config as an operator would, while the agent runs on it: one more destination, filled from the log.
+    pub(super) fn add_copy(&self) -> anyhow::Result<()> {
+        let path = self.config_path();
+        let edit = || {
+            let dir = toml::Value::String(self.copy_dir().display().to_string());
+            let text = fs::read_to_string(&path)?;
+            let text = text.replace(&format!("\"{ELASTIC}\"]"), &format!("\"{ELASTIC}\", \"{COPY}\"]"));
+            let added = format!("\n[destinations.{COPY}]\ntype = \"file\"\ndir = {dir}\nfrom = \"oldest\"\n");
+            fs::write(&path, text + &added)
+        };
+        edit().with_context(|| path.display().to_string())
     }
 
     /// The agent's config file.

@@ -13,7 +13,7 @@ use super::{
     play::{self, Played, play},
     proof::{Account, Proof},
     screen::Screen,
-    stage::{ALGOLIA, ELASTIC, FILES, Stage},
+    stage::{ALGOLIA, COPY, ELASTIC, FILES, Stage},
 };
 
 const RECORDS: u64 = 2_000;
@@ -59,6 +59,7 @@ async fn the_proof_holds_and_sees_what_is_missing() {
     assert_eq!(account(&proof, FILES), (true, RECORDS, RECORDS, 0, 0));
     assert_eq!(account(&proof, ALGOLIA), (true, RECORDS, RECORDS - 1, 1, 0));
     assert_eq!(account(&proof, ELASTIC), (true, RECORDS, RECORDS, 0, 0));
+    assert_eq!(account(&proof, COPY), (true, RECORDS, RECORDS, 0, 0));
     let [letter] = proof.dead_letters.as_slice() else { panic!("{proof:#?}") };
     assert_eq!((letter.destination.as_str(), letter.object_id.as_str()), (ALGOLIA, "product-000466"));
     assert!(letter.reason.starts_with("rejected (400)"), "{letter:?}");

@@ -9,10 +9,13 @@ use super::{
     PACE,
     plan::{INDEX, Plan},
     proof::{Account, DeadLetter, Proof, Transformed},
-    stage::{ALGOLIA, ELASTIC, FILES, Stage},
+    stage::{ALGOLIA, COPY, ELASTIC, FILES, Stage},
 };
 use crate::{
-    cli::output::{BAD, GOOD, HEADING, NAME, WARNING, styled},
+    cli::{
+        output::{BAD, GOOD, HEADING, NAME, WARNING, styled},
+        text::grouped,
+    },
     delivery::Snapshot,
 };
 
@@ -26,7 +29,8 @@ A producer sends {} changes of products by gRPC. The agent answers once they
 are safe in its log on disk, and delivers them, in order, to {}, {} and
 {}. On the way a transform, a WebAssembly module, removes the e-mail
 addresses. Elasticsearch (a fake one) will be down for a while, and one record
-is poison to Algolia (another fake).
+is poison to Algolia (another fake). At the end the config is edited while the
+agent runs: it adds {}, which is filled from the log.
 
 {FAINT}changes  {} saves, {} new prices, {} deletes
 agent    {}, config {}
@@ -38,6 +42,7 @@ fakes    {}, {}{FAINT:#}
         styled(NAME, FILES),
         styled(NAME, ALGOLIA),
         styled(NAME, ELASTIC),
+        styled(NAME, COPY),
         grouped(plan.saves()),
         grouped(plan.updates()),
         grouped(plan.deletes()),
@@ -142,9 +147,11 @@ pub(super) fn kept(stage: &Stage) -> String {
     let file = quoted(&stage.files_dir().join(format!("{INDEX}.ndjson")));
     let letter =
         format!("dead-letters show 1 --destination {ALGOLIA} --data-dir {}", quoted(&stage.data_dir()));
+    let status = command(&format!("status --watch --data-dir {}", quoted(&stage.data_dir())));
     let steps = [
         ("Send a record, or FILE.ndjson instead of -:", send),
         ("See what it became in the files:", format!("tail -n 1 {file}")),
+        ("Watch every destination; change what you like in its config meanwhile:", status),
         ("Look at the dead letter:", command(&letter)),
     ];
     let heading = format!("The agent goes on at {} until Ctrl-C. In another terminal", stage.agent.address());
@@ -193,22 +200,4 @@ fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |character: char| character.is_ascii_alphanumeric() || "./_-".contains(character);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
-/// With a comma between thousands.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Without its styles.
-pub(super) fn colourless(text: &str) -> String {
-    anstream::adapter::strip_str(text).to_string()
 }

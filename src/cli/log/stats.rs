@@ -327,6 +327,7 @@ fn missed(gap: Gap) -> Missed {
         cause: match cause {
             GapCause::BacklogFull => "backlog_full",
             GapCause::Removed => "removed",
+            GapCause::Reset => "reset",
         },
         opened_at: text::time(opened_at),
         closed_at: closed_at.map(text::time),

@@ -3,7 +3,7 @@
 //! The contract's numbers are doubles. An integer that would lose digits is refused rather than changed.
 
 use prost_types::{ListValue, Struct, Value as Wire, value::Kind};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::contract::client::ActionType;
 
@@ -16,6 +16,9 @@ pub(super) fn record(line: &[u8], action: ActionType) -> Result<(String, Option<
     let Value::Object(mut object) = value else {
         return Err(format!("is {}, not an object", noun(&value)));
     };
+    if let Some(letter) = letter(&mut object) {
+        object = letter?.of(action)?;
+    }
     let name = if object.contains_key("objectID") { "objectID" } else { "object_id" };
     let object_id = match object.remove(name) {
         Some(Value::String(object_id)) if !object_id.is_empty() => object_id,
@@ -32,6 +35,56 @@ pub(super) fn record(line: &[u8], action: ActionType) -> Result<(String, Option<
         fields.insert(key.clone(), within(&mut path, &key, |path| wire(value, path, line))?);
     }
     Ok((object_id, Some(Struct { fields })))
+}
+
+/// The record of a dead letter, as `dead-letters export` writes it.
+#[derive(serde::Deserialize)]
+struct Letter {
+    action: String,
+    object_id: String,
+    data: Option<Map<String, Value>>,
+}
+
+/// The letter that a line holds; `None` if it is none.
+fn letter(line: &mut Map<String, Value>) -> Option<Result<Letter, String>> {
+    let is_letter =
+        line.contains_key("destination") && !line.contains_key("objectID") && !line.contains_key("object_id");
+    if !is_letter {
+        return None;
+    }
+    if line.contains_key("range") {
+        return Some(Err("is a range of records that no letter keeps".to_owned()));
+    }
+    let letter = serde_json::from_value(line.remove("record")?);
+    Some(letter.map_err(|error| format!("is not a dead letter: {error}")))
+}
+
+/// Each action as letters name it and as the command line does.
+const ACTIONS: [(&str, &str, ActionType); 4] = [
+    ("save", "save", ActionType::SaveObject),
+    ("partial_update", "partial", ActionType::PartialUpdateObject),
+    ("partial_update_no_create", "partial-no-create", ActionType::PartialUpdateObjectNoCreate),
+    ("delete", "delete", ActionType::DeleteObject),
+];
+
+impl Letter {
+    /// A line with the same record; one command has one action.
+    fn of(self, action: ActionType) -> Result<Map<String, Value>, String> {
+        let Self { action: named, object_id, data } = self;
+        let known = ACTIONS.into_iter().find(|(name, ..)| *name == named);
+        let (_, option, of_letter) =
+            known.ok_or_else(|| format!("is a dead letter of {named:?}, no action"))?;
+        if of_letter != action {
+            return Err(format!("is the dead letter of a {named}: send it with --action {option}"));
+        }
+        let mut object = match (data, action) {
+            (Some(data), _) => data,
+            (None, ActionType::DeleteObject) => Map::new(),
+            (None, _) => return Err("is a dead letter whose data is gone".to_owned()),
+        };
+        object.insert("objectID".to_owned(), object_id.into());
+        Ok(object)
+    }
 }
 
 fn wire(value: Value, path: &mut String, line: &[u8]) -> Result<Wire, String> {
@@ -171,6 +224,24 @@ mod tests {
         assert!(record(b"{\"objectID\":\"\xff\"}", ActionType::SaveObject).is_err(), "not UTF-8");
         let delete = record(br#"{"objectID":"7","big":9007199254740993}"#, ActionType::DeleteObject);
         assert_eq!(delete, Ok(("7".to_owned(), None)), "a delete has no data");
+    }
+
+    /// What `dead-letters export` wrote can be sent as it is, with the action that each letter names.
+    #[test]
+    fn dead_letters_are_records_again() {
+        let letter = |record: &str| format!(r#"{{"destination":"search","id":1,"record":{record}}}"#);
+        let saved = letter(r#"{"action":"save","index":"a","object_id":"7","data":{"price":2}}"#);
+        assert_eq!(save(&saved), save(r#"{"objectID":"7","price":2}"#));
+        let deleted = letter(r#"{"action":"delete","index":"a","object_id":"7"}"#);
+        assert_eq!(record(deleted.as_bytes(), ActionType::DeleteObject), Ok(("7".to_owned(), None)));
+        let told = |line: &str| save(line).unwrap_err();
+        assert_eq!(told(&deleted), "is the dead letter of a delete: send it with --action delete");
+        let purged = letter(r#"{"action":"save","index":"a","object_id":"7"}"#);
+        assert_eq!(told(&purged), "is a dead letter whose data is gone");
+        let range = r#"{"destination":"search","range":{"records":3}}"#;
+        assert_eq!(told(range), "is a range of records that no letter keeps");
+        assert!(told(&letter("7")).starts_with("is not a dead letter: "), "{}", told(&letter("7")));
+        assert_eq!(told(r#"{"destination":"search"}"#), "has no objectID");
     }
 
     /// The contract's promise: no digit is lost silently.

@@ -110,12 +110,14 @@ fn operation(line: &[u8], action: Option<Action>) -> Result<Option<Operation>, S
     operation_of(serde_json::from_slice(line).map_err(|error| not_json(&error))?, action)
 }
 
-/// `None` where an export tells of records that no letter keeps.
+/// `None` where an export tells of records that no letter keeps, or of a letter whose data is gone.
 fn operation_of(value: Value, action: Option<Action>) -> Result<Option<Operation>, String> {
     let Value::Object(mut object) = value else { return Err("is not an object".to_owned()) };
     let name = if object.contains_key("objectID") { "objectID" } else { "object_id" };
     if !object.contains_key(name) && object.contains_key("destination") {
+        let purged = object.get("purged") == Some(&Value::Bool(true));
         return match object.remove("record") {
+            Some(_) if purged => Ok(None),
             Some(record) => operation_of(record, None),
             None if object.contains_key("range") => Ok(None),
             None => Err("has no objectID".to_owned()),
@@ -285,6 +287,8 @@ mod tests {
         let letter = r#"{"destination":"search","id":1,"reason":{"code":"transform_failed"},"record":{"action":"save","index":"products","object_id":"1","data":{"price":2}}}"#;
         assert_eq!(read(letter), r#"save 1 {"price":2}"#);
         assert_eq!(read(r#"{"destination":"search","range":{"records":3}}"#), "");
+        let purged = r#"{"destination":"search","id":1,"purged":true,"record":{"action":"save","index":"products","object_id":"1"}}"#;
+        assert_eq!(read(purged), "");
     }
 
     #[test]

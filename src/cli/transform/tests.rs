@@ -11,7 +11,7 @@ use harness::guests;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Arguments, Outcome, Streams, execute, kit::Example};
+use super::{Arguments, Command as Subcommand, Outcome, Streams, execute, kit::Example};
 
 #[derive(Debug, clap::Parser)]
 struct Program {
@@ -34,7 +34,8 @@ impl Ran {
 fn run(words: &[&str]) -> Ran {
     let arguments = Program::try_parse_from(["transform"].iter().chain(words)).unwrap().arguments;
     let (mut out, mut errors) = (Vec::new(), Vec::new());
-    let outcome = execute(&arguments, &mut Streams { out: &mut out, errors: &mut errors }).unwrap();
+    let Subcommand::OnModule(command) = arguments.command else { panic!("{words:?} asks an agent") };
+    let outcome = execute(&command, &mut Streams { out: &mut out, errors: &mut errors }).unwrap();
     let plain = |bytes: Vec<u8>| anstream::adapter::strip_str(&String::from_utf8(bytes).unwrap()).to_string();
     Ran { outcome, out: plain(out), errors: plain(errors) }
 }

@@ -110,7 +110,7 @@ fn errors_name_key_and_accepted_values() {
         (
             "hosts = [\"https://es\"]",
             "4:1 destinations.mirror.hosts: unknown key (one of: attempts_max, auth, backlog_bytes_max, backoff, batch, \
-             ca_file, dead_letters, gzip, index, insecure, nodes, on_backlog_full, partial_updates, rate_limit, \
+             ca_file, dead_letters, from, gzip, index, insecure, nodes, on_backlog_full, partial_updates, rate_limit, \
              requests_max, timeout, type)"
                 .to_owned(),
         ),

@@ -146,8 +146,9 @@ fn refused_modules_are_told_with_their_lines() {
         format!("{FILE}[transforms]\na = {{ path = \"a.wasm\" }}\n[transforms.b]\npath = \"b.wasm\"\n");
     std::fs::write(&file, text).unwrap();
     let loaded = load(Some(&file), &algolia()).unwrap();
-    let refused = [("b".into(), "it is none".to_owned()), ("a".into(), "it is gone".to_owned())];
-    let errors = loaded.refused_modules(&refused);
+    let refused =
+        |name: &str, why: &str| (format!("transforms.{name}.path"), format!("\"{name}.wasm\": {why}"));
+    let errors = loaded.refused(&[refused("b", "it is none"), refused("a", "it is gone")]);
     let told: Vec<_> = errors.errors.iter().map(|error| (error.line, &*error.key, &*error.message)).collect();
     let expected = [
         (Some(5), "transforms.a.path", "\"a.wasm\": it is gone"),

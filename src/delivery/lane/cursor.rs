@@ -7,10 +7,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::Lane;
-use crate::{
-    dead_letter::{Delivered, StoreError},
-    log::interface::LogError,
-};
+use crate::{dead_letter::StoreError, log::interface::LogError};
 
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -21,8 +18,8 @@ pub(super) type Committing = Pin<Box<dyn Future<Output = Committed> + Send>>;
 pub(super) struct Committed {
     /// Where the cursor stands.
     next: Position,
-    /// What had been delivered before it, of objects that may have letters.
-    delivered: Vec<Delivered>,
+    /// How many operations of objects that may have letters had been delivered before it.
+    delivered: u64,
     outcome: Result<(), CommitError>,
 }
 
@@ -54,7 +51,8 @@ impl Lane {
         self.bytes_since_commit = 0;
         let progress = self.visibility.extend(self.tracker.progress());
         let (log, name, letters) = (self.log.clone(), self.settings.name.clone(), self.letters.clone());
-        let delivered = mem::take(&mut self.delivered);
+        let delivered = self.delivered.clone();
+        let before = self.marked + delivered.len() as u64;
         Some(Box::pin(async move {
             let next = progress.next;
             // No cursor passes what makes a letter stale before the letter tells.
@@ -62,18 +60,25 @@ impl Lane {
                 Ok(()) => log.commit(&name, &progress).await.map_err(CommitError::from),
                 Err(error) => Err(error.into()),
             };
-            Committed { next, delivered, outcome }
+            Committed { next, delivered: before, outcome }
         }))
     }
 
-    pub(super) async fn committed(&mut self, committed: Committed) {
+    /// Returns where the cursor on disk stands, unless it is where it was.
+    pub(super) async fn committed(&mut self, committed: Committed) -> Option<Position> {
         let Committed { next, delivered, outcome } = committed;
         if let Err(error) = outcome {
             tracing::error!(destination = %self.settings.name, %error, "cursor cannot be persisted");
-            self.delivered.extend(delivered);
             self.moved();
-        } else if mem::take(&mut self.has_gaps) {
+            return None;
+        }
+        // A later cursor may have been faster.
+        let marked = delivered.saturating_sub(self.marked);
+        self.delivered.drain(..marked as usize);
+        self.marked += marked;
+        if mem::take(&mut self.has_gaps) {
             self.letters.merge_ranges(self.log.id(), next).await;
         }
+        Some(next)
     }
 }

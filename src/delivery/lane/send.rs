@@ -127,11 +127,18 @@ impl Lane {
 
     async fn apply(&mut self, settled: Settled, sent: Sent, now: Instant, stop: &Stop) {
         self.moved();
-        for (position, outcome) in settled.outcomes {
-            self.tracker.settle(position, outcome);
+        for (source, outcome) in settled.outcomes {
+            if !self.replaying.settle(&source, outcome) {
+                self.tracker.settle(source.position, outcome);
+            }
         }
         self.pace.answered(sent, settled.health, now);
-        self.bury(settled.rejected, Stage::Delivery, stop).await;
+        let (again, rejected) = settled
+            .rejected
+            .into_iter()
+            .partition(|rejected| self.replaying.owns(&rejected.operation.source));
+        self.replaying.reject(again);
+        self.bury(rejected, Stage::Delivery, stop).await;
         self.cross_hole(stop).await;
     }
 
@@ -153,9 +160,12 @@ impl Lane {
             let written = delivered.clone();
             written.for_each(|(operation, _)| _ = self.refused_indexes.remove(&operation.record_index));
         }
+        self.replaying.follow(delivered.clone().map(|(operation, _)| operation));
         let of_letters = delivered.filter(|(operation, _)| self.letters.may_be_of(operation));
         self.delivered.extend(of_letters.map(|(operation, _)| Delivered::from(operation)));
-        let Some(oldest) = operations.iter().map(|operation| operation.source.position).min() else {
+        // What is sent again was passed by the watermark long ago.
+        let from_log = operations.iter().filter(|operation| !self.replaying.owns(&operation.source));
+        let Some(oldest) = from_log.map(|operation| operation.source.position).min() else {
             return;
         };
         confirmations.into_iter().for_each(|confirmation| self.visibility.wrote(confirmation, oldest, now));

@@ -7,21 +7,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fakes::algolia::{Detail, FakeAlgolia, Options};
+use fakes::{
+    algolia::{Detail, FakeAlgolia, Options},
+    elasticsearch::FakeElasticsearch,
+};
 use plugin_algolia::{Algolia, Settings};
+use plugin_api::destination::Destination;
 use plugin_api::{
     identity::{Position, Timestamp},
     operation::Action,
 };
+use plugin_elasticsearch::Elasticsearch;
 use plugin_http::{endpoint::Endpoint, secret::Secret};
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
     config::{self, FixedEnvironment},
-    dead_letter::{Bounds, Filter, Letter, Order, Range, Store, View, store_path},
-    delivery::{Backoff, LaneSettings, Letters, RateLimit, Snapshot, Wiring, start},
-    feed::Tail,
+    dead_letter::{Bounds, Filed, Filter, Letter, Order, Range, Store, View, store_path},
+    delivery::{Backoff, LaneSettings, Letters, RateLimit, Snapshot, Wiring, replay::Replays, start},
+    feed::{Routes, Routing, Tail},
     log::{
         EmbeddedLog,
         inspect::{Rotten, StoppedLog},
@@ -74,6 +79,8 @@ pub(super) fn at(offset: u64) -> Position {
 pub(super) struct Bench {
     root: TempDir,
     pub(super) fake: Arc<FakeAlgolia>,
+    /// What the lane delivers to instead, if there is one.
+    pub(super) cluster: Option<Arc<FakeElasticsearch>>,
     /// How far the destination may be behind.
     pub(super) limit: BacklogLimit,
     /// What the letters may take.
@@ -88,6 +95,7 @@ impl Bench {
         Self {
             root: TempDir::new().unwrap(),
             fake,
+            cluster: None,
             limit: BacklogLimit::UNLIMITED,
             bounds: Bounds::default(),
             transforms: None,
@@ -102,8 +110,8 @@ impl Bench {
     pub(super) fn crash(&self) -> Self {
         let root = TempDir::new().unwrap();
         copy_directory(self.root.path(), root.path());
-        let (fake, transforms) = (self.fake.clone(), self.transforms.clone());
-        Self { root, fake, limit: self.limit, bounds: self.bounds, transforms }
+        let (fake, cluster, transforms) = (self.fake.clone(), self.cluster.clone(), self.transforms.clone());
+        Self { root, fake, cluster, limit: self.limit, bounds: self.bounds, transforms }
     }
 
     pub(super) async fn start(&self) -> Lane {
@@ -119,10 +127,18 @@ impl Bench {
 
     /// Starts a lane at another position than its cursor's.
     pub(super) async fn start_at(&self, next: Position) -> Lane {
+        self.start_from(Progress { next, ..Progress::default() }, |_| {}).await
+    }
+
+    /// Starts a lane as if its cursor were this.
+    pub(super) async fn start_from(
+        &self,
+        progress: Progress,
+        change: impl FnOnce(&mut LaneSettings),
+    ) -> Lane {
         let log = self.open_log().await;
         let subscription = log.subscribe(NAME, From::Oldest).await.unwrap();
-        let progress = Progress { next, ..Progress::default() };
-        self.start_on(log, Subscription { progress, ..subscription }, |_| {})
+        self.start_on(log, Subscription { progress, ..subscription }, change)
     }
 
     fn start_on(
@@ -146,16 +162,25 @@ impl Bench {
         change(&mut settings);
         let log = Arc::new(log);
         let store = Arc::new(Store::open(&self.store(), self.bounds).unwrap());
+        let (replays, inbox) = Replays::channel();
         let wiring = Wiring {
-            destination: Arc::new(self.algolia()),
+            destination: self.destination(),
             log: log.clone(),
-            tail: Arc::new(Tail::new(log.clone(), self.transforms.clone())),
-            router: Arc::new(self.router()),
+            tail: Arc::new(Tail::new(log.clone())),
+            routes: Routes::new(Routing { router: self.router(), transforms: self.transforms.clone() }),
             letters: Letters::new(store, Arc::new(SystemClock)),
+            replays: inbox,
         };
         let (stop, tasks) = (Stop::new(), Tasks::default());
         let watched = start(settings, wiring, subscription, &stop, &tasks);
-        Lane { log, watched, seen: Totals::default(), stop, tasks }
+        Lane { log, watched, replays, seen: Totals::default(), stop, tasks }
+    }
+
+    fn destination(&self) -> Arc<dyn Destination> {
+        match &self.cluster {
+            Some(cluster) => Arc::new(elasticsearch(cluster)),
+            None => Arc::new(self.algolia()),
+        }
     }
 
     fn algolia(&self) -> Algolia {
@@ -254,8 +279,23 @@ impl Bench {
 
     /// The letters, as an operator would read them.
     pub(super) fn letters(&self) -> Vec<Letter> {
+        self.filed().into_iter().map(|filed| filed.letter).collect()
+    }
+
+    /// The same with what the store knows of them.
+    pub(super) fn filed(&self) -> Vec<Filed> {
         let view = View::open(&self.store()).unwrap();
-        view.letters(Filter::default(), Order::OldestFirst).map(|filed| filed.unwrap().letter).collect()
+        view.letters(Filter::default(), Order::OldestFirst).map(Result::unwrap).collect()
+    }
+
+    /// The letters as if they had been filed the other way round.
+    pub(super) fn reverse_letters(&self) {
+        self.execute("UPDATE letters SET id = -id; UPDATE letters SET id = 1000 + id");
+    }
+
+    /// All bytes of the letters' file.
+    pub(super) fn letters_file(&self) -> Vec<u8> {
+        fs::read(self.store()).unwrap()
     }
 
     /// Of each letter, the oldest first, whether it is stale.
@@ -326,6 +366,7 @@ impl Bench {
 pub(super) struct Lane {
     pub(super) log: Arc<EmbeddedLog>,
     watched: watch::Receiver<Snapshot>,
+    pub(super) replays: Replays,
     seen: Totals,
     pub(super) stop: Stop,
     pub(super) tasks: Tasks,
@@ -340,6 +381,12 @@ impl Lane {
     /// The same with partial updates.
     pub(super) async fn update(&self, index: &str, keys: impl IntoIterator<Item = u64>) {
         self.change(Action::PartialUpdate, index, keys).await;
+    }
+
+    /// The same with deletes.
+    pub(super) async fn delete(&self, index: &str, keys: impl IntoIterator<Item = u64>) {
+        let records: Vec<_> = keys.into_iter().map(|key| (key.to_string(), String::new())).collect();
+        append(&self.log, Action::Delete, index, &records).await;
     }
 
     async fn change(&self, action: Action, index: &str, keys: impl IntoIterator<Item = u64>) {
@@ -397,6 +444,13 @@ impl Lane {
         assert_eq!(self.watched.borrow().state, crate::delivery::LaneState::Stopped);
         self.log.close().await;
     }
+}
+
+fn elasticsearch(cluster: &FakeElasticsearch) -> Elasticsearch {
+    let nodes = vec![Endpoint::parse(&cluster.url(), false).unwrap()];
+    let settings =
+        plugin_elasticsearch::Settings { gzip: false, ..plugin_elasticsearch::Settings::new(nodes) };
+    Elasticsearch::new(settings).unwrap()
 }
 
 async fn append(log: &EmbeddedLog, action: Action, index: &str, records: &[(String, String)]) {

@@ -22,7 +22,7 @@ fn module() -> &'static Module {
 }
 
 /// What `products` passes: the guest that does what this config says.
-fn transforms(config: &str, limits: Limits) -> Arc<Transforms> {
+pub(super) fn transforms(config: &str, limits: Limits) -> Arc<Transforms> {
     let slot = Slot::new("bend", config, limits);
     slot.swap(module().clone());
     let settings = Settings { transforms_bytes_max: 256 << 20, workers: 2, record_bytes_max: 1 << 20 };

@@ -237,7 +237,7 @@ async fn health_calls_are_limited() {
 /// The bytes stay leased while the log has not answered, and are free when the caller goes away.
 #[tokio::test]
 async fn the_lease_lasts_through_the_append() {
-    let server = Running::start_with(limits(), Indexes::new([], 10), MemoryLog::closed());
+    let server = Running::start_with(limits(), Indexes::new([]), MemoryLog::closed());
     let mut client = server.client().await;
     let call = tokio::spawn(async move { client.upsert_objects(small()).await });
     until("an append", || server.log.waiting() == 1).await;
@@ -253,7 +253,7 @@ async fn json_that_outgrows_its_message() {
         let text = text("\u{1}".repeat(100_000));
         save((0..4).map(|id| payload(&id.to_string(), object([("a", text.clone())]))).collect())
     };
-    let server = Running::start_with(limits(), Indexes::new([], 10), MemoryLog::closed());
+    let server = Running::start_with(limits(), Indexes::new([]), MemoryLog::closed());
     let mut client = server.client().await;
     let call = tokio::spawn(async move { client.upsert_objects(grown()).await });
     until("an append", || server.log.waiting() == 1).await;
@@ -313,7 +313,7 @@ async fn silent_connections_are_closed() {
 #[tokio::test]
 async fn streams_are_limited() {
     let limits = Limits { connection_requests_max: 3, ..limits() };
-    let server = Running::start_with(limits, Indexes::new([], 10), MemoryLog::closed());
+    let server = Running::start_with(limits, Indexes::new([]), MemoryLog::closed());
     let mut client = server.client().await;
     // Until the server's settings have come the client knows of no limit.
     server.log.gate.add_permits(1);

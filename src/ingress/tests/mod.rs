@@ -15,7 +15,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use plugin_api::identity::{LogId, Position, RequestId, Version};
+use plugin_api::identity::{LogId, Position, RequestId, Timestamp, Version};
 use prost_types::{Struct, Value, value::Kind};
 use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 use tonic::{Status, transport::Channel};
@@ -29,8 +29,8 @@ use crate::{
         ActionType, SyncPayload, UpsertObjectsRequest, sync_service_client::SyncServiceClient,
     },
     log::interface::{
-        Append, AppendError, Appended, ContentDigest, From, Gap, Idempotency, Located, Log, LogError,
-        LogStatus, Progress, ReadError, Reader, Subscription,
+        Append, AppendError, Appended, AtTime, ContentDigest, From, Gap, Idempotency, Located, Log,
+        LogBounds, LogError, LogStatus, Progress, ReadError, Reader, Rewound, Subscription,
     },
     record::{Record, read_payload},
     runtime::Shutdown,
@@ -75,7 +75,7 @@ fn limits() -> Limits {
 
 impl Running {
     fn start(limits: Limits) -> Self {
-        let indexes = Indexes::new([], limits.indexes_max);
+        let indexes = Indexes::new([]);
         Self::start_with(limits, indexes, MemoryLog::open())
     }
 
@@ -183,6 +183,30 @@ impl Log for MemoryLog {
     }
 
     async fn resume(&self, _: &str, _: From) -> Result<Gap, LogError> {
+        unimplemented!()
+    }
+
+    async fn configure(&self, _: LogBounds) -> Result<(), LogError> {
+        unimplemented!()
+    }
+
+    async fn leave(&self, _: &str) -> Result<(), LogError> {
+        unimplemented!()
+    }
+
+    async fn forget(&self, _: &str) -> Result<(), LogError> {
+        unimplemented!()
+    }
+
+    async fn rewind(&self, _: &str, _: From, _: bool) -> Result<Rewound, LogError> {
+        unimplemented!()
+    }
+
+    async fn served(&self) -> Result<Vec<(String, Option<Progress>)>, LogError> {
+        unimplemented!()
+    }
+
+    async fn at_time(&self, _: Timestamp) -> Result<AtTime, ReadError> {
         unimplemented!()
     }
 

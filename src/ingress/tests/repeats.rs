@@ -54,9 +54,10 @@ async fn while_its_index_is_refused() {
 #[tokio::test]
 async fn with_too_many_indexes() {
     let log = MemoryLog::open();
-    let first = Running::start_with(limits(), Indexes::new([], 10), log.clone());
+    let first = Running::start_with(limits(), Indexes::new([]), log.clone());
     let (id, _) = accepted(&mut first.client().await, keyed("a", "one")).await;
-    let second = Running::start_with(limits(), Indexes::new(["other".into()], 1), log);
+    let second =
+        Running::start_with(Limits { indexes_max: 1, ..limits() }, Indexes::new(["other".into()]), log);
     let mut client = second.client().await;
     let refused = client.upsert_objects(keyed("b", "one")).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
@@ -68,7 +69,7 @@ async fn with_too_many_indexes() {
 /// While the agent drains, a repeat of what was accepted is answered; what is new is not appended.
 #[tokio::test]
 async fn while_draining() {
-    let server = Running::start_with(limits(), Indexes::new([], 10), MemoryLog::closed());
+    let server = Running::start_with(limits(), Indexes::new([]), MemoryLog::closed());
     let mut client = server.client().await;
     server.log.gate.add_permits(1);
     let (id, _) = accepted(&mut client, keyed("a", "one")).await;

@@ -209,7 +209,7 @@ async fn limits_that_waiting_does_not_lift() {
 #[tokio::test]
 async fn known_indexes_survive() {
     let limits = Limits { indexes_max: 1, ..limits() };
-    let server = Running::start_with(limits, Indexes::new(["products".into()], 1), MemoryLog::open());
+    let server = Running::start_with(limits, Indexes::new(["products".into()]), MemoryLog::open());
     let mut client = server.client().await;
     client.upsert_objects(small()).await.unwrap();
     let other = UpsertObjectsRequest { index_name: "other".into(), ..small() };

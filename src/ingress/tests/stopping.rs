@@ -39,7 +39,7 @@ async fn a_poisoned_log_is_not_healthy() {
 /// with UNAVAILABLE. Then the server ends, although a health watch is still open.
 #[tokio::test]
 async fn stopping_finishes_what_has_begun() {
-    let server = Running::start_with(limits(), Indexes::new([], 10), MemoryLog::closed());
+    let server = Running::start_with(limits(), Indexes::new([]), MemoryLog::closed());
     let client = server.client().await;
     let watch = HealthCheckRequest { service: SERVICE_NAME.into() };
     let mut watch = HealthClient::new(server.channel().await).watch(watch).await.unwrap().into_inner();

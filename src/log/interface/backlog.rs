@@ -1,6 +1,6 @@
 //! How far a destination may fall behind, and what it misses once nothing is kept for it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use plugin_api::identity::{Position, Timestamp};
 
@@ -16,6 +16,26 @@ pub struct BacklogLimit {
 impl BacklogLimit {
     /// As far as the disk budget allows.
     pub const UNLIMITED: Self = Self { bytes_max: u64::MAX, when_full: WhenFull::Refuse };
+}
+
+/// How long delivered segments are kept; pressure on the disk overrules it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// From their last frame on.
+    pub age: Duration,
+    /// Bytes of delivered segments, the oldest of which go first.
+    pub bytes_max: u64,
+}
+
+/// What a log may use, and how far each of its destinations may fall behind; may change while it is open.
+#[derive(Clone, Debug)]
+pub struct LogBounds {
+    /// Bytes on disk.
+    pub disk_bytes_max: u64,
+    /// What is kept of what everyone has received.
+    pub retention: Retention,
+    /// Every configured destination.
+    pub destinations: BTreeMap<String, BacklogLimit>,
 }
 
 /// What happens when a destination is behind by more than it may be.
@@ -53,4 +73,6 @@ pub enum GapCause {
     BacklogFull,
     /// It was not configured while they were given back.
     Removed,
+    /// An operator set its cursor beyond them.
+    Reset,
 }

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use plugin_api::identity::{LogId, Position, RequestId};
+use plugin_api::identity::{LogId, Position, RequestId, Timestamp};
 use thiserror::Error;
 
 use super::{
     append::{Append, AppendError, Appended},
-    backlog::Gap,
-    progress::{From, Progress, Subscription},
+    backlog::{Gap, LogBounds},
+    progress::{AtTime, From, Progress, Rewound, Subscription},
     read::{Located, ReadError, Reader},
     status::LogStatus,
 };
@@ -65,6 +65,44 @@ pub trait Log: Send + Sync + 'static {
     /// If it is not detached, or the gap cannot be recorded.
     async fn resume(&self, destination: &str, from: From) -> Result<Gap, LogError>;
 
+    /// Other bounds from now on, with every destination that is configured. What a new one wants is kept until it has
+    /// subscribed; one that is configured no longer is kept for until it leaves.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    async fn configure(&self, bounds: LogBounds) -> Result<(), LogError>;
+
+    /// Nothing is kept any longer for a destination that was subscribed; its cursor stays.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    async fn leave(&self, destination: &str) -> Result<(), LogError>;
+
+    /// Forgets a destination that is not configured, with its cursor and its gaps: under its name another one may begin.
+    ///
+    /// # Errors
+    /// If it is configured, or was never served.
+    async fn forget(&self, destination: &str) -> Result<(), LogError>;
+
+    /// Sets the cursor of a subscribed destination, whose totals begin anew if it moves back; what lies between if it
+    /// moves on becomes a recorded gap. Its lane must not run. With `dry_run` nothing is changed.
+    ///
+    /// # Errors
+    /// If it is detached, or the cursor cannot be written.
+    async fn rewind(&self, destination: &str, from: From, dry_run: bool) -> Result<Rewound, LogError>;
+
+    /// Every destination that this log has served, by name ascending, with its persisted progress if that is sound.
+    ///
+    /// # Errors
+    /// If the cursors cannot be read.
+    async fn served(&self) -> Result<Vec<(String, Option<Progress>)>, LogError>;
+
+    /// Where the records of a time begin.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    async fn at_time(&self, time: Timestamp) -> Result<AtTime, ReadError>;
+
     /// Every gap of a destination, oldest first; an open one at the end.
     ///
     /// # Errors
@@ -114,6 +152,26 @@ pub enum LogError {
     /// There is nothing to resume.
     #[error("destination {destination:?} is not detached, there is nothing to resume")]
     NotDetached {
+        /// Its name.
+        destination: String,
+    },
+    /// It must be let go on first.
+    #[error(
+        "destination {destination:?} is detached: let it go on with `sync-agent destination resume {destination}`"
+    )]
+    Detached {
+        /// Its name.
+        destination: String,
+    },
+    /// A destination that is configured cannot be forgotten.
+    #[error("destination {destination:?} is configured: take it out of the config first")]
+    InUse {
+        /// Its name.
+        destination: String,
+    },
+    /// This log knows no such destination.
+    #[error("the log has never served a destination {destination:?}")]
+    Unknown {
         /// Its name.
         destination: String,
     },

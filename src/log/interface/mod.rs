@@ -15,8 +15,8 @@ mod progress;
 mod status;
 
 pub use append::{Append, AppendError, Appended, Attributes, ContentDigest, Idempotency};
-pub use backlog::{BacklogLimit, Gap, GapCause, WhenFull};
+pub use backlog::{BacklogLimit, Gap, GapCause, LogBounds, Retention, WhenFull};
 pub use log::{Log, LogError};
-pub use progress::{From, Progress, Subscription, Totals};
+pub use progress::{AtTime, From, Progress, Rewound, Subscription, Totals};
 pub use read::{Frame, Located, ReadError, Reader};
 pub use status::{Backlog, LogStatus};

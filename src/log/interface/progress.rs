@@ -1,6 +1,9 @@
 //! How far a destination is, and where it goes on.
 
-use plugin_api::{identity::Position, verdict::Confirmation};
+use plugin_api::{
+    identity::{Position, Timestamp},
+    verdict::Confirmation,
+};
 use tokio::sync::watch;
 
 /// Counts records by what became of them, since the destination's first subscription.
@@ -49,6 +52,26 @@ pub enum From {
     Now,
     /// At the log's start.
     Oldest,
+    /// At this position, or at the nearest one that the log has.
+    At(Position),
+}
+
+/// A cursor that was set elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewound {
+    /// Where it stood.
+    pub from: Position,
+    /// Where it stands.
+    pub to: Position,
+}
+
+/// What lies at a time in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtTime {
+    /// The first record that was accepted then or later; the log's end if there is none.
+    Found(Position),
+    /// The log begins later, with a record of this time.
+    BeforeStart(Timestamp),
 }
 
 /// A destination's cursor as the log found it.

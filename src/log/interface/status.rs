@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plugin_api::identity::Position;
+use plugin_api::identity::{Position, Version};
 
 use super::backlog::BacklogLimit;
 
@@ -13,6 +13,8 @@ pub struct LogStatus {
     pub start: Position,
     /// The position after the last durable record.
     pub end: Position,
+    /// The newest record's version; 0 if there has been none.
+    pub last_version: Version,
     /// Bytes on disk.
     pub disk_bytes: u64,
     /// Those of them that a destination still needs; the others are kept for retention, and are given up first.

@@ -115,6 +115,7 @@ async fn reader_stops_at_the_watermark() {
     let catalogue = Arc::new(Catalogue::new(
         files.clone(),
         opened.directory.path.clone(),
+        u64::MAX,
         bench.retention,
         recovered.segments,
     ));

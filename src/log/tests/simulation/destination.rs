@@ -182,6 +182,7 @@ impl Destination {
                 assert!(self.limit.is_none(), "{gap:?} in {self:?}");
                 tally.count(Event::Removed);
             }
+            GapCause::Reset => panic!("{gap:?}: nobody has moved its cursor"),
         }
         let empty =
             Gap { to: gap.from, records: 0, by_index: BTreeMap::new(), closed_at: None, ..gap.clone() };
@@ -204,6 +205,7 @@ impl Destination {
             match gap.cause {
                 GapCause::BacklogFull => assert!(self.resuming, "{gap:?} is closed, nobody asked for it"),
                 GapCause::Removed => assert!(self.limit.is_some(), "{gap:?} is closed, nobody is there"),
+                GapCause::Reset => panic!("{gap:?}: nobody has moved its cursor"),
             }
             tally.count(Event::GapClosed);
             self.resuming = false;

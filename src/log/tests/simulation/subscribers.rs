@@ -59,6 +59,7 @@ impl Life<'_> {
         let first = match from {
             From::Now => status.end.offset,
             From::Oldest => status.start.offset,
+            From::At(position) => position.offset,
         };
         let destination = &mut self.run.model.destinations[index];
         destination.subscribed = true;
@@ -109,6 +110,7 @@ impl Life<'_> {
             let (to, event) = match from {
                 From::Now => (self.run.model.end(), Event::ResumedAtTheEnd),
                 From::Oldest => (counted.max(start), Event::ResumedAtTheStart),
+                From::At(_) => unreachable!("it is asked for the two others only"),
             };
             assert_eq!(gap.to, position(to), "{gap:?}");
             self.run.tally.count(event);

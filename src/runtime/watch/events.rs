@@ -14,7 +14,8 @@ use notify::{
 };
 
 /// The directories, each with what it was when it was put under watch: one that is made anew needs a new watch.
-pub(super) struct Directories {
+#[derive(Debug)]
+pub struct Directories {
     watcher: Option<RecommendedWatcher>,
     watched: BTreeMap<PathBuf, (u64, u64)>,
     told: bool,
@@ -22,7 +23,8 @@ pub(super) struct Directories {
 
 impl Directories {
     /// None yet; each event leaves a token, of which one in the channel is enough.
-    pub(super) fn new(wake: SyncSender<()>) -> Self {
+    #[must_use]
+    pub fn new(wake: SyncSender<()>) -> Self {
         let wake = move |event: notify::Result<Event>| {
             if event.map_or(true, |event| is_change(&event.kind)) {
                 let _ = wake.try_send(());
@@ -37,7 +39,7 @@ impl Directories {
     }
 
     /// Watches these directories from now on, and no others.
-    pub(super) fn watch(&mut self, wanted: &BTreeSet<PathBuf>) {
+    pub fn watch(&mut self, wanted: &BTreeSet<PathBuf>) {
         let Some(mut watcher) = self.watcher.take() else { return };
         let now: BTreeMap<PathBuf, (u64, u64)> = wanted
             .iter()
@@ -71,7 +73,7 @@ impl Directories {
         if !std::mem::replace(&mut self.told, true) {
             tracing::warn!(
                 path = %path.display(), %error,
-                "directory of a transform cannot be watched: changes are found by looking from time to time",
+                "directory cannot be watched: changes are found by looking from time to time",
             );
         }
     }

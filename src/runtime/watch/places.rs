@@ -13,7 +13,8 @@ const LINKS_MAX: usize = 40;
 /// The directories whose entries decide which file a path means now. Kubernetes replaces the link `..data` in the
 /// directory of the path, a deployment perhaps one further up. Of a path that leads nowhere, the directory in which the
 /// next part would appear.
-pub(super) fn directories(path: &Path) -> BTreeSet<PathBuf> {
+#[must_use]
+pub fn directories(path: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let Ok(absolute) = std::path::absolute(path) else { return found };
     let mut at = PathBuf::from("/");

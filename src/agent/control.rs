@@ -1,0 +1,591 @@
+//! The agent as its operators' API sees it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use plugin_api::identity::{Position, Timestamp};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use super::{
+    destinations::Handle,
+    letters,
+    rates::Rates,
+    reload::{Reloader, position_of},
+    supervisor::Command,
+};
+use crate::{
+    admin::{
+        self, ConfigStatus, Control, ControlError, DestinationState, DestinationStatus, Drain, DrainReport,
+        DropLetters, DropReport, Find, Forget, ForgetReport, FoundReport, Lag, LogStatus, Missed, Oldest,
+        Outcomes, Pause, PauseReport, ProbeReport, RefusedConfigStatus, RefusedModule, Reload, ReloadReport,
+        Remaining, Replay, ReplayProgress, ResetCursor, ResetReport, Resume, ResumeReport, Searched, StartAt,
+        Status, Time, TransformReport, TransformStatus,
+    },
+    config::Kind,
+    dead_letter::store_path,
+    delivery::{BreakerState, LaneState, Snapshot, replay},
+    log::interface::{self, From as LogStart, Gap, LogError},
+};
+
+/// What serves the API.
+pub(super) struct Operator {
+    pub(super) reloader: Arc<Reloader>,
+    pub(super) rates: Arc<Rates>,
+    pub(super) started_at: Timestamp,
+}
+
+/// How long an operator's probe may take.
+const PROBE_WITHIN: Duration = Duration::from_secs(30);
+/// How long a command waits for the requests that are in flight.
+const COMMAND_WITHIN: Duration = Duration::from_secs(120);
+
+#[async_trait]
+impl Control for Operator {
+    async fn status(&self) -> Status {
+        let reloader = &self.reloader;
+        let log = reloader.log.status();
+        let now = reloader.clock.now();
+        let mut destinations: Vec<_> = reloader
+            .destinations
+            .all()
+            .iter()
+            .map(|(name, destination)| self.destination(name, destination, &log, now))
+            .collect();
+        let there: BTreeSet<String> = destinations.iter().map(|status| status.name.clone()).collect();
+        for (name, progress) in reloader.log.served().await.unwrap_or_default() {
+            if !there.contains(&name) {
+                let progress = progress.unwrap_or_default();
+                destinations.push(not_configured(name, &progress));
+            }
+        }
+        destinations.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Status {
+            at: Time(now),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: Time(self.started_at),
+            draining: reloader.policy.is_draining(),
+            config: self.config(),
+            log: self.log(&log, now),
+            destinations,
+            transforms: self.transforms().await,
+        }
+    }
+
+    async fn reload(&self, request: Reload) -> Result<ReloadReport, ControlError> {
+        self.reloader.reload(request.dry_run).await
+    }
+
+    async fn pause(&self, destination: &str, request: Pause) -> Result<PauseReport, ControlError> {
+        let handle = self.find_destination(destination)?;
+        let why = request.why.unwrap_or_else(|| "an operator wants it so".to_owned());
+        let was_paused = handle.paused().is_some();
+        let said = |commands: &mut super::kept::Commands| {
+            commands.paused.insert(destination.to_owned(), why.clone());
+        };
+        self.reloader.kept.say(said).map_err(not_kept)?;
+        self.reloader.destinations.pause(destination, Some(why));
+        let end = self.reloader.log.status().end;
+        let pending = handle.snapshot().map_or(0, |snapshot| snapshot.pending(end));
+        Ok(PauseReport { destination: destination.to_owned(), was_paused, pending })
+    }
+
+    async fn resume(&self, destination: &str, request: Resume) -> Result<ResumeReport, ControlError> {
+        let handle = self.find_destination(destination)?;
+        let was_paused = handle.paused().is_some();
+        let status = self.reloader.log.status();
+        let is_detached =
+            status.backlogs.iter().any(|backlog| backlog.destination == destination && backlog.detached);
+        if !was_paused && !is_detached {
+            let error = format!("destination {destination:?} is neither paused nor detached");
+            return Err(ControlError::conflict(error, "see `sync-agent status` for what it is doing"));
+        }
+        let missed = if is_detached {
+            let from = self.start_at(request.from.unwrap_or(StartAt::Oldest)).await?;
+            let gap = self.ask(&handle, destination, |done| Command::Resume { from, done }).await?;
+            Some(gap.map_err(|error| log_error(&error))?)
+        } else {
+            None
+        };
+        if was_paused {
+            let said = |commands: &mut super::kept::Commands| commands.paused.remove(destination);
+            self.reloader.kept.say(said).map_err(not_kept)?;
+            self.reloader.destinations.pause(destination, None);
+        }
+        let end = self.reloader.log.status().end;
+        let position = match (&missed, handle.snapshot()) {
+            (Some(gap), _) => gap.to,
+            (None, Some(snapshot)) => snapshot.delivered,
+            (None, None) => end,
+        };
+        Ok(ResumeReport {
+            destination: destination.to_owned(),
+            position,
+            pending: end.offset.saturating_sub(position.offset),
+            missed: missed.map(missed_of),
+        })
+    }
+
+    async fn probe(&self, destination: &str) -> Result<ProbeReport, ControlError> {
+        let handle = self.find_destination(destination)?;
+        let built = handle.built().ok_or_else(|| self.no_destination(destination))?;
+        let start = Instant::now();
+        let answer = timeout(PROBE_WITHIN, built.destination.probe()).await;
+        let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let error = match answer {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("no answer within {PROBE_WITHIN:?}")),
+        };
+        let waits = handle.snapshot().is_some_and(|snapshot| snapshot.state == LaneState::BackingOff);
+        if error.is_none() && waits {
+            // It need not wait until it would have looked itself.
+            handle.command(Command::Restart).await;
+        }
+        Ok(ProbeReport { destination: destination.to_owned(), healthy: error.is_none(), error, milliseconds })
+    }
+
+    async fn forget(&self, destination: &str, request: Forget) -> Result<ForgetReport, ControlError> {
+        let reloader = &self.reloader;
+        let served = reloader.log.served().await.map_err(|error| log_error(&error))?;
+        if reloader.destinations.is_there(destination) {
+            let error = format!("destination {destination:?} is configured");
+            return Err(ControlError::conflict(error, "take it out of the config first, and let that serve"));
+        }
+        let Some((_, progress)) = served.iter().find(|(name, _)| name == destination) else {
+            let gone: Vec<&str> = served
+                .iter()
+                .map(|(name, _)| &**name)
+                .filter(|name| !reloader.destinations.is_there(name))
+                .collect();
+            return Err(ControlError::not_found("forgotten destination", destination, gone));
+        };
+        let position = progress.as_ref().map_or_else(Position::default, |progress| progress.next);
+        let path = store_path(&reloader.destinations.shared.data_dir, destination);
+        let letters = letters::count(path.clone()).await.letters;
+        if !request.dry_run {
+            // The letters first: without its cursor nobody would know of them.
+            letters::remove(&path).map_err(|error| {
+                let error = format!("dead letters of {destination:?} cannot be removed: {error}");
+                ControlError::failed(error, "look at the data directory, then try again")
+            })?;
+            reloader.log.forget(destination).await.map_err(|error| log_error(&error))?;
+            let said = |commands: &mut super::kept::Commands| commands.paused.remove(destination);
+            reloader.kept.say(said).map_err(not_kept)?;
+        }
+        Ok(ForgetReport {
+            destination: destination.to_owned(),
+            dry_run: request.dry_run,
+            position,
+            letters,
+            backlog_bytes: 0,
+        })
+    }
+
+    async fn reset_cursor(
+        &self,
+        destination: &str,
+        request: ResetCursor,
+    ) -> Result<ResetReport, ControlError> {
+        let handle = self.find_destination(destination)?;
+        let built = handle.built().ok_or_else(|| self.no_destination(destination))?;
+        let versioned = built.destination.capabilities().versioned;
+        let from = self.start_at(request.from).await?;
+        let log = &self.reloader.log;
+        let plan = log.rewind(destination, from, true).await.map_err(|error| log_error(&error))?;
+        let back = plan.to < plan.from;
+        if back && !versioned && !request.allow_rewind && !request.dry_run {
+            let error = format!(
+                "destination {destination:?} keeps no versions: its objects would pass through older states until the \
+                 cursor is back at {}",
+                plan.from
+            );
+            return Err(ControlError::conflict(error, "say that this is wanted with --allow-rewind"));
+        }
+        let moved = match request.dry_run {
+            true => plan,
+            false => {
+                let done = self.ask(&handle, destination, |done| Command::Reset { from, done }).await?;
+                done.map_err(|error| log_error(&error))?
+            }
+        };
+        let records = moved.from.offset.abs_diff(moved.to.offset);
+        let meaning = match (moved.to < moved.from, versioned) {
+            (true, true) => {
+                format!("{records} records are delivered again; the destination keeps what is newer")
+            }
+            (true, false) => format!(
+                "{records} records are delivered again: objects pass through older states until the cursor is back"
+            ),
+            (false, _) => {
+                format!("{records} records before the new position are left out, and recorded as a gap")
+            }
+        };
+        Ok(ResetReport {
+            destination: destination.to_owned(),
+            dry_run: request.dry_run,
+            from: moved.from,
+            to: moved.to,
+            records,
+            versioned,
+            meaning,
+        })
+    }
+
+    async fn resume_transform(&self, transform: &str) -> Result<TransformReport, ControlError> {
+        let host = self.reloader.transform_host.lock().await;
+        let modules = host.modules();
+        if !modules.iter().any(|module| &*module.transform == transform) {
+            let known = modules.iter().map(|module| &*module.transform);
+            return Err(ControlError::not_found("transform", transform, known));
+        }
+        let suspended =
+            host.work().into_iter().filter(|work| &*work.transform == transform && work.suspended);
+        let indexes = suspended.map(|work| work.index.to_string()).collect();
+        if let Some(transforms) = host.transforms() {
+            transforms.resume(transform);
+        }
+        Ok(TransformReport { transform: transform.to_owned(), indexes })
+    }
+
+    async fn drain(&self, request: Drain) -> Result<DrainReport, ControlError> {
+        let said = |commands: &mut super::kept::Commands| commands.draining = request.on;
+        self.reloader.kept.say(said).map_err(not_kept)?;
+        self.reloader.policy.drain(request.on);
+        let status = self.status().await;
+        let remaining = status.destinations.into_iter().filter(|destination| {
+            destination.state != DestinationState::NotConfigured && destination.lag.records > 0
+        });
+        let remaining = remaining.map(|destination| Remaining {
+            destination: destination.name,
+            records: destination.lag.records,
+            why: match destination.state {
+                DestinationState::Running => None,
+                _ => destination.why.or(destination.last_error),
+            },
+        });
+        Ok(DrainReport { draining: request.on, remaining: remaining.collect() })
+    }
+
+    async fn find(&self, request: Find) -> Result<FoundReport, ControlError> {
+        let data_dir = &self.reloader.destinations.shared.data_dir;
+        let searched = self.reloader.destinations.all().into_iter().filter_map(|(name, destination)| {
+            let snapshot = destination.snapshot()?;
+            Some(Searched {
+                destination: name.to_string(),
+                since: Position { partition: 0, offset: snapshot.since },
+                delivered: snapshot.delivered,
+                store: store_path(data_dir, &name),
+            })
+        });
+        admin::find(&*self.reloader.log, searched.collect(), &request).await
+    }
+
+    async fn replay(
+        &self,
+        request: Replay,
+    ) -> Result<mpsc::Receiver<Result<ReplayProgress, ControlError>>, ControlError> {
+        let handle = self.find_destination(&request.destination)?;
+        let name = &request.destination;
+        let not_now = |error: String| {
+            ControlError::conflict(error, "see `sync-agent status` for what it is doing, then try again")
+        };
+        let paused = handle.paused().is_some();
+        let replays = handle.replays().filter(|_| !paused);
+        let replays = replays.ok_or_else(|| not_now(format!("destination {name:?} is not delivered to")))?;
+        let (filter, force, dry_run) = (request.filter.to_filter()?, request.force, request.dry_run);
+        let asked = replay::Request { filter, force, dry_run };
+        let progress = replays.start(asked).map_err(|refused| not_now(refused.to_string()))?;
+        Ok(letters::tell(progress))
+    }
+
+    async fn drop_letters(&self, request: DropLetters) -> Result<DropReport, ControlError> {
+        let served = self.reloader.log.served().await.map_err(|error| log_error(&error))?;
+        if !served.iter().any(|(name, _)| *name == request.destination) {
+            return Err(self.no_destination(&request.destination));
+        }
+        let path = store_path(&self.reloader.destinations.shared.data_dir, &request.destination);
+        letters::drop(path, request).await
+    }
+}
+
+impl Operator {
+    fn find_destination(&self, name: &str) -> Result<Handle, ControlError> {
+        self.reloader.destinations.get(name).ok_or_else(|| self.no_destination(name))
+    }
+
+    fn no_destination(&self, name: &str) -> ControlError {
+        let all = self.reloader.destinations.all();
+        ControlError::not_found("destination", name, all.iter().map(|(name, _)| &**name))
+    }
+
+    async fn start_at(&self, from: StartAt) -> Result<LogStart, ControlError> {
+        let time = match from {
+            StartAt::Now => return Ok(LogStart::Now),
+            StartAt::Oldest => return Ok(LogStart::Oldest),
+            StartAt::Time(time) => time,
+        };
+        let microseconds = i64::try_from(time.0.0).unwrap_or(i64::MAX);
+        let time = jiff::Timestamp::from_microsecond(microseconds).unwrap_or(jiff::Timestamp::MAX);
+        position_of(&*self.reloader.log, time)
+            .await
+            .map_err(|why| ControlError::invalid(why, "see `sync-agent status` for where the log begins"))
+    }
+
+    /// Has a destination's supervisor do something between two lanes.
+    async fn ask<T>(
+        &self,
+        handle: &Handle,
+        name: &str,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, ControlError> {
+        let (done, answer) = oneshot::channel();
+        let asked = async { if handle.command(command(done)).await { answer.await.ok() } else { None } };
+        match timeout(COMMAND_WITHIN, asked).await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => {
+                let error = format!("destination {name:?} was changed or removed at the same time");
+                Err(ControlError::conflict(error, "look at `sync-agent status`, then try again"))
+            }
+            Err(_) => {
+                let error = format!("requests to {name:?} are still in flight after {COMMAND_WITHIN:?}");
+                Err(ControlError::failed(
+                    error,
+                    "it is done as soon as they end; look at `sync-agent status`",
+                ))
+            }
+        }
+    }
+
+    fn config(&self) -> ConfigStatus {
+        let serving = self.reloader.serving().clone();
+        let refused = serving.refused.map(|(at, config)| RefusedConfigStatus { at: Time(at), config });
+        ConfigStatus {
+            generation: serving.generation,
+            source: serving.loaded.file().map(|file| file.display().to_string()),
+            loaded_at: Time(serving.loaded_at),
+            serving_last_accepted: serving.last_accepted,
+            refused,
+            drift: self.drift(),
+        }
+    }
+
+    /// What differs from the config by an operator's command.
+    fn drift(&self) -> Vec<String> {
+        let commands = self.reloader.kept.commands();
+        let paused = commands.paused.iter().map(|(name, why)| format!("destination {name} is paused: {why}"));
+        let draining = commands.draining.then(|| "intake is refused by `sync-agent drain`".to_owned());
+        paused.chain(draining).collect()
+    }
+
+    fn log(&self, log: &interface::LogStatus, now: Timestamp) -> LogStatus {
+        let oldest = self.rates.oldest().filter(|(position, _)| *position == log.start);
+        LogStatus {
+            id: self.reloader.log.id().to_string(),
+            bytes: log.disk_bytes,
+            held_bytes: log.held_bytes,
+            bytes_max: log.disk_bytes_max,
+            oldest: oldest.map(|(position, at)| Oldest { position, accepted_at: Time(at) }),
+            end: log.end,
+            records_per_second: self.rates.accepted(),
+            disk_full_in_seconds: self.rates.disk_full_in_seconds(log.disk_bytes_max),
+            versions_ahead_seconds: log.last_version.0.saturating_sub(now.0) as f64 / 1e6,
+        }
+    }
+
+    fn destination(
+        &self,
+        name: &Arc<str>,
+        destination: &Handle,
+        log: &interface::LogStatus,
+        now: Timestamp,
+    ) -> DestinationStatus {
+        let built = destination.built();
+        let snapshot = destination.snapshot();
+        let backlog = log.backlogs.iter().find(|backlog| backlog.destination == **name);
+        let (state, why) = state_of(destination, snapshot.as_ref());
+        let resume_at = snapshot.as_ref().and_then(|snapshot| snapshot.resume_at);
+        let left = resume_at.map(|at| at.saturating_duration_since(tokio::time::Instant::now()));
+        let until = left.filter(|_| matches!(state, DestinationState::BackingOff | DestinationState::Open));
+        let until = until.map(|left| Time(Timestamp(now.0 + u64::try_from(left.as_micros()).unwrap_or(0))));
+        let delivered = snapshot.as_ref().map_or_else(Position::default, |snapshot| snapshot.delivered);
+        let outcomes = snapshot.as_ref().map(|snapshot| outcomes(snapshot, log.end)).unwrap_or_default();
+        let since = snapshot.as_ref().and_then(|snapshot| snapshot.oldest_pending);
+        let since = since.or_else(|| self.rates.waiting_since(name, delivered));
+        let age = since.filter(|_| outcomes.pending > 0).map_or(0, |since| now.0.saturating_sub(since.0));
+        let bytes_max = built.as_ref().map_or(0, |built| built.config.dead_letters.bytes_max);
+        DestinationStatus {
+            name: name.to_string(),
+            kind: built.as_ref().map(|built| kind_of(&built.config.kind).to_owned()),
+            state,
+            until,
+            why,
+            delivered,
+            visible: snapshot.as_ref().map_or_else(Position::default, |snapshot| snapshot.visible),
+            lag: Lag {
+                records: outcomes.pending,
+                bytes: backlog.map_or(0, |backlog| backlog.bytes),
+                bytes_max: backlog.map(|backlog| backlog.limit.bytes_max),
+                seconds: age as f64 / 1e6,
+            },
+            records_per_second: self.rates.settled(name),
+            in_flight: snapshot.as_ref().map_or(0, |snapshot| snapshot.in_flight as u64),
+            last_error: snapshot.and_then(|snapshot| snapshot.last_error.map(|error| error.to_string())),
+            outcomes,
+            dead_letters: admin::DeadLetterStatus { bytes_max, ..self.rates.letters(name) },
+        }
+    }
+
+    async fn transforms(&self) -> Vec<TransformStatus> {
+        let (modules, work) = {
+            // A reload that compiles holds it; status waits for nothing.
+            match self.reloader.transform_host.try_lock() {
+                Ok(host) => (host.modules(), host.work()),
+                Err(_) => return self.transforms_seen(),
+            }
+        };
+        let mut suspended: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for work in work.iter().filter(|work| work.suspended) {
+            suspended.entry(&work.transform).or_default().push(work.index.to_string());
+        }
+        let status = modules.iter().map(|module| {
+            let of = || work.iter().filter(|work| work.transform == module.transform);
+            TransformStatus {
+                name: module.transform.to_string(),
+                module: module.module.to_string(),
+                generation: module.generation,
+                since: Time(module.since),
+                records: of().map(|work| work.records).sum(),
+                failures: of().map(|work| work.failures).sum(),
+                cpu_seconds: of().map(|work| work.cpu.as_secs_f64()).sum(),
+                suspended: suspended.remove(&*module.transform).unwrap_or_default(),
+                refused: module.refused.as_ref().map(|refused| RefusedModule {
+                    module: refused.module.map(|module| module.to_string()),
+                    since: Time(refused.since),
+                    why: refused.reason.to_string(),
+                }),
+            }
+        });
+        let status: Vec<_> = status.collect();
+        self.rates.saw_transforms(status.clone());
+        status
+    }
+
+    fn transforms_seen(&self) -> Vec<TransformStatus> {
+        self.rates.transforms_seen()
+    }
+}
+
+fn state_of(destination: &Handle, snapshot: Option<&Snapshot>) -> (DestinationState, Option<String>) {
+    if let Some(why) = destination.paused() {
+        return (DestinationState::Paused, Some(why));
+    }
+    if let Some(failure) = destination.failure() {
+        return (DestinationState::Halted, Some(failure));
+    }
+    let Some(snapshot) = snapshot else { return (DestinationState::Running, None) };
+    match (&snapshot.state, &snapshot.breaker) {
+        (LaneState::Detached, _) => {
+            let name = &snapshot.destination;
+            let why = format!(
+                "it fell too far behind and receives nothing: `sync-agent destination resume {name}` lets it go on"
+            );
+            (DestinationState::Detached, Some(why))
+        }
+        (LaneState::Halted(why), _) => (DestinationState::Halted, Some(why.clone())),
+        (_, BreakerState::Paused(reason)) => {
+            let why = format!("it refuses everything, and is asked again every minute: {reason}");
+            (DestinationState::Paused, Some(why))
+        }
+        (_, BreakerState::Open | BreakerState::HalfOpen) => (DestinationState::Open, None),
+        (LaneState::BackingOff, BreakerState::Closed) => (DestinationState::BackingOff, None),
+        // Between two lanes of the same destination it is neither paused nor gone.
+        (LaneState::Running | LaneState::Stopped, BreakerState::Closed) => (DestinationState::Running, None),
+    }
+}
+
+fn outcomes(snapshot: &Snapshot, end: Position) -> Outcomes {
+    let totals = &snapshot.totals;
+    Outcomes {
+        accepted: snapshot.accepted(end),
+        written: totals.written,
+        superseded: totals.superseded,
+        skipped: totals.skipped,
+        dead_lettered: totals.dead_lettered,
+        gap: totals.gap,
+        pending: snapshot.pending(end),
+    }
+}
+
+fn not_configured(name: String, progress: &interface::Progress) -> DestinationStatus {
+    let why = format!(
+        "it is not in the config any more; `sync-agent destination forget {name}` deletes its cursor and dead letters"
+    );
+    let totals = progress.totals;
+    DestinationStatus {
+        kind: None,
+        state: DestinationState::NotConfigured,
+        until: None,
+        why: Some(why),
+        delivered: progress.next,
+        visible: progress.visible.unwrap_or(progress.next),
+        lag: Lag::default(),
+        records_per_second: 0.0,
+        in_flight: 0,
+        last_error: None,
+        outcomes: Outcomes {
+            accepted: totals.settled(),
+            written: totals.written,
+            superseded: totals.superseded,
+            skipped: totals.skipped,
+            dead_lettered: totals.dead_lettered,
+            gap: totals.gap,
+            pending: 0,
+        },
+        dead_letters: Default::default(),
+        name,
+    }
+}
+
+fn kind_of(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Algolia(_) => "algolia",
+        Kind::Elasticsearch(_) => "elasticsearch",
+        Kind::File(_) => "file",
+    }
+}
+
+fn missed_of(gap: Gap) -> Missed {
+    Missed {
+        from: gap.from,
+        to: gap.to,
+        records: gap.records,
+        by_index: gap.by_index.into_iter().map(|(index, count)| (index.into_string(), count)).collect(),
+    }
+}
+
+fn not_kept(error: io::Error) -> ControlError {
+    let error = format!("what you say cannot be kept for the next start: {error}");
+    ControlError::failed(error, "look at the disk and the data directory, then say it again")
+}
+
+fn log_error(error: &LogError) -> ControlError {
+    match error {
+        LogError::NotDetached { .. }
+        | LogError::Detached { .. }
+        | LogError::InUse { .. }
+        | LogError::Unknown { .. } => {
+            ControlError::conflict(error.to_string(), "see `sync-agent status` for what it is doing")
+        }
+        LogError::Io { .. } | LogError::Halted { .. } | LogError::Closed => {
+            ControlError::failed(error.to_string(), "look at the data directory and the agent's log")
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What was seen of the log and the lanes during the last minute, for whatever is told by the second.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use plugin_api::identity::{Position, Timestamp};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::{
+    destinations::Destinations,
+    letters::{Stamp, count, stamp},
+};
+use crate::{
+    admin::{DeadLetterStatus, TransformStatus},
+    dead_letter::store_path,
+    log::interface::Log,
+    runtime::Stop,
+};
+
+/// How often it looks.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How long back rates are taken from.
+const LATELY: Duration = Duration::from_secs(10);
+/// How long back the growth of the log is taken from.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Rates(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    looks: VecDeque<Look>,
+    /// When the oldest record of the log was accepted, and where it lies.
+    oldest: Option<(Position, Timestamp)>,
+    /// By destination: its cursor when it was looked at, and when the record there was accepted.
+    waiting: BTreeMap<Arc<str>, (Position, Timestamp)>,
+    letters: BTreeMap<Arc<str>, (Stamp, DeadLetterStatus)>,
+    transforms: Vec<TransformStatus>,
+}
+
+#[derive(Debug)]
+struct Look {
+    at: Instant,
+    end: u64,
+    held_bytes: u64,
+    settled: BTreeMap<Arc<str>, u64>,
+}
+
+impl Rates {
+    /// Looks until the stop.
+    pub(super) async fn watch(self: Arc<Self>, destinations: Destinations, stop: Stop) {
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            self.look(&destinations).await;
+        }
+    }
+
+    async fn look(&self, destinations: &Destinations) {
+        let log = &destinations.shared.log;
+        let status = log.status();
+        let all = destinations.all();
+        let mut settled = BTreeMap::new();
+        for (name, destination) in &all {
+            let Some(snapshot) = destination.snapshot() else { continue };
+            settled.insert(name.clone(), snapshot.totals.settled());
+            // A lane that runs knows it better; without one, the cursor stands still and this is read once.
+            if snapshot.oldest_pending.is_none() && snapshot.delivered < status.end {
+                self.note_waiting(&**log, name, snapshot.delivered).await;
+            }
+        }
+        if self.state().oldest.is_none_or(|(position, _)| position != status.start)
+            && status.start < status.end
+        {
+            let oldest = accepted_at(&**log, status.start).await;
+            self.state().oldest = oldest.map(|at| (status.start, at));
+        }
+        for (name, _) in &all {
+            let path = store_path(&destinations.shared.data_dir, name);
+            let stamp = stamp(&path);
+            if self.state().letters.get(name).is_none_or(|(known, _)| *known != stamp) {
+                let counted = count(path).await;
+                self.state().letters.insert(name.clone(), (stamp, counted));
+            }
+        }
+        let mut state = self.state();
+        state.letters.retain(|name, _| all.iter().any(|(there, _)| there == name));
+        state.waiting.retain(|name, _| settled.contains_key(name));
+        let at = Instant::now();
+        state.looks.push_back(Look { at, end: status.end.offset, held_bytes: status.held_bytes, settled });
+        while state.looks.front().is_some_and(|look| at.duration_since(look.at) > WINDOW) {
+            state.looks.pop_front();
+        }
+    }
+
+    async fn note_waiting(&self, log: &dyn Log, name: &Arc<str>, position: Position) {
+        let known = self.state().waiting.get(name).is_some_and(|(known, _)| *known == position);
+        if !known && let Some(at) = accepted_at(log, position).await {
+            self.state().waiting.insert(name.clone(), (position, at));
+        }
+    }
+
+    /// Records accepted each second, lately.
+    pub(super) fn accepted(&self) -> f64 {
+        self.rate(|look| Some(look.end))
+    }
+
+    /// Records that a destination settled each second, lately.
+    pub(super) fn settled(&self, name: &str) -> f64 {
+        self.rate(|look| look.settled.get(name).copied())
+    }
+
+    /// When the log's budget is used up if it goes on as in the last minute.
+    pub(super) fn disk_full_in_seconds(&self, bytes_max: u64) -> Option<u64> {
+        let state = self.state();
+        let (first, last) = (state.looks.front()?, state.looks.back()?);
+        let grown = last.held_bytes.checked_sub(first.held_bytes).filter(|grown| *grown > 0)?;
+        let room = bytes_max.saturating_sub(last.held_bytes);
+        let seconds = last.at.duration_since(first.at).as_secs_f64() * room as f64 / grown as f64;
+        Some(seconds as u64)
+    }
+
+    /// The oldest record of the log.
+    pub(super) fn oldest(&self) -> Option<(Position, Timestamp)> {
+        self.state().oldest
+    }
+
+    /// When the record at a destination's cursor was accepted, if it stands still there.
+    pub(super) fn waiting_since(&self, name: &str, position: Position) -> Option<Timestamp> {
+        self.state().waiting.get(name).filter(|(at, _)| *at == position).map(|(_, since)| *since)
+    }
+
+    /// A destination's dead letters.
+    pub(super) fn letters(&self, name: &str) -> DeadLetterStatus {
+        self.state().letters.get(name).map(|(_, letters)| letters.clone()).unwrap_or_default()
+    }
+
+    /// The transforms as they were last seen: while a reload compiles they are not to be had.
+    pub(super) fn transforms_seen(&self) -> Vec<TransformStatus> {
+        self.state().transforms.clone()
+    }
+
+    pub(super) fn saw_transforms(&self, transforms: Vec<TransformStatus>) {
+        self.state().transforms = transforms;
+    }
+
+    fn rate(&self, count: impl Fn(&Look) -> Option<u64>) -> f64 {
+        let state = self.state();
+        let Some(last) = state.looks.back() else { return 0.0 };
+        let Some(first) = state.looks.iter().find(|look| last.at.duration_since(look.at) <= LATELY) else {
+            return 0.0;
+        };
+        let seconds = last.at.duration_since(first.at).as_secs_f64();
+        match (count(first), count(last)) {
+            (Some(before), Some(after)) if seconds > 0.0 => after.saturating_sub(before) as f64 / seconds,
+            _ => 0.0,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn accepted_at(log: &dyn Log, position: Position) -> Option<Timestamp> {
+    let mut reader = log.read_from(position).await.ok()?;
+    reader.next().await.ok()?.first().map(|frame| frame.accepted_at)
+}

@@ -1,0 +1,68 @@
+//! `sync-agent status`: how everything is doing, once or as a live screen.
+
+mod text;
+
+use std::{
+    io::{self, IsTerminal as _},
+    path::Path,
+    process::ExitCode,
+};
+
+use super::{live::Live, output, place::Place, remote};
+use crate::admin::{Client, Status};
+
+/// Show how a running agent is doing.
+///
+/// For each destination: what it is doing and why, how far it is behind, what became of every record, and its dead
+/// letters; for each transform: which module serves and what it costs; for the log: how much of its budget is used, and
+/// when it will be full. What an operator should look at comes first.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sync-agent status --config agent.toml
+  sync-agent status --watch                 a live screen; Ctrl-C ends it
+  sync-agent status --json | jq '.destinations[] | {name, state, lag}'
+  sync-agent status --json --watch          one line of JSON every second
+
+Exit codes:
+  0  shown
+  1  no agent runs there, or it went away
+  2  the command line is wrong, or the config does not tell where the data is")]
+pub struct Arguments {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// Show it anew every second, until it is ended
+    #[arg(long)]
+    watch: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// If no agent answers, or the output cannot be written.
+pub async fn run(arguments: &Arguments, data_dir: &Path) -> anyhow::Result<ExitCode> {
+    let client = Client::new(data_dir);
+    if arguments.watch {
+        return watch(&client, arguments.json).await;
+    }
+    let words = |status: &Status| text::lines(status).join("\n") + "\n";
+    remote::tell(client.status().await, arguments.json, words, remote::success)
+}
+
+/// Until the agent goes away; a signal ends the process as it does any other.
+async fn watch(client: &Client, json: bool) -> anyhow::Result<ExitCode> {
+    let mut events = client.watch().await?;
+    let live = !json && io::stdout().is_terminal() && io::stderr().is_terminal();
+    let mut screen = live.then(Live::new);
+    while let Some(status) = events.next().await? {
+        match &mut screen {
+            Some(screen) => screen.draw(&text::lines(&status)),
+            None if json => output::print(&format!("{}\n", serde_json::to_string(&status)?))?,
+            None => output::print(&format!("{}\n\n", text::lines(&status).join("\n")))?,
+        }
+    }
+    anyhow::bail!("the agent has stopped")
+}
