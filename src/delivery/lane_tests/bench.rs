@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,7 +21,6 @@ use plugin_elasticsearch::Elasticsearch;
 use plugin_http::{endpoint::Endpoint, secret::Secret};
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
-use tracing::subscriber::DefaultGuard;
 
 use crate::{
     config::{self, FixedEnvironment},
@@ -371,42 +370,6 @@ impl Bench {
         let journal = self.fake.journal().into_iter();
         let of_key = journal.filter(|applied| applied.index == index && applied.object_id == key.to_string());
         of_key.map(|applied| applied.body.as_u64().unwrap()).collect()
-    }
-}
-
-/// What a test's thread logs, on which its lanes run.
-pub(super) struct Told {
-    lines: Arc<Mutex<Vec<u8>>>,
-    _guard: DefaultGuard,
-}
-
-impl Told {
-    /// Listens until it is dropped.
-    pub(super) fn listen() -> Self {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let writer = lines.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_ansi(false).with_writer(move || Lines(writer.clone()));
-        Self { lines, _guard: tracing::subscriber::set_default(subscriber.finish()) }
-    }
-
-    /// Lines with these words.
-    pub(super) fn count(&self, words: &str) -> usize {
-        let lines = self.lines.lock().unwrap();
-        String::from_utf8_lossy(&lines).lines().filter(|line| line.contains(words)).count()
-    }
-}
-
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
