@@ -219,8 +219,10 @@ async fn a_letter_waits_for_what_is_older() {
     let mut lane = bench.start().await;
     // More than is read at once.
     let filling = format!(r#"{{"text":"{}"}}"#, "x".repeat(1_000));
-    for _ in 0..150 {
-        lane.append("others", &[("1", filling.as_str()); 9]).await;
+    let ids: Vec<String> = (0..1_350).map(|id| id.to_string()).collect();
+    for ids in ids.chunks(9) {
+        let records: Vec<_> = ids.iter().map(|id| (id.as_str(), filling.as_str())).collect();
+        lane.append("others", &records).await;
     }
     let older = lane.log.status().end.offset;
     bench.fake.poison_text(&format!(r#""sequence":{}"#, older + 1), Poison::Named);
@@ -233,6 +235,7 @@ async fn a_letter_waits_for_what_is_older() {
     let totals = Totals { dead_lettered: 1, ..Totals::default() };
     let completed = vec![(older + 1, older + 2)];
     let cursor = interface::Progress { next: at(0), completed, totals, ..Default::default() };
+    bench.fake.fail_next(1, Fault::Throttled { retry_after: Some("1".to_owned()) });
     let lane = bench.start_from(cursor, |settings| settings.operations_max = 100).await;
     let done = lane.replay_all(everything()).await;
     assert_eq!((done.replayed, done.done()), (1, 1), "{done:?}");
