@@ -283,6 +283,12 @@ impl Client {
         Ok(body.map_err(|error| self.broken(error))?.to_bytes())
     }
 
+    /// The agent has stopped in the middle of something.
+    #[must_use]
+    pub fn gone(&self) -> ClientError {
+        self.broken("it has stopped")
+    }
+
     fn broken(&self, error: impl fmt::Display) -> ClientError {
         ClientError::Broken { socket: self.socket.clone(), reason: error.to_string() }
     }

@@ -258,6 +258,21 @@ pub struct ReplayProgress {
     pub left: Vec<LeftLetter>,
 }
 
+impl ReplayProgress {
+    /// How many letters are left as they are, or with a new reason.
+    #[must_use]
+    pub fn left_count(&self) -> u64 {
+        self.stale + self.purged + self.unrouted + self.failed
+    }
+
+    /// How many have not come to an end yet.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        let gone = self.replayed + self.superseded + self.skipped;
+        self.letters.saturating_sub(gone + self.left_count())
+    }
+}
+
 /// Whether a replay goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

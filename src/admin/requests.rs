@@ -132,7 +132,7 @@ pub struct LetterFilter {
     /// Dead-lettered before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
-    /// With one of these ids; empty: any.
+    /// With one of these ids; any, if it is empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<u64>,
     /// Whose id is this one or greater.

@@ -84,15 +84,26 @@ pub fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Log(command) => {
             command.place.with_directory(|data_dir| log::run(&command.arguments, data_dir))
         }
-        Command::Status(arguments) => block_on(status::run(&arguments)),
-        Command::Destination(arguments) => block_on(destination::run(&arguments)),
-        Command::Reload(arguments) => block_on(reload::run(&arguments)),
-        Command::Find(arguments) => block_on(find::run(&arguments)),
-        Command::Drain(arguments) => block_on(drain::run(&arguments)),
+        Command::Status(arguments) => {
+            arguments.place.with_directory(|data_dir| block_on(status::run(&arguments, data_dir)))
+        }
+        Command::Destination(arguments) => {
+            arguments.place.with_directory(|data_dir| block_on(destination::run(&arguments, data_dir)))
+        }
+        Command::Reload(arguments) => {
+            arguments.place.with_directory(|data_dir| block_on(reload::run(&arguments, data_dir)))
+        }
+        Command::Find(arguments) => {
+            arguments.place.with_directory(|data_dir| block_on(find::run(&arguments, data_dir)))
+        }
+        Command::Drain(arguments) => {
+            arguments.place.with_directory(|data_dir| block_on(drain::run(&arguments, data_dir)))
+        }
     }
 }
 
-pub(super) fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+/// Runs a command that waits, on a runtime of its own.
+pub(super) fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(command);
     // Whatever still blocks a thread must not keep the process alive: what is durable is so already.

@@ -1,5 +1,5 @@
 //! `sync-agent dead-letters`: what was dead-lettered, and why. Works on the stores of a running or a stopped agent; only
-//! `drop` changes them.
+//! `drop` changes them, and `replay` has the running agent do so.
 //!
 //! Whatever comes from a record is escaped before it reaches a terminal.
 
@@ -8,6 +8,7 @@ mod selection;
 mod drop;
 mod export;
 mod list;
+mod replay;
 mod show;
 mod stats;
 
@@ -23,7 +24,7 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
 
-use super::text;
+use super::{command::block_on, text};
 use crate::dead_letter::{View, store_path};
 
 pub use selection::Selection;
@@ -41,6 +42,14 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    #[command(flatten)]
+    OnStores(OnStores),
+    Replay(replay::Replay),
+}
+
+/// What works on the stores themselves.
+#[derive(Debug, clap::Subcommand)]
+enum OnStores {
     List(list::List),
     Show(show::Show),
     Stats(stats::Stats),
@@ -57,14 +66,18 @@ enum Command {
 /// # Errors
 /// If a store cannot be read.
 pub fn run(arguments: Arguments, data_dir: &Path) -> anyhow::Result<ExitCode> {
+    let command = match arguments.command {
+        Command::OnStores(command) => command,
+        Command::Replay(replay) => return block_on(replay.run(data_dir)),
+    };
     let mut errors = anstream::stderr().lock();
     let mut input = io::stdin().lock();
     let terminal = input.is_terminal().then_some(&mut input as &mut dyn BufRead);
-    let done = if arguments.command.prints_json() {
+    let done = if command.prints_json() {
         let out = &mut io::BufWriter::new(io::stdout().lock());
-        execute(&arguments, data_dir, out, &mut errors, terminal)
+        execute(&command, data_dir, out, &mut errors, terminal)
     } else {
-        execute(&arguments, data_dir, &mut anstream::stdout().lock(), &mut errors, terminal)
+        execute(&command, data_dir, &mut anstream::stdout().lock(), &mut errors, terminal)
     };
     match done {
         Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
@@ -83,7 +96,7 @@ enum Outcome {
 }
 
 fn execute(
-    arguments: &Arguments,
+    command: &OnStores,
     data_dir: &Path,
     out: &mut dyn Write,
     errors: &mut dyn Write,
@@ -92,7 +105,7 @@ fn execute(
     let directory = data_dir.join("dead-letters");
     anyhow::ensure!(data_dir.is_dir(), "there is no data directory {}", data_dir.display());
     let mut stores = destinations(&directory)?;
-    let wanted = arguments.command.destination();
+    let wanted = command.destination();
     if let Some(wanted) = wanted
         && !stores.contains(wanted)
     {
@@ -110,12 +123,12 @@ fn execute(
         let view = View::open(&store_path(data_dir, &name))?;
         views.push((name, view));
     }
-    let outcome = match &arguments.command {
-        Command::List(list) => list::execute(list, &views, out),
-        Command::Show(show) => show::execute(show, &views, out, errors),
-        Command::Stats(stats) => stats::execute(stats, &views, out),
-        Command::Export(export) => export::execute(export, &views, out),
-        Command::Drop(drop) => drop::execute(drop, data_dir, &views, out, errors, terminal),
+    let outcome = match command {
+        OnStores::List(list) => list::execute(list, &views, out),
+        OnStores::Show(show) => show::execute(show, &views, out, errors),
+        OnStores::Stats(stats) => stats::execute(stats, &views, out),
+        OnStores::Export(export) => export::execute(export, &views, out),
+        OnStores::Drop(drop) => drop::execute(drop, data_dir, &views, out, errors, terminal),
     }?;
     out.flush()?;
     Ok(outcome)
@@ -144,7 +157,7 @@ fn destinations(directory: &Path) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-impl Command {
+impl OnStores {
     fn prints_json(&self) -> bool {
         match self {
             Self::List(list) => list.json,

@@ -4,13 +4,14 @@
 mod change;
 mod resume;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use self::{
     change::{Forget, Pause, Probe, ResetCursor},
     resume::Resume,
 };
 use super::place::Place;
+use crate::admin::Client;
 
 /// Pause, repair and remove a destination.
 ///
@@ -20,7 +21,7 @@ use super::place::Place;
 #[command(after_help = "Start with `sync-agent status`: it tells what each destination is doing, and why.")]
 pub struct Arguments {
     #[command(flatten)]
-    place: Place,
+    pub(super) place: Place,
     #[command(subcommand)]
     command: Command,
 }
@@ -38,13 +39,13 @@ enum Command {
 ///
 /// # Errors
 /// If no agent answers, or a stopped agent's log cannot be opened or has nothing to resume.
-pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let place = &arguments.place;
+pub async fn run(arguments: &Arguments, data_dir: &Path) -> anyhow::Result<ExitCode> {
+    let client = Client::new(data_dir);
     match &arguments.command {
-        Command::Pause(pause) => pause.run(&place.client()?).await,
-        Command::Resume(resume) => resume.run(&place.directory()?).await,
-        Command::Probe(probe) => probe.run(&place.client()?).await,
-        Command::ResetCursor(reset) => reset.run(&place.client()?).await,
-        Command::Forget(forget) => forget.run(&place.client()?).await,
+        Command::Pause(pause) => pause.run(&client).await,
+        Command::Resume(resume) => resume.run(&client, data_dir).await,
+        Command::Probe(probe) => probe.run(&client).await,
+        Command::ResetCursor(reset) => reset.run(&client).await,
+        Command::Forget(forget) => forget.run(&client).await,
     }
 }

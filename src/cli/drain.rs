@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _},
+    path::Path,
     process::ExitCode,
 };
 
@@ -33,10 +34,11 @@ Examples:
 Exit codes:
   0  every destination has everything; with --cancel: requests are taken again
   1  it could not be done; the text says why
+  2  the command line is wrong, or the config does not tell where the data is
   3  records remain: they are listed. With --wait only if none of their destinations can go on")]
 pub struct Arguments {
     #[command(flatten)]
-    place: Place,
+    pub(super) place: Place,
     /// Wait until every destination has everything
     #[arg(long, conflicts_with = "cancel")]
     wait: bool,
@@ -52,8 +54,8 @@ pub struct Arguments {
 ///
 /// # Errors
 /// If no agent answers, it goes away while it is waited for, or the output cannot be written.
-pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let client = arguments.place.client()?;
+pub async fn run(arguments: &Arguments, data_dir: &Path) -> anyhow::Result<ExitCode> {
+    let client = Client::new(data_dir);
     let answer = client.drain(&Drain { on: !arguments.cancel }).await;
     let answer = match answer {
         Ok(_) if arguments.wait => wait(&client, arguments.json).await,

@@ -1,6 +1,6 @@
 //! `sync-agent find`: where an object is.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use super::{
     columns::{self, Column},
@@ -9,7 +9,7 @@ use super::{
     remote::{self, counted},
     text::printable,
 };
-use crate::admin::{Arrival, Find, FoundChange, FoundLetter, FoundReport};
+use crate::admin::{Arrival, Client, Find, FoundChange, FoundLetter, FoundReport};
 
 /// Nothing of the object is in the log or among the dead letters.
 const NOTHING: u8 = 3;
@@ -27,10 +27,11 @@ Examples:
 Exit codes:
   0  something was found
   1  it could not be looked for; the text says why
+  2  the command line is wrong, or the config does not tell where the data is
   3  nothing was found")]
 pub struct Arguments {
     #[command(flatten)]
-    place: Place,
+    pub(super) place: Place,
     /// The index
     #[arg(long, value_name = "NAME")]
     index: String,
@@ -46,8 +47,8 @@ pub struct Arguments {
 ///
 /// # Errors
 /// If no agent answers, or the output cannot be written.
-pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let client = arguments.place.client()?;
+pub async fn run(arguments: &Arguments, data_dir: &Path) -> anyhow::Result<ExitCode> {
+    let client = Client::new(data_dir);
     let Arguments { index, object_id, .. } = arguments;
     let answer = client.find(&Find { index: index.clone(), object_id: object_id.clone() }).await;
     let code = |report: &FoundReport| match report.changes.is_empty() && report.letters.is_empty() {

@@ -6,10 +6,7 @@ use std::{
 };
 
 use super::output;
-use crate::{
-    admin::Client,
-    config::{self, ProcessEnvironment},
-};
+use crate::config;
 
 /// Where the agent's data is.
 #[derive(Debug, clap::Args)]
@@ -23,7 +20,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Hands over the directory of an agent that may be stopped; the config must be one that it would take.
+    /// Hands over the directory. Beyond what names it the config may have errors, and its secrets are no business of
+    /// whoever looks at the data, or asks the agent that runs there.
     ///
     /// # Errors
     /// Those of `run`.
@@ -34,32 +32,12 @@ impl Place {
         if let Some(data_dir) = &self.data_dir {
             return run(data_dir);
         }
-        match config::load(self.config.as_deref(), &ProcessEnvironment) {
-            Ok(loaded) => run(&loaded.config.data.dir),
+        match config::data_dir(self.config.as_deref()) {
+            Ok(data_dir) => run(&data_dir),
             Err(errors) => {
                 output::complain(&errors.render(true));
                 Ok(ExitCode::from(2))
             }
         }
-    }
-
-    /// The directory of an agent that runs: its config may have errors by now, and its secrets are no business of whoever
-    /// asks it something.
-    ///
-    /// # Errors
-    /// If the config cannot be read.
-    pub(super) fn directory(&self) -> anyhow::Result<PathBuf> {
-        match &self.data_dir {
-            Some(data_dir) => Ok(data_dir.clone()),
-            None => Ok(config::data_dir(self.config.as_deref())?),
-        }
-    }
-
-    /// A client of the agent that runs there.
-    ///
-    /// # Errors
-    /// Those of [`Place::directory`].
-    pub(super) fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client::new(&self.directory()?))
     }
 }

@@ -1,6 +1,6 @@
 //! `sync-agent reload`: has a running agent read its config anew, and shows what changes as a diff.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use super::{
     output::{BAD, GOOD, HEADING, NAME, WARNING, styled},
@@ -8,7 +8,7 @@ use super::{
     remote,
     text::printable,
 };
-use crate::admin::{Planned, PlannedChange, Reload, ReloadReport};
+use crate::admin::{Client, Planned, PlannedChange, Reload, ReloadReport};
 
 /// Have a running agent read its config anew.
 ///
@@ -23,10 +23,10 @@ Examples:
 Exit codes:
   0  it serves, or would; also if nothing changed
   1  it could not be done; the text says why
-  2  the config has errors")]
+  2  the config has errors, or the command line is wrong")]
 pub struct Arguments {
     #[command(flatten)]
-    place: Place,
+    pub(super) place: Place,
     /// Only check, and tell what would change
     #[arg(long)]
     dry_run: bool,
@@ -39,8 +39,8 @@ pub struct Arguments {
 ///
 /// # Errors
 /// If no agent answers, or the output cannot be written.
-pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let client = arguments.place.client()?;
+pub async fn run(arguments: &Arguments, data_dir: &Path) -> anyhow::Result<ExitCode> {
+    let client = Client::new(data_dir);
     let answer = client.reload(&Reload { dry_run: arguments.dry_run }).await;
     remote::tell(answer, arguments.json, words, remote::success)
 }

@@ -4,6 +4,7 @@ mod text;
 
 use std::{
     io::{self, IsTerminal as _},
+    path::Path,
     process::ExitCode,
 };
 
@@ -25,10 +26,11 @@ Examples:
 
 Exit codes:
   0  shown
-  1  no agent runs there, or it went away")]
+  1  no agent runs there, or it went away
+  2  the command line is wrong, or the config does not tell where the data is")]
 pub struct Arguments {
     #[command(flatten)]
-    place: Place,
+    pub(super) place: Place,
     /// Show it anew every second, until it is ended
     #[arg(long)]
     watch: bool,
@@ -41,8 +43,8 @@ pub struct Arguments {
 ///
 /// # Errors
 /// If no agent answers, or the output cannot be written.
-pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let client = arguments.place.client()?;
+pub async fn run(arguments: &Arguments, data_dir: &Path) -> anyhow::Result<ExitCode> {
+    let client = Client::new(data_dir);
     if arguments.watch {
         return watch(&client, arguments.json).await;
     }

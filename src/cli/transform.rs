@@ -32,8 +32,6 @@ use std::{
     process::ExitCode,
 };
 
-use super::command::block_on;
-
 /// What all of the commands have to say at the end of their help.
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -105,7 +103,7 @@ struct Streams<'a> {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let command = match &arguments.command {
         Command::OnModule(command) => command,
-        Command::Resume(resume) => return block_on(resume.run()),
+        Command::Resume(resume) => return resume.run(),
     };
     let mut out = io::BufWriter::new(anstream::stdout());
     let mut errors = anstream::stderr();

@@ -145,12 +145,22 @@ fn address(value: &Value<'_>) -> Option<SocketAddr> {
 /// The default of `data.dir`.
 const DATA_DIR: &str = "./sync-agent-data";
 
-/// `data.dir` of a text that may have errors, or its default.
-pub(super) fn named_data_dir(text: &str) -> PathBuf {
-    let (document, _) = DeTable::parse_recoverable(text);
+/// `data.dir` of a text that may have errors, or its default. What does not parse and does not show the key has errors
+/// alone.
+pub(super) fn named_data_dir(file: Option<&Path>, text: &str) -> Result<PathBuf, ConfigErrors> {
+    let (document, errors) = DeTable::parse_recoverable(text);
     let data = document.get_ref().get("data").and_then(|data| data.get_ref().as_table());
     let dir = data.and_then(|data| data.get("dir")).and_then(|dir| dir.get_ref().as_str());
-    dir.unwrap_or(DATA_DIR).into()
+    match dir {
+        Some(dir) => Ok(dir.into()),
+        None if errors.is_empty() => Ok(DATA_DIR.into()),
+        None => {
+            let findings = Findings::default();
+            syntax_errors(&errors, text, &findings);
+            let (problems, hidden) = findings.into_parts();
+            Err(ConfigErrors::new(file, text, problems, &hidden))
+        }
+    }
 }
 
 /// A log gives whole segments back, so it needs a few of them within its budget.

@@ -122,16 +122,14 @@ fn built_in(environment: &dyn Environment) -> (Source, String) {
     }
 }
 
-/// Where the agent with this config keeps its data. The config may have errors: only that key is looked for.
+/// Where the agent with this config keeps its data. The config may have errors, and its secrets need not be there: only
+/// that key is looked for.
 ///
 /// # Errors
-/// If the file cannot be read.
+/// If the file cannot be read, or is so broken that the key is not found.
 pub fn data_dir(path: Option<&Path>) -> Result<PathBuf, ConfigErrors> {
-    let text = match path {
-        Some(path) => read(path)?,
-        None => String::new(),
-    };
-    Ok(named_data_dir(&text))
+    let text = path.map(read).transpose()?;
+    named_data_dir(path, &text.unwrap_or_default())
 }
 
 fn read(path: &Path) -> Result<String, ConfigErrors> {

@@ -238,12 +238,14 @@ path = "x.wasm"
 #[test]
 fn the_data_directory_of_a_broken_config_is_known() {
     use super::check::named_data_dir;
-    let of = |text: &str| named_data_dir(text).display().to_string();
+    let of = |text: &str| named_data_dir(None, text).unwrap().display().to_string();
     assert_eq!(of(""), "./sync-agent-data");
     assert_eq!(of("[data]\ndir = \"/srv\"\n[destinations.x]\ntype = 1\n[data2]\n"), "/srv");
     assert_eq!(of("[data]\ndir = \"/srv\"\n[destinations\ntype == 1"), "/srv");
     assert_eq!(of("data = 1"), "./sync-agent-data");
     assert_eq!(of("[data]\ndir = 1"), "./sync-agent-data");
+    let broken = named_data_dir(None, "[data\ndir = \"/srv\"").unwrap_err();
+    assert_eq!(broken.errors[0].line, Some(1), "a guess could be another agent's directory");
 }
 
 /// The admin API has no port unless it is told one, and never the producers'.

@@ -61,7 +61,7 @@ async fn every_command_arrives() {
         "reset_cursor search ResetCursor { from: Time(Time(Timestamp(1))), allow_rewind: true, dry_run: false }",
         "resume_transform redact",
         "drop_letters DropLetters { destination: \"search\", filter: LetterFilter { index: None, object: None, \
-         reason: Some(\"rejected\"), stage: None, request: None, since: None, until: None, first: None, last: None, \
+         reason: Some(\"rejected\"), stage: None, request: None, since: None, until: None, ids: [], first: None, last: None, \
          stale: None }, dry_run: true }",
         "resume search Resume { from: Some(Oldest) }",
         "forget a/../b Forget { dry_run: false }",
@@ -167,7 +167,7 @@ fn a_filter_arrives_as_it_was_said() {
         request: Some(RequestId(Uuid::from_u128(7))),
         since: Some(Timestamp(1_000_000)),
         until: Some(Timestamp(2_000_001)),
-        ids: vec![LetterId(3), LetterId(5)],
+        ids: vec![LetterId(3), LetterId(4)],
         first: Some(LetterId(1)),
         last: Some(LetterId(9)),
         stale: Some(false),

@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::{Outcome, selection::Selection};
 use crate::{
-    cli::text,
-    dead_letter::{View, delete_letters, store_path},
+    admin::{Client, ClientError, DropLetters, LetterFilter, socket_path},
+    cli::{command::block_on, text},
+    dead_letter::{Filter, View, delete_letters, store_path},
 };
 
 /// Delete dead letters for good.
@@ -67,11 +68,26 @@ pub(super) fn execute(
     for (destination, letters) in found {
         let deleted = match letters {
             0 => 0,
-            _ => delete_letters(&store_path(data_dir, destination), &filter, &mut |_| {})?,
+            _ => delete(data_dir, destination, &filter)?,
         };
         tell(drop, out, destination, "deleted", deleted)?;
     }
     Ok(Outcome::Done)
+}
+
+/// By the agent that runs, so that its audit log has it; where none does, in the store itself.
+fn delete(data_dir: &Path, destination: &str, filter: &Filter) -> anyhow::Result<u64> {
+    if socket_path(data_dir).exists() {
+        let client = Client::new(data_dir);
+        let filter = LetterFilter::of(filter);
+        let request = DropLetters { destination: destination.to_owned(), filter, dry_run: false };
+        match block_on(async { Ok(client.drop_letters(&request).await) })? {
+            // What a killed agent left.
+            Err(ClientError::NotRunning { .. }) => {}
+            answer => return Ok(answer?.letters),
+        }
+    }
+    Ok(delete_letters(&store_path(data_dir, destination), filter, &mut |_| {})?)
 }
 
 fn tell(

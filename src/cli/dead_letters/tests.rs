@@ -33,10 +33,17 @@ struct Ran {
 
 fn run(dir: &TempDir, arguments: &str) -> Ran {
     let words = ["dead-letters"].into_iter().chain(arguments.split_whitespace());
-    let arguments = Program::try_parse_from(words).unwrap().arguments;
+    let command = on_stores(Program::try_parse_from(words).unwrap());
     let (mut out, mut errors) = (Vec::new(), Vec::new());
-    let outcome = execute(&arguments, dir.path(), &mut out, &mut errors, None).unwrap();
+    let outcome = execute(&command, dir.path(), &mut out, &mut errors, None).unwrap();
     Ran { out: String::from_utf8(out).unwrap(), errors: String::from_utf8(errors).unwrap(), outcome }
+}
+
+fn on_stores(program: Program) -> OnStores {
+    match program.arguments.command {
+        Command::OnStores(command) => command,
+        Command::Replay(replay) => panic!("{replay:?} asks an agent"),
+    }
 }
 
 fn letter(offset: u64, body: &'static str) -> Letter {
@@ -307,8 +314,8 @@ async fn a_broken_pipe_is_recognised() {
     for words in [["dead-letters", "export"], ["dead-letters", "list"]] {
         let (reader, mut writer) = io::pipe().unwrap();
         drop(reader);
-        let arguments = Program::try_parse_from(words).unwrap().arguments;
-        let error = execute(&arguments, dir.path(), &mut writer, &mut Vec::new(), None).unwrap_err();
+        let command = on_stores(Program::try_parse_from(words).unwrap());
+        let error = execute(&command, dir.path(), &mut writer, &mut Vec::new(), None).unwrap_err();
         assert!(is_broken_pipe(&error), "{error:?}");
     }
 }

@@ -25,7 +25,8 @@ Example:
 
 Exit codes:
   0  it is paused
-  1  it is not; the text says why")]
+  1  it is not; the text says why
+  2  the command line is wrong, or the config does not tell where the data is")]
 pub(super) struct Pause {
     /// The destination, as the config names it
     #[arg(value_name = "NAME")]
@@ -49,6 +50,7 @@ Example:
 Exit codes:
   0  it would take records
   1  it could not be asked; the text says why
+  2  the command line is wrong, or the config does not tell where the data is
   3  it would not take any, or does not answer")]
 pub(super) struct Probe {
     /// The destination, as the config names it
@@ -74,7 +76,8 @@ Examples:
 
 Exit codes:
   0  it is moved, or would be
-  1  it is not; the text says why")]
+  1  it is not; the text says why
+  2  the command line is wrong, or the config does not tell where the data is")]
 pub(super) struct ResetCursor {
     /// The destination, as the config names it
     #[arg(value_name = "NAME")]
@@ -104,7 +107,8 @@ Examples:
 
 Exit codes:
   0  it is forgotten, or would be
-  1  it is not; the text says why")]
+  1  it is not; the text says why
+  2  the command line is wrong, or the config does not tell where the data is")]
 pub(super) struct Forget {
     /// The destination, as the config named it
     #[arg(value_name = "NAME")]

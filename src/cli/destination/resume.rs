@@ -31,7 +31,8 @@ Examples:
 
 Exit codes:
   0  the destination goes on; with a stopped agent: when that starts
-  1  nothing was changed; the text says why")]
+  1  nothing was changed; the text says why
+  2  the command line is wrong, or the config does not tell where the data is")]
 pub(super) struct Resume {
     /// The destination, as the config names it
     #[arg(value_name = "NAME")]
@@ -46,8 +47,7 @@ pub(super) struct Resume {
 }
 
 impl Resume {
-    pub(super) async fn run(&self, data_dir: &Path) -> anyhow::Result<ExitCode> {
-        let client = Client::new(data_dir);
+    pub(super) async fn run(&self, client: &Client, data_dir: &Path) -> anyhow::Result<ExitCode> {
         if client.finds_agent().await {
             let answer = client.resume(&self.name, &admin::Resume { from: self.from }).await;
             return remote::tell(answer, self.json, resumed, remote::success);

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use crate::{
-    admin::TransformReport,
+    admin::{Client, TransformReport},
     cli::{
+        command::block_on,
         output::{NAME, styled},
         place::Place,
         remote,
@@ -23,7 +24,8 @@ Example:
 
 Exit codes:
   0  it runs
-  1  it could not be done; the text says why")]
+  1  it could not be done; the text says why
+  2  the command line is wrong, or the config does not tell where the data is")]
 pub(super) struct Resume {
     #[command(flatten)]
     place: Place,
@@ -36,9 +38,12 @@ pub(super) struct Resume {
 }
 
 impl Resume {
-    pub(super) async fn run(&self) -> anyhow::Result<ExitCode> {
-        let answer = self.place.client()?.resume_transform(&self.name).await;
-        remote::tell(answer, self.json, words, remote::success)
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        self.place.with_directory(|data_dir| block_on(self.resume(&Client::new(data_dir))))
+    }
+
+    async fn resume(&self, client: &Client) -> anyhow::Result<ExitCode> {
+        remote::tell(client.resume_transform(&self.name).await, self.json, words, remote::success)
     }
 }
 

@@ -9,6 +9,11 @@ use plugin_api::{
     operation::Batch,
     verdict::{ReasonCode, Scope, WriteError},
 };
+use plugin_http::endpoint::Endpoint;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 use crate::setup::{batch, save, saves, start, start_with};
 
@@ -256,6 +261,36 @@ async fn a_request_too_large_is_split() {
     let (fake, algolia) = start().await;
     fake.fail_next(1, Fault::Html(413));
     assert!(matches!(algolia.write(&saves("i", 2)).await, Err(WriteError::TooLarge { .. })));
+}
+
+/// G5: a proxy's page is no answer to a probe either, though Algolia's own 400 is one: it looked at the question.
+#[tokio::test]
+async fn a_page_is_no_answer_to_a_probe() {
+    for (content_type, body, passes) in [
+        ("text/html", "<html><h1>400</h1></html>", false),
+        ("application/json", r#"{"message":"Invalid task id","status":400}"#, true),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = Endpoint::parse(&format!("http://{}", listener.local_addr().unwrap()), false).unwrap();
+        let (_fake, algolia) =
+            start_with(Options::default(), |settings| settings.hosts = Some(vec![host])).await;
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        let answered = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut question = [0; 4096];
+            assert!(stream.read(&mut question).await.unwrap() > 0);
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream
+        };
+        let (outcome, _stream) = tokio::join!(algolia.probe(), answered);
+        match passes {
+            true => assert_eq!(outcome, Ok(())),
+            false => assert_eq!(scope(&outcome.unwrap_err()), &Scope::Destination),
+        }
+    }
 }
 
 /// A 2xx that Algolia did not write, as a captive portal's, is no success.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::testing::{
     driver::Driver,
+    history::INDEXES,
     subject::{Fault, Subject},
     trial::Trial,
 };
@@ -29,8 +30,11 @@ pub async fn a_crash_before_the_answer_repeats_in_order<S: Subject, D: Driver>()
     trial.accept_mixed(30).await;
     trial.settle().await;
     if trial.inject(Fault::Hold).await {
-        trial.accept_mixed(30).await;
+        // Nothing that comes later hides one of these if it is lost.
+        let held = trial.history.saves(INDEXES[0], 3);
+        trial.accept(held).await;
         trial.until("a request is in flight", |progress| progress.in_flight > 0).await;
+        trial.accept_mixed(30).await;
         // Long enough to persist what must not be.
         trial.work_for(Duration::from_millis(100)).await;
         trial = trial.crash().await;
