@@ -217,6 +217,9 @@ async fn letters_of_one_object_keep_their_order() {
 async fn a_letter_waits_for_what_is_older() {
     let bench = Bench::new().await;
     let mut lane = bench.start().await;
+    // The cursor stays before this one, so that the log keeps all of them.
+    bench.fake.poison("bad", Poison::ServerError);
+    lane.append("others", &[("bad", "{}")]).await;
     // More than is read at once.
     let filling = format!(r#"{{"text":"{}"}}"#, "x".repeat(1_000));
     let ids: Vec<String> = (0..1_350).map(|id| id.to_string()).collect();
@@ -227,7 +230,8 @@ async fn a_letter_waits_for_what_is_older() {
     let older = lane.log.status().end.offset;
     bench.fake.poison_text(&format!(r#""sequence":{}"#, older + 1), Poison::Named);
     lane.update("products", [1, 1]).await;
-    lane.until("all is settled", |now| now.delivered == at(older + 2)).await;
+    let seen = lane.until("all others are settled", |now| now.totals.settled() == older + 1).await;
+    assert_eq!((seen.delivered, seen.totals.dead_lettered), (at(0), 1));
     lane.stop().await;
     bench.fake.cure();
     // The agent was killed when of all these only the letter's record had an outcome.
@@ -236,9 +240,11 @@ async fn a_letter_waits_for_what_is_older() {
     let completed = vec![(older + 1, older + 2)];
     let cursor = interface::Progress { next: at(0), completed, totals, ..Default::default() };
     bench.fake.fail_next(1, Fault::Throttled { retry_after: Some("1".to_owned()) });
-    let lane = bench.start_from(cursor, |settings| settings.operations_max = 100).await;
+    let mut lane = bench.start_from(cursor, |settings| settings.operations_max = 100).await;
     let done = lane.replay_all(everything()).await;
     assert_eq!((done.replayed, done.done()), (1, 1), "{done:?}");
+    let all = lane.until("all is delivered", |now| now.delivered == at(older + 2)).await;
+    assert_eq!(all.totals, Totals { written: older + 1, dead_lettered: 1, ..Totals::default() });
     let since = bench.fake.journal().into_iter().skip(before).filter(|applied| applied.index == "products");
     let since: Vec<_> = since.map(|applied| applied.body.as_u64()).collect();
     assert_eq!(since, [Some(older), Some(older + 1)]);
