@@ -199,7 +199,9 @@ impl Control for Operator {
         let versioned = built.destination.capabilities().versioned;
         let from = self.start_at(request.from).await?;
         let log = &self.reloader.log;
-        let plan = log.rewind(destination, from, true).await.map_err(|error| log_error(&error))?;
+        let mut plan = log.rewind(destination, from, true).await.map_err(|error| log_error(&error))?;
+        // The persisted cursor is up to a second behind what was delivered.
+        plan.from = handle.snapshot().map_or(plan.from, |snapshot| snapshot.delivered.max(plan.from));
         let back = plan.to < plan.from;
         if back && !versioned && !request.allow_rewind && !request.dry_run {
             let error = format!(
