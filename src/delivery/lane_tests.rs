@@ -4,7 +4,10 @@
 //! sees is checked: the counts of settled records never run ahead of what was accepted, nor behind the watermark.
 
 mod bench;
+mod told;
+
 mod replay;
+mod rerouting;
 mod stale;
 mod transforms;
 

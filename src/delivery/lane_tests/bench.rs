@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,7 +21,6 @@ use plugin_elasticsearch::Elasticsearch;
 use plugin_http::{endpoint::Endpoint, secret::Secret};
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
-use tracing::subscriber::DefaultGuard;
 
 use crate::{
     config::{self, FixedEnvironment},
@@ -164,17 +163,19 @@ impl Bench {
         let log = Arc::new(log);
         let store = Arc::new(Store::open(&self.store(), self.bounds).unwrap());
         let (replays, inbox) = Replays::channel();
+        let routing = Routing { router: self.router(), transforms: self.transforms.clone() };
+        let routes = Routes::new(routing);
         let wiring = Wiring {
             destination: self.destination(),
             log: log.clone(),
             tail: Arc::new(Tail::new(log.clone())),
-            routes: Routes::new(Routing { router: self.router(), transforms: self.transforms.clone() }),
+            routes: routes.clone(),
             letters: Letters::new(store, Arc::new(SystemClock)),
             replays: inbox,
         };
         let (stop, tasks) = (Stop::new(), Tasks::default());
         let watched = start(settings, wiring, subscription, &stop, &tasks);
-        Lane { log, watched, replays, seen: Totals::default(), stop, tasks }
+        Lane { log, watched, replays, routes, seen: Totals::default(), stop, tasks }
     }
 
     fn destination(&self) -> Arc<dyn Destination> {
@@ -190,9 +191,18 @@ impl Bench {
         Algolia::new(Settings { hosts: Some(hosts), gzip: false, ..settings }).unwrap()
     }
 
-    fn router(&self) -> Router {
+    /// With the transform, if there is one.
+    pub(super) fn router(&self) -> Router {
+        self.router_with(self.transforms.as_ref().map_or("", |_| TRANSFORM))
+    }
+
+    /// Without any.
+    pub(super) fn plain_router(&self) -> Router {
+        self.router_with("")
+    }
+
+    fn router_with(&self, transform: &str) -> Router {
         let path = self.root.path().join("agent.toml");
-        let transform = self.transforms.as_ref().map_or("", |_| TRANSFORM);
         fs::write(&path, format!("{CONFIG}{transform}")).unwrap();
         let loaded = config::load(Some(&path), &FixedEnvironment::new(&[], &[]));
         Router::new(&loaded.unwrap_or_else(|errors| panic!("{errors}")).config)
@@ -363,47 +373,12 @@ impl Bench {
     }
 }
 
-/// What a test's thread logs, on which its lanes run.
-pub(super) struct Told {
-    lines: Arc<Mutex<Vec<u8>>>,
-    _guard: DefaultGuard,
-}
-
-impl Told {
-    /// Listens until it is dropped.
-    pub(super) fn listen() -> Self {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let writer = lines.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_ansi(false).with_writer(move || Lines(writer.clone()));
-        Self { lines, _guard: tracing::subscriber::set_default(subscriber.finish()) }
-    }
-
-    /// Lines with these words.
-    pub(super) fn count(&self, words: &str) -> usize {
-        let lines = self.lines.lock().unwrap();
-        String::from_utf8_lossy(&lines).lines().filter(|line| line.contains(words)).count()
-    }
-}
-
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// A lane that runs.
 pub(super) struct Lane {
     pub(super) log: Arc<EmbeddedLog>,
     watched: watch::Receiver<Snapshot>,
     pub(super) replays: Replays,
+    pub(super) routes: Arc<Routes>,
     seen: Totals,
     pub(super) stop: Stop,
     pub(super) tasks: Tasks,

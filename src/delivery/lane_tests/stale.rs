@@ -1,10 +1,13 @@
 //! Letters of objects of which something newer is delivered.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fakes::algolia::Poison;
 
-use super::bench::{Bench, DEADLINE, Told, at};
+use super::{
+    bench::{Bench, DEADLINE, at},
+    told::Told,
+};
 
 /// G4: a letter is stale once something newer of its object was delivered, and only then; the mark outlives a restart, in
 /// which the filter in memory is made anew.
@@ -48,7 +51,7 @@ async fn no_cursor_passes_before_the_letter_tells() {
     let start = Instant::now();
     while told.count("cursor cannot be persisted") < 2 {
         assert!(start.elapsed() < DEADLINE, "nobody tried to persist it");
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     bench.until_cursor(|cursor| cursor.next == at(1)).await;
     bench.mend_letters();

@@ -53,22 +53,15 @@ public final class Launcher extends Node {
         Environment environment =
                 InternalSettingsPreparer.prepareEnvironment(settings.build(), Map.of(), null, () -> "node1");
         Launcher node = new Launcher(environment);
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
-            try {
-                node.close();
-            } catch (Exception error) {
-                error.printStackTrace();
-            }
-        }));
         node.start();
         int port = node.injector().getInstance(HttpServerTransport.class).boundAddress().publishAddress().getPort();
         // Whoever waits for the file finds the whole number in it.
         Path whole = portFile.resolveSibling("port.new");
         Files.writeString(whole, Integer.toString(port));
         Files.move(whole, portFile, StandardCopyOption.ATOMIC_MOVE);
-        // Whoever started it holds the other end: when that is gone, nothing is left running.
+        // Whoever started it holds the other end: when that is gone, nothing is left running, and nothing is tidied up.
         while (System.in.read() >= 0) {
         }
-        System.exit(0);
+        Runtime.getRuntime().halt(0);
     }
 }
