@@ -8,6 +8,7 @@ mod part;
 mod routing;
 mod tail;
 
+mod again;
 mod expand;
 mod transforming;
 mod view;
@@ -15,6 +16,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use again::Again;
 pub use routing::{Routes, Routing};
 pub use tail::Tail;
 pub use transforming::{Expansion, Held, Transforming};

@@ -13,6 +13,7 @@ use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 use super::{
+    again::Again,
     block::Block,
     expand::Routed,
     routing::{Routes, Routing},
@@ -123,11 +124,10 @@ impl Feed {
         Ok(feed_block)
     }
 
-    /// Single records that come again, in log order: what each becomes now. They are routed and transformed as what is
-    /// read; the feed stays where it is.
-    pub fn again(&mut self, records: Vec<(Frame, Record)>) -> FeedBlock {
-        let frames = records.into_iter().map(|(frame, record)| (frame, vec![record]));
-        let block = Arc::new(Block::of(frames.collect()));
+    /// What records that come again become now: in log order, each once. They are routed and transformed as what is read;
+    /// the feed stays where it is.
+    pub fn again(&mut self, records: impl Iterator<Item = Again>) -> FeedBlock {
+        let block = Arc::new(Block::of(records.map(Again::into_frame).collect()));
         self.follow();
         self.expand_from(block.first(), &block)
     }

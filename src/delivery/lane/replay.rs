@@ -11,6 +11,7 @@
 //! version, and not at all if something newer was delivered since.
 
 mod current;
+mod record;
 
 use std::{future::Future, mem, pin::Pin};
 
@@ -29,7 +30,8 @@ use crate::{
     },
     feed::Feed,
 };
-use current::{Becoming, Candidate, Current, Finished};
+use current::Current;
+use record::{Becoming, Candidate, Finished};
 
 /// See the module's text.
 pub(super) struct Replaying {

@@ -4,21 +4,19 @@ use std::{collections::VecDeque, mem};
 
 use plugin_api::{
     identity::{LogId, Position},
-    operation::{Key, Operation, Source},
-    verdict::Reason,
+    operation::{Key, Source},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::watch;
 
+use super::record::{Becoming, Candidate, Finished, list};
 use crate::{
     dead_letter::{Chosen, Delivered, Filed, Filter, Letter, OfRecord, Replayed},
     delivery::{
-        replay::{Left, Progress, Replay, Request, State, Why},
+        replay::{Progress, Replay, Request, State, Why},
         tracker::Outcome,
     },
     feed::{Becomes, Expansion, Feed, Transforming},
-    log::interface::{Attributes, Frame},
-    record::Record,
 };
 
 /// See the module's text.
@@ -51,23 +49,6 @@ pub(super) struct Current {
     ending: Option<State>,
 }
 
-/// A record that is to be sent again.
-pub(super) struct Candidate {
-    /// The letters that are about it, at least one.
-    pub(super) letters: Vec<Filed>,
-    pub(super) becoming: Becoming,
-    stale: bool,
-}
-
-/// What a record becomes now.
-pub(super) enum Becoming {
-    /// Its transform runs.
-    Held,
-    Operations(Vec<Operation>),
-    /// Its transform failed.
-    Failed(Box<(Operation, Reason)>),
-}
-
 /// A record that was sent again.
 struct Entered {
     letters: Vec<Filed>,
@@ -75,13 +56,6 @@ struct Entered {
     /// The gravest of its operations' outcomes, but for those that were rejected.
     outcome: Outcome,
     rejected: Vec<Letter>,
-}
-
-/// A record whose operations are settled.
-pub(in crate::delivery::lane) struct Finished {
-    pub(super) record: Replayed,
-    letters: Vec<Filed>,
-    outcome: Outcome,
 }
 
 impl Current {
@@ -157,7 +131,7 @@ impl Current {
                 candidates.push(Candidate { letters, becoming: Becoming::Held, stale });
             }
         }
-        let block = feed.again(candidates.iter().map(|candidate| again(candidate.letter())).collect());
+        let block = feed.again(candidates.iter().map(Candidate::again));
         let mut operations = block.operations.into_iter();
         for (candidate, becomes) in candidates.iter_mut().zip(block.records) {
             candidate.becoming = match becomes {
@@ -354,84 +328,4 @@ impl Current {
             "replay of dead letters ended"
         );
     }
-}
-
-impl Candidate {
-    pub(super) fn letter(&self) -> &Letter {
-        &self.letters[0].letter
-    }
-
-    pub(super) fn position(&self) -> Position {
-        self.letter().source.position
-    }
-
-    pub(super) fn log_id(&self) -> LogId {
-        self.letter().source.log_id
-    }
-
-    pub(super) fn is_held(&self) -> bool {
-        matches!(self.becoming, Becoming::Held)
-    }
-
-    fn made(&self) -> impl Iterator<Item = &Operation> {
-        let operations: &[Operation] = match &self.becoming {
-            Becoming::Operations(operations) => operations,
-            Becoming::Held | Becoming::Failed(_) => &[],
-        };
-        operations.iter()
-    }
-
-    /// The objects that it changes.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.made().map(|operation| &operation.key)
-    }
-}
-
-impl Finished {
-    fn count(&self, progress: &mut Progress) {
-        let rejected = &self.record.rejected;
-        let again = |filed: &&Filed| {
-            rejected.iter().find(|letter| letter.source.number == filed.letter.source.number)
-        };
-        let mut failed: Vec<(&Filed, &Letter)> =
-            self.letters.iter().filter_map(|filed| Some((filed, again(&filed)?))).collect();
-        if failed.is_empty() {
-            // Today's transform makes other operations, and one of those was rejected.
-            failed.extend(self.letters.first().zip(rejected.first()));
-        }
-        let others = (self.letters.len() - failed.len()) as u64;
-        match self.outcome {
-            Outcome::Written => progress.replayed += others,
-            Outcome::Superseded => progress.superseded += others,
-            Outcome::Skipped | Outcome::Gap | Outcome::DeadLettered => progress.skipped += others,
-        }
-        progress.failed += failed.len() as u64;
-        for (filed, letter) in failed {
-            list(progress, filed, &Why::Failed(letter.reason.to_string()));
-        }
-    }
-}
-
-fn list(progress: &mut Progress, Filed { id, letter, .. }: &Filed, why: &Why) {
-    if progress.left.len() < Progress::LISTED_MAX {
-        progress.left.push(Left { id: *id, object: letter.record.key.clone(), why: why.clone() });
-    }
-}
-
-/// A letter's record as the log would have it.
-fn again(Letter { source, version, record, .. }: &Letter) -> (Frame, Record) {
-    let frame = Frame {
-        log_id: source.log_id,
-        position: source.position,
-        version: *version,
-        accepted_at: source.accepted_at,
-        records: 1,
-        request_id: source.request_id,
-        attributes: Attributes::default(),
-        payload: bytes::Bytes::new(),
-    };
-    let (action, body) = (record.action, record.body.clone());
-    let record =
-        Record { action, index: record.key.index.clone(), object_id: record.key.object_id.clone(), body };
-    (frame, record)
 }
