@@ -19,7 +19,7 @@ use super::{
     letters,
     rates::Rates,
     reload::{Reloader, position_of},
-    supervisor::Command,
+    supervisor::{Command, Reset},
 };
 use crate::{
     admin::{
@@ -199,25 +199,27 @@ impl Control for Operator {
         let versioned = built.destination.capabilities().versioned;
         let from = self.start_at(request.from).await?;
         let log = &self.reloader.log;
-        let mut plan = log.rewind(destination, from, true).await.map_err(|error| log_error(&error))?;
-        // The persisted cursor is up to a second behind what was delivered.
-        plan.from = handle.snapshot().map_or(plan.from, |snapshot| snapshot.delivered.max(plan.from));
-        let back = plan.to < plan.from;
-        if back && !versioned && !request.allow_rewind && !request.dry_run {
-            let error = format!(
-                "destination {destination:?} keeps no versions: its objects would pass through older states until the \
-                 cursor is back at {}",
-                plan.from
-            );
-            return Err(ControlError::conflict(error, "say that this is wanted with --allow-rewind"));
-        }
-        let moved = match request.dry_run {
-            true => plan,
+        let reset = match request.dry_run {
+            true => {
+                let rewound = log.rewind(destination, from, true).await.map_err(|error| log_error(&error))?;
+                Reset { rewound, refused: false }
+            }
             false => {
-                let done = self.ask(&handle, destination, |done| Command::Reset { from, done }).await?;
+                let may_go_back = versioned || request.allow_rewind;
+                let command = |done| Command::Reset { from, may_go_back, done };
+                let done = self.ask(&handle, destination, command).await?;
                 done.map_err(|error| log_error(&error))?
             }
         };
+        let moved = reset.rewound;
+        if reset.refused {
+            let error = format!(
+                "destination {destination:?} keeps no versions: its objects would pass through older states until the \
+                 cursor is back at {}",
+                moved.from
+            );
+            return Err(ControlError::conflict(error, "say that this is wanted with --allow-rewind"));
+        }
         let records = moved.from.offset.abs_diff(moved.to.offset);
         let meaning = match (moved.to < moved.from, versioned) {
             (true, true) => {
@@ -226,6 +228,7 @@ impl Control for Operator {
             (true, false) => format!(
                 "{records} records are delivered again: objects pass through older states until the cursor is back"
             ),
+            (false, _) if records == 0 => "it stands there already".to_owned(),
             (false, _) => {
                 format!("{records} records before the new position are left out, and recorded as a gap")
             }

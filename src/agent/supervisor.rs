@@ -68,10 +68,18 @@ pub(super) struct Prepared {
 pub(super) enum Command {
     /// Lets a detached destination go on.
     Resume { from: StartAt, done: oneshot::Sender<Result<Gap, LogError>> },
-    /// Moves the cursor.
-    Reset { from: StartAt, done: oneshot::Sender<Result<Rewound, LogError>> },
+    /// Moves the cursor; back only if that is allowed.
+    Reset { from: StartAt, may_go_back: bool, done: oneshot::Sender<Result<Reset, LogError>> },
     /// Forgets what it knows of the destination's health.
     Restart,
+}
+
+/// A cursor that was asked to move.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reset {
+    pub(super) rewound: Rewound,
+    /// It would have gone back, and stands where it was.
+    pub(super) refused: bool,
 }
 
 /// What is known of a lane from outside.
@@ -254,11 +262,22 @@ impl Supervisor {
             Command::Resume { from, done } => {
                 let _ = done.send(log.resume(&self.name, from).await);
             }
-            Command::Reset { from, done } => {
-                let _ = done.send(log.rewind(&self.name, from, false).await);
+            Command::Reset { from, may_go_back, done } => {
+                let _ = done.send(self.reset(from, may_go_back).await);
             }
             Command::Restart => {}
         }
+    }
+
+    /// No lane runs, so what it would do is what it does.
+    async fn reset(&self, from: StartAt, may_go_back: bool) -> Result<Reset, LogError> {
+        let log = &self.shared.log;
+        let rewound = log.rewind(&self.name, from, true).await?;
+        let refused = rewound.to < rewound.from && !may_go_back;
+        if !refused && rewound.to != rewound.from {
+            log.rewind(&self.name, from, false).await?;
+        }
+        Ok(Reset { rewound, refused })
     }
 
     /// Nothing is kept for it any longer.

@@ -21,8 +21,11 @@ pub(super) struct Block {
     bytes: usize,
     /// By index: what its transform makes of its records, if a lane has asked for that.
     /// Of each index, by the transform that its records pass: a reload may have changed it between two lanes.
-    parts: Mutex<FxHashMap<Arc<str>, Vec<(Option<Arc<Slot>>, Arc<Part>)>>>,
+    parts: Mutex<FxHashMap<Arc<str>, Vec<Started>>>,
 }
+
+/// A part, and the transform that it passes; `None` if there is none of its name.
+type Started = (Option<Arc<Slot>>, Arc<Part>);
 
 /// Decodes frames up to the first one that does not hold what it should. Where no frame comes, the block is empty and
 /// lies at `at`.
@@ -78,7 +81,7 @@ impl Block {
         let slot = transforms.and_then(|transforms| transforms.slot(transform));
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let of_index = parts.entry(index.clone()).or_default();
-        let same = |(started, _): &&(Option<Arc<Slot>>, _)| match (started, slot) {
+        let same = |(started, _): &&Started| match (started, slot) {
             (Some(started), Some(slot)) => Arc::ptr_eq(started, slot),
             (None, None) => true,
             _ => false,
