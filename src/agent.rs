@@ -533,7 +533,8 @@ mod tests {
         let request = UpsertObjectsRequest {
             index_name: index.to_owned(),
             action_type: ActionType::DeleteObject as i32,
-            payloads: vec![SyncPayload { object_id: "1".to_owned(), data: None }],
+            // Another one than that of the letter, whose data its delete would purge.
+            payloads: vec![SyncPayload { object_id: "9".to_owned(), data: None }],
             idempotency_key: String::new(),
         };
         client.upsert_objects(request).await.map(|_| ())

@@ -15,7 +15,7 @@ pub struct ControlError {
     pub advice: String,
     /// With [`Kind::Refused`]: the config that was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config: Option<ConfigRefused>,
+    pub config: Option<Box<ConfigRefused>>,
 }
 
 /// Why a command was not carried out.
@@ -122,6 +122,6 @@ impl ControlError {
         let errors = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
         let error = format!("the config has {errors} and is refused, the one before serves on");
         let advice = "mend what is listed, then reload again".to_owned();
-        Self { kind: Kind::Refused, error, advice, config: Some(config) }
+        Self { kind: Kind::Refused, error, advice, config: Some(Box::new(config)) }
     }
 }

@@ -90,8 +90,7 @@ async fn wait(client: &Client, json: bool) -> Result<DrainReport, ClientError> {
         }
         told = true;
     }
-    // A stream that ends tells that the agent does.
-    client.status().await.map(|_| DrainReport { draining: false, remaining: Vec::new() })
+    Err(client.gone())
 }
 
 /// What a destination has not received, and whether it goes on by itself.

@@ -36,7 +36,7 @@ pub(super) fn tell<R: Serialize>(
             Ok(code(&report).into())
         }
         Err(ClientError::Refused(error)) => {
-            let text = error.config.as_ref().map_or("", |config| &config.text);
+            let text = error.config.as_ref().map_or("", |config| &*config.text);
             match json {
                 true => output::print_json(&error)?,
                 false => output::complain(&format!("{text}sync-agent: {}\n", printable(&error.to_string()))),

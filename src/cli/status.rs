@@ -3,12 +3,12 @@
 mod text;
 
 use std::{
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write as _},
     path::Path,
     process::ExitCode,
 };
 
-use super::{live::Live, output, place::Place, remote};
+use super::{live::Live, place::Place, remote};
 use crate::admin::{Client, Status};
 
 /// Show how a running agent is doing.
@@ -52,17 +52,25 @@ pub async fn run(arguments: &Arguments, data_dir: &Path) -> anyhow::Result<ExitC
     remote::tell(client.status().await, arguments.json, words, remote::success)
 }
 
-/// Until the agent goes away; a signal ends the process as it does any other.
+/// Until the agent or the reader of the output goes away; a signal ends the process as it does any other.
 async fn watch(client: &Client, json: bool) -> anyhow::Result<ExitCode> {
     let mut events = client.watch().await?;
     let live = !json && io::stdout().is_terminal() && io::stderr().is_terminal();
     let mut screen = live.then(Live::new);
     while let Some(status) = events.next().await? {
-        match &mut screen {
-            Some(screen) => screen.draw(&text::lines(&status)),
-            None if json => output::print(&format!("{}\n", serde_json::to_string(&status)?))?,
-            None => output::print(&format!("{}\n\n", text::lines(&status).join("\n")))?,
+        let text = match &mut screen {
+            Some(screen) => {
+                screen.draw(&text::lines(&status));
+                continue;
+            }
+            None if json => serde_json::to_string(&status)? + "\n",
+            None => text::lines(&status).join("\n") + "\n\n",
+        };
+        let mut out = anstream::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+            written => written?,
         }
     }
-    anyhow::bail!("the agent has stopped")
+    Err(client.gone().into())
 }

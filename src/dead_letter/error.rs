@@ -57,8 +57,8 @@ pub enum StoreError {
     },
     /// The letters would take more than their budget. Nothing of the call was kept; it succeeds once there is room.
     #[error(
-        "dead letters of destination {destination} use {used} bytes of their budget of {budget} bytes: delete or \
-         replay some of them, or raise destinations.{destination}.dead_letters.bytes_max"
+        "dead letters of destination {destination} use {used} bytes of their budget of {budget} bytes: delete some \
+         with `sync-agent dead-letters drop`, or raise destinations.{destination}.dead_letters.bytes_max"
     )]
     Full {
         /// Whose letters.

@@ -207,7 +207,7 @@ impl Ledger {
         if level > self.level {
             tracing::warn!(
                 %destination, used, budget, percent,
-                "dead letters fill their budget: at all of it the destination pauses until some are deleted or replayed",
+                "dead letters fill their budget: at all of it the destination pauses until some are deleted",
             );
         }
         self.level = level;

@@ -7,6 +7,7 @@ mod bench;
 mod told;
 
 mod replay;
+mod rerouting;
 mod stale;
 mod transforms;
 

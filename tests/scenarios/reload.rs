@@ -221,6 +221,10 @@ async fn two_hundred_reloads_under_load() {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
+        // The last change meets the kill somewhere on its way: not a wait for something, the moment is what is tried out.
+        config.change(&mut rng);
+        write(&path, &config.text(&directory), &mut rng);
+        tokio::time::sleep(Duration::from_millis(150 + rng.u64(..100))).await;
         agent.kill();
         let report = load.await.unwrap().unwrap();
         options.first_sequence = report.next_sequence;
@@ -332,4 +336,58 @@ async fn a_start_on_a_broken_config_serves_with_the_last_one() {
         status["config"]["serving_last_accepted"] == false
     })
     .await;
+}
+
+/// Scenario: a key's file holds a wrong key, then the right one; then a config names a wrong one; then a destination is to
+/// begin where the log has nothing.
+///
+/// Protects G10 and G7: secrets are picked up anew as their files change, and a destination that refuses everything goes on
+/// at once; a change that its destination refuses is refused, and so is one that cannot begin.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_and_beginnings_are_checked() {
+    let search = fake().await;
+    let setup = setup().file("archive");
+    let (key, app) = (setup.directory().join("key"), setup.directory().join("app"));
+    fs::write(&app, "app").unwrap();
+    fs::write(&key, "not-the-key").unwrap();
+    let destination = |key: &Path| {
+        format!(
+            "[destinations.search]\ntype = \"algolia\"\napp_id = {{ file = {app:?} }}\napi_key = {{ file = {key:?} }}\nhosts = [{:?}]\n",
+            search.url()
+        )
+    };
+    let rule = "[[indexes]]\nmatch = \"*\"\ndestinations = [\"archive\", \"search\"]\n";
+    let agent = setup.config(&format!("{}{rule}", destination(&key))).start().await.unwrap();
+    let report = crate::support::accepted(&agent, Options { until: Until::Records(100), ..lively() }).await;
+    let state = async |name: &str| {
+        let status = execute(&agent, &["status", "--json"]).await;
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+        let all = status["destinations"].as_array().unwrap();
+        all.iter().find(|destination| destination["name"] == name).unwrap()["state"].clone()
+    };
+    crate::support::eventually("the wrong key pauses it", async || state("search").await == "paused").await;
+    fs::write(&key, "key").unwrap();
+    settled(&report.history, || algolia::destination(&search.journal(), &Marks::default())).await;
+
+    let path = agent.directory().join("config.toml");
+    let good = fs::read_to_string(&path).unwrap();
+    let wrong = agent.directory().join("wrong");
+    fs::write(&wrong, "another").unwrap();
+    let refused = async |text: String, words: &str| {
+        fs::write(&path, text).unwrap();
+        let output = execute(&agent, &["reload"]).await;
+        let told = [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
+        assert!(!output.status.success() && told.contains(words), "{words}: {told}");
+        assert!(!told.contains("another") && !told.contains("not-the-key"), "a secret is shown: {told}");
+    };
+    refused(good.replace(&format!("{key:?}"), &format!("{wrong:?}")), "refuses the agent").await;
+    let late = agent.directory().join("late");
+    let from = format!(
+        "{good}[destinations.late]\ntype = \"file\"\ndir = {late:?}\nfrom = \"2001-01-01T00:00:00Z\"\n"
+    );
+    refused(from, "lies before the log's start").await;
+    refused(good.replace("[defaults]", "[limits]\nreceive_timeout = \"3s\"\n[defaults]"), "restart").await;
+    fs::write(&path, &good).unwrap();
+    assert!(execute(&agent, &["reload"]).await.status.success());
+    assert_eq!(state("search").await, "running");
 }

@@ -1,5 +1,7 @@
 //! The commands on real stores, from their arguments to their output.
 
+mod choice;
+
 use std::collections::HashSet;
 
 use bytes::Bytes;

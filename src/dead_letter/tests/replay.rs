@@ -1,7 +1,5 @@
 //! What a replay takes from a store and tells it, what operators count and delete, and what a delete purges.
 
-use std::time::Duration;
-
 use super::*;
 use crate::dead_letter::{Delivered, Group, OfRecord, Replayed, delete_letters};
 
@@ -248,9 +246,11 @@ async fn letters_are_deleted_beside_a_store() {
     });
     let mut filed = 0;
     while !deleting.is_finished() {
-        store.file(vec![letter(10_000 + filed)]).await.unwrap();
+        // This looks before it writes.
+        let letter = letter(10_000 + filed);
+        let position = letter.source.position;
+        store.replayed(vec![Replayed { log_id: LOG, position, rejected: vec![letter] }]).await.unwrap();
         filed += 1;
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let (deleted, told) = deleting.await.unwrap();
     assert!(deleted >= 5_000 && told.len() >= 10, "{deleted} in {} portions", told.len());

@@ -163,17 +163,19 @@ impl Bench {
         let log = Arc::new(log);
         let store = Arc::new(Store::open(&self.store(), self.bounds).unwrap());
         let (replays, inbox) = Replays::channel();
+        let routing = Routing { router: self.router(), transforms: self.transforms.clone() };
+        let routes = Routes::new(routing);
         let wiring = Wiring {
             destination: self.destination(),
             log: log.clone(),
             tail: Arc::new(Tail::new(log.clone())),
-            routes: Routes::new(Routing { router: self.router(), transforms: self.transforms.clone() }),
+            routes: routes.clone(),
             letters: Letters::new(store, Arc::new(SystemClock)),
             replays: inbox,
         };
         let (stop, tasks) = (Stop::new(), Tasks::default());
         let watched = start(settings, wiring, subscription, &stop, &tasks);
-        Lane { log, watched, replays, seen: Totals::default(), stop, tasks }
+        Lane { log, watched, replays, routes, seen: Totals::default(), stop, tasks }
     }
 
     fn destination(&self) -> Arc<dyn Destination> {
@@ -189,9 +191,18 @@ impl Bench {
         Algolia::new(Settings { hosts: Some(hosts), gzip: false, ..settings }).unwrap()
     }
 
-    fn router(&self) -> Router {
+    /// With the transform, if there is one.
+    pub(super) fn router(&self) -> Router {
+        self.router_with(self.transforms.as_ref().map_or("", |_| TRANSFORM))
+    }
+
+    /// Without any.
+    pub(super) fn plain_router(&self) -> Router {
+        self.router_with("")
+    }
+
+    fn router_with(&self, transform: &str) -> Router {
         let path = self.root.path().join("agent.toml");
-        let transform = self.transforms.as_ref().map_or("", |_| TRANSFORM);
         fs::write(&path, format!("{CONFIG}{transform}")).unwrap();
         let loaded = config::load(Some(&path), &FixedEnvironment::new(&[], &[]));
         Router::new(&loaded.unwrap_or_else(|errors| panic!("{errors}")).config)
@@ -367,6 +378,7 @@ pub(super) struct Lane {
     pub(super) log: Arc<EmbeddedLog>,
     watched: watch::Receiver<Snapshot>,
     pub(super) replays: Replays,
+    pub(super) routes: Arc<Routes>,
     seen: Totals,
     pub(super) stop: Stop,
     pub(super) tasks: Tasks,

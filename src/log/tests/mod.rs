@@ -15,6 +15,7 @@ mod gate;
 mod giving_back;
 mod idempotency;
 mod inspect;
+mod membership;
 mod model;
 mod poison;
 mod reading;

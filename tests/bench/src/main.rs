@@ -4,8 +4,8 @@
 //! be told apart; this process generates the load. What a figure is measured against (a target, a baseline of the same
 //! run) is printed beside it. Figures of different runs or machines are not comparable, ratios are.
 //!
-//! Read [`cli`] first, then a scenario. [`ingest`], [`deliver`], [`hotkeys`], [`isolation`], [`rejects`], [`transforms`],
-//! [`opensearch`] and [`backlog`] measure the agent; [`baseline`], [`simple`] and [`loader`] are what they are compared
+//! Read [`cli`] first, then a scenario. [`ingest`], [`deliver`], [`hotkeys`], [`isolation`], [`rejects`], [`operators`],
+//! [`transforms`], [`opensearch`] and [`backlog`] measure the agent; [`baseline`], [`simple`] and [`loader`] are what they are compared
 //! with. [`append`], [`lz4`], [`reopen`] and [`retention`] measure the log alone: their work is done by jobs ([`job`]),
 //! each in a process of its own, as are the servers in [`child`].
 
@@ -20,6 +20,8 @@ mod hotkeys;
 mod isolation;
 
 mod rejects;
+
+mod operators;
 
 mod transforms;
 
