@@ -31,8 +31,8 @@ const NAME: &str = "rejects";
 const DESTINATION: &str = "mirror";
 /// Rejects a second that must not stall ingest.
 const RECORDS_PER_SECOND: f64 = 10_000.0;
-/// Records of the load without a pace: their letters keep far below their budget.
-const RECORDS: u64 = 300_000;
+/// Records of the load without a pace, for each second of a measurement.
+const UNPACED_RECORDS: f64 = 40_000.0;
 const DEADLINE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -45,7 +45,8 @@ pub(crate) async fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<
         in_flight: 4,
         ..batches()
     };
-    let unpaced = Options { until: Until::Records(RECORDS), ..batches() };
+    let records = (bench.window.as_secs_f64() * UNPACED_RECORDS) as u64;
+    let unpaced = Options { until: Until::Records(records), ..batches() };
 
     let taken = rejecting.send(paced.clone()).await?;
     let taken_unpaced = rejecting.send(unpaced.clone()).await?;

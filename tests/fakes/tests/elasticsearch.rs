@@ -1,6 +1,8 @@
 //! The fake Elasticsearch answers as real clusters were seen to (OpenSearch 2.19.1, in whole or filtered).
 
-use fakes::elasticsearch::{Auth, Detail, FakeElasticsearch, FieldType, IndexState, Options};
+use std::time::Duration;
+
+use fakes::elasticsearch::{Auth, Detail, FakeElasticsearch, Fault, FieldType, IndexState, Options, Poison};
 use reqwest::{Client, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
@@ -195,4 +197,45 @@ async fn counting_and_credentials() {
     cluster.fake.set_auth(Auth::Header("ApiKey key".to_owned()));
     let (status, answer) = cluster.post("/_bulk?timeout=1s", &body).await;
     assert_eq!((status.as_u16(), answer["error"]["type"].as_str()), (401, Some("security_exception")));
+}
+
+/// A fake that stands before another cluster stores nothing: it hands on what it does not refuse, in order, and its
+/// refusals stand where they belong among the other's answers.
+#[tokio::test]
+async fn a_fake_may_stand_before_a_cluster() {
+    let behind = Cluster::start(Options::default()).await;
+    let real = behind.fake.url().strip_prefix("http://").and_then(|address| address.parse().ok());
+    assert!(real.is_some());
+    let before = Cluster::start(Options { real, ..Options::default() }).await;
+    let batch = [save("1", 1), save("2", 1), delete("3", 2), save("4", 1)].concat();
+    let reason = "the queue is full".to_owned();
+    let kind = "rejected_execution_exception".to_owned();
+    before.fake.fail_next(1, Fault::SomeItems { status: 429, kind, reason });
+    let told = before.items(&batch).await;
+    let told: Vec<_> = told.iter().map(|item| (item["_id"].as_str(), item["status"].as_u64())).collect();
+    let (one, two, three, four) = (Some("1"), Some("2"), Some("3"), Some("4"));
+    assert_eq!(told, [(one, Some(201)), (two, Some(429)), (three, Some(404)), (four, Some(429))]);
+    assert_eq!(behind.fake.objects("p").into_keys().collect::<Vec<_>>(), ["1"]);
+
+    before.fake.poison("1", Poison::unparsable());
+    assert_eq!(before.item(&save("1", 3)).await["status"], 400);
+    before.fake.cure();
+    before.items(&batch).await;
+    assert_eq!(before.items(&batch).await, behind.items(&batch).await);
+    before.fake.fail_next(1, Fault::Hold);
+    let held = tokio::time::timeout(Duration::from_millis(100), before.item(&save("1", 5))).await;
+    assert!(held.is_err(), "{held:?}");
+    assert_eq!((before.fake.apply_held().await, behind.fake.version("p", "1")), (1, Some(5)));
+    assert!(before.fake.objects("p").is_empty() && before.fake.journal().is_empty());
+}
+
+/// Who is never answered is cut off, if the fake is told to lose its patience.
+#[tokio::test]
+async fn silence_may_end() {
+    let silence_max = Some(Duration::from_millis(50));
+    let cluster = Cluster::start(Options { silence_max, ..Options::default() }).await;
+    cluster.fake.fail_next(1, Fault::Hang);
+    let request = cluster.client.post(format!("{}/_bulk?timeout=1s", cluster.fake.url()));
+    let request = request.header(CONTENT_TYPE, "application/x-ndjson").body(save("1", 1));
+    assert!(!request.send().await.unwrap_err().is_timeout());
 }

@@ -47,8 +47,8 @@ pub struct Options {
     pub content_bytes_max: usize,
     /// How much is remembered.
     pub detail: Detail,
-    /// A real cluster behind the fake, without credentials: the fake stores nothing then, but misbehaves as it is told and
-    /// hands on everything else.
+    /// A real cluster behind the fake, without credentials: the fake then stores and remembers nothing that was applied, but
+    /// misbehaves as it is told and hands on everything else.
     pub real: Option<SocketAddr>,
     /// After this long the connection of a request that is never answered is cut, as a proxy does that loses its patience;
     /// by default never.
