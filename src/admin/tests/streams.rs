@@ -58,6 +58,7 @@ async fn a_replay_tells_how_far_it_is() {
     }
     let states = [ReplayState::Waiting, ReplayState::Running, ReplayState::Done];
     assert_eq!(replayed, [(0, states[0]), (1, states[1]), (2, states[2])]);
+    until("its outcome is written", || bench.audited().len() == 2).await;
 
     let mut events = bench.client().replay(&replay("broken")).await.unwrap();
     assert_eq!(events.next().await.unwrap().unwrap().replayed, 1);
