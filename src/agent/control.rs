@@ -223,7 +223,10 @@ impl Control for Operator {
         let records = moved.from.offset.abs_diff(moved.to.offset);
         let meaning = match (moved.to < moved.from, versioned) {
             (true, true) => {
-                format!("{records} records are delivered again; the destination keeps what is newer")
+                format!(
+                    "{records} records are delivered again: the destination keeps what is newer, but a partial update \
+                     may bring a deleted object back until its delete comes again"
+                )
             }
             (true, false) => format!(
                 "{records} records are delivered again: objects pass through older states until the cursor is back"
