@@ -241,6 +241,9 @@ impl Campaign {
             self.tally.merge(sky.tally());
             settled(&self.requests, || sky.destination()).await;
         }
+        // What a restart sends again may pass through older states: it ends with the newest, and not in the middle.
+        let drained = tokio::task::block_in_place(|| self.agent.execute(&["drain", "--wait"]));
+        assert!(drained.status.success(), "{}", String::from_utf8_lossy(&drained.stderr));
         let status = self.agent.terminate(DEADLINE).await.unwrap();
         assert!(status.success(), "{status}");
         let archive = file(&mut self.journal);
