@@ -20,7 +20,7 @@ use ring::digest::{SHA256, digest};
 use tokio::sync::mpsc;
 
 use crate::{
-    config::{Config, ElasticsearchAuth, Kind, Secret, SecretSource},
+    config::{Config, Secret, SecretSource},
     runtime::{
         Stop,
         watch::{Directories, directories},
@@ -55,22 +55,8 @@ pub(super) fn files_of(path: Option<&PathBuf>, config: &Config) -> BTreeSet<Path
     };
     let mut files: BTreeSet<PathBuf> = path.cloned().into_iter().collect();
     for destination in &config.destinations {
-        match &destination.kind {
-            Kind::Algolia(algolia) => {
-                files.extend([&algolia.app_id, &algolia.api_key].into_iter().filter_map(of_secret));
-            }
-            Kind::Elasticsearch(elasticsearch) => {
-                files.extend(elasticsearch.ca_file.as_ref().map(|file| file.path.clone()));
-                files.extend(match &elasticsearch.auth {
-                    ElasticsearchAuth::None => None,
-                    ElasticsearchAuth::Basic { password, .. } => of_secret(password),
-                    ElasticsearchAuth::ApiKey(secret) | ElasticsearchAuth::Bearer(secret) => {
-                        of_secret(secret)
-                    }
-                });
-            }
-            Kind::File(_) => {}
-        }
+        files.extend(destination.secrets().into_iter().filter_map(of_secret));
+        files.extend(destination.ca_file().map(|file| file.path.clone()));
     }
     files
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    checked::{AlgoliaSettings, Config, Destination, ElasticsearchAuth, ElasticsearchSettings, Kind, Secret},
+    checked::{Config, Destination, Kind, Secret},
     listing::{self, Rows},
 };
 
@@ -124,7 +124,7 @@ impl Changes {
                 }
                 (Some(old), Some(new)) => {
                     let mut keys = differing(&listing::destination(old), &listing::destination(new));
-                    if contents(&old.kind) != contents(&new.kind) {
+                    if contents(old) != contents(new) {
                         keys.push("a secret's or certificate's content".to_owned());
                     }
                     if old != new || (sends_otherwise && matches!(new.kind, Kind::Algolia(_))) {
@@ -210,20 +210,9 @@ fn differing(before: &Rows, after: &Rows) -> Vec<String> {
 }
 
 /// What a destination's settings name and do not hold: secrets, certificates.
-fn contents(kind: &Kind) -> Vec<&str> {
-    match kind {
-        Kind::Algolia(AlgoliaSettings { app_id, api_key, .. }) => vec![app_id.expose(), api_key.expose()],
-        Kind::Elasticsearch(ElasticsearchSettings { auth, ca_file, .. }) => {
-            let secret: Option<&Secret> = match auth {
-                ElasticsearchAuth::None => None,
-                ElasticsearchAuth::Basic { password, .. } => Some(password),
-                ElasticsearchAuth::ApiKey(secret) | ElasticsearchAuth::Bearer(secret) => Some(secret),
-            };
-            let pem = ca_file.as_ref().map(|file| &*file.pem);
-            secret.map(Secret::expose).into_iter().chain(pem).collect()
-        }
-        Kind::File(_) => Vec::new(),
-    }
+fn contents(destination: &Destination) -> Vec<&str> {
+    let secrets = destination.secrets().into_iter().map(Secret::expose);
+    secrets.chain(destination.ca_file().map(|file| &*file.pem)).collect()
 }
 
 #[cfg(test)]

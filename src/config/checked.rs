@@ -125,6 +125,31 @@ pub struct Destination {
     pub dead_letters: DeadLetters,
 }
 
+impl Destination {
+    /// Everything secret that its settings name.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<&Secret> {
+        match &self.kind {
+            Kind::Algolia(AlgoliaSettings { app_id, api_key, .. }) => vec![app_id, api_key],
+            Kind::Elasticsearch(ElasticsearchSettings { auth, .. }) => match auth {
+                ElasticsearchAuth::None => Vec::new(),
+                ElasticsearchAuth::Basic { password, .. } => vec![password],
+                ElasticsearchAuth::ApiKey(secret) | ElasticsearchAuth::Bearer(secret) => vec![secret],
+            },
+            Kind::File(_) => Vec::new(),
+        }
+    }
+
+    /// The certificates that its settings name.
+    #[must_use]
+    pub fn ca_file(&self) -> Option<&CaFile> {
+        match &self.kind {
+            Kind::Elasticsearch(elasticsearch) => elasticsearch.ca_file.as_ref(),
+            Kind::Algolia(_) | Kind::File(_) => None,
+        }
+    }
+}
+
 /// `from`: where a destination begins that the log has never served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StartFrom {

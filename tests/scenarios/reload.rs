@@ -11,7 +11,7 @@ use std::{
 use fastrand::Rng;
 use harness::{
     algolia, elasticsearch,
-    guests::guest,
+    guests::stamps,
     journal::Marks,
     load::{
         control::Control,
@@ -150,15 +150,6 @@ fn write(path: &Path, text: &str, rng: &mut Rng) {
     }
 }
 
-/// A build of the guest `stamps`, which writes its number into each record.
-fn build(number: usize) -> Vec<u8> {
-    const MARK: &[u8] = b"stamps-build:0000000000";
-    let mut wasm = guest("stamps");
-    let place = wasm.windows(MARK.len()).position(|window| window == MARK).unwrap() + MARK.len();
-    wasm[place - 10..place].copy_from_slice(format!("{number:010}").as_bytes());
-    wasm
-}
-
 async fn execute(agent: &Agent, arguments: &[&str]) -> Output {
     tokio::task::block_in_place(|| agent.execute(arguments))
 }
@@ -176,7 +167,7 @@ async fn two_hundred_reloads_under_load() {
     let setup =
         setup().file("archive").algolia("search", &search.url()).elasticsearch("mirror", &mirror.url());
     let directory = setup.directory().to_owned();
-    fs::write(directory.join("stamps.wasm"), build(0)).unwrap();
+    fs::write(directory.join("stamps.wasm"), stamps(0)).unwrap();
     let mut agent = setup.write().unwrap();
     let path = directory.join("config.toml");
     let mut config = config_of(&agent, &search.url(), &mirror.url());
@@ -195,7 +186,7 @@ async fn two_hundred_reloads_under_load() {
         for number in 0..RELOADS_BETWEEN_KILLS {
             if number % 10 == 9 {
                 let module = directory.join("stamps.wasm.new");
-                fs::write(&module, build(life * RELOADS_BETWEEN_KILLS + number)).unwrap();
+                fs::write(&module, stamps((life * RELOADS_BETWEEN_KILLS + number) as u32)).unwrap();
                 fs::rename(module, directory.join("stamps.wasm")).unwrap();
             }
             config.change(&mut rng);

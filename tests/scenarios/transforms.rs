@@ -9,7 +9,7 @@ use std::{
 };
 
 use harness::{
-    guests::guest,
+    guests::stamps,
     load::{
         control::Control,
         options::{Options, Until},
@@ -21,21 +21,12 @@ use harness::{
 
 use crate::support::{DEADLINE, eventually, file, lively, settled, setup};
 
-/// A build of the guest `stamps`, which writes its number into each record.
-fn build(number: u32) -> Vec<u8> {
-    const MARK: &[u8] = b"stamps-build:0000000000";
-    let mut wasm = guest("stamps");
-    let place = wasm.windows(MARK.len()).position(|window| window == MARK).unwrap() + MARK.len();
-    wasm[place - 10..place].copy_from_slice(format!("{number:010}").as_bytes());
-    wasm
-}
-
 /// An agent whose every record passes `modules/stamps.wasm`, for now build 1.
 fn stamping() -> (Setup, PathBuf) {
     let setup = setup().file("archive");
     let path = setup.directory().join("modules/stamps.wasm");
     fs::create_dir(path.parent().unwrap()).unwrap();
-    fs::write(&path, build(1)).unwrap();
+    fs::write(&path, stamps(1)).unwrap();
     let config = format!(
         "[[indexes]]\nmatch = \"*\"\ndestinations = [\"archive\"]\ntransform = \"stamps\"\n\
          [transforms.stamps]\npath = {path:?}\n"
@@ -85,17 +76,17 @@ async fn a_module_is_replaced_under_load() {
     arrives(&output, 1).await;
 
     let new = folder.join("new");
-    fs::write(&new, build(2)).unwrap();
+    fs::write(&new, stamps(2)).unwrap();
     fs::rename(&new, &path).unwrap();
     arrives(&output, 2).await;
 
-    fs::write(&path, build(3)).unwrap();
+    fs::write(&path, stamps(3)).unwrap();
     arrives(&output, 3).await;
 
     let release = |number: u32| {
         let name = format!("..{number}");
         fs::create_dir(folder.join(&name)).unwrap();
-        fs::write(folder.join(&name).join("stamps.wasm"), build(number)).unwrap();
+        fs::write(folder.join(&name).join("stamps.wasm"), stamps(number)).unwrap();
         symlink(&name, &new).unwrap();
         fs::rename(&new, folder.join("..data")).unwrap();
     };
@@ -115,7 +106,7 @@ async fn a_module_is_replaced_under_load() {
                 .await
         }
     };
-    let half = &build(6)[..build(6).len() / 2];
+    let half = &stamps(6)[..stamps(6).len() / 2];
     fs::remove_file(&path).unwrap();
     told("the one before goes on serving until the agent is restarted").await;
     for (bad, words) in [
@@ -132,7 +123,7 @@ async fn a_module_is_replaced_under_load() {
     })
     .await;
     eventually("they arrive", || std::future::ready(builds(&output) != before)).await;
-    fs::write(&path, build(6)).unwrap();
+    fs::write(&path, stamps(6)).unwrap();
     arrives(&output, 6).await;
 
     control.stop();
@@ -169,7 +160,7 @@ async fn an_agent_does_not_start_without_its_modules() {
         let words_of_check = String::from_utf8_lossy(&check.stderr).into_owned();
         assert!(words_of_check.contains(words), "{words_of_check}");
     }
-    fs::write(&path, build(1)).unwrap();
+    fs::write(&path, stamps(1)).unwrap();
     agent.restart().await.unwrap();
     let report = crate::support::accepted(&agent, Options { until: Until::Records(50), ..lively() }).await;
     let mut journal = Journal::new(agent.output("archive"));

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness::guests::guest;
+use harness::guests::stamps;
 use plugin_api::identity::Timestamp;
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
@@ -32,25 +32,8 @@ const EVENTS: WatchSettings =
 const POLLS: WatchSettings =
     WatchSettings { poll_interval: Duration::from_millis(50), quiet: Duration::from_millis(20) };
 
-/// A build of `stamps`.
-fn build(number: u32) -> Vec<u8> {
-    const MARK: &[u8] = b"stamps-build:";
-    let mut wasm = guest("stamps");
-    let places: Vec<usize> = wasm
-        .windows(MARK.len())
-        .enumerate()
-        .filter(|(_, window)| *window == MARK)
-        .map(|(at, _)| at + MARK.len())
-        .collect();
-    let digits = format!("{number:010}");
-    // The compiler may have kept the mark twice; the digits follow it only where the text stands.
-    let place = places.into_iter().find(|place| wasm[*place..].starts_with(b"0000000000")).unwrap();
-    wasm[place..place + digits.len()].copy_from_slice(digits.as_bytes());
-    wasm
-}
-
 fn digest(number: u32) -> Digest {
-    Digest::of(&build(number))
+    Digest::of(&stamps(number))
 }
 
 fn transform(path: &Path) -> Transform {
@@ -133,7 +116,7 @@ fn rename_into(path: &Path, wasm: &[u8]) {
 fn in_folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stamps.wasm");
-    fs::write(&path, build(1)).unwrap();
+    fs::write(&path, stamps(1)).unwrap();
     (folder, path)
 }
 
@@ -143,21 +126,21 @@ async fn what_replaces_a_file_serves() {
     let (_folder, path) = in_folder();
     let mut watched = watched(transform(&path), EVENTS);
     let first = watched.serves(1).await;
-    rename_into(&path, &build(2));
+    rename_into(&path, &stamps(2));
     let second = watched.serves(2).await;
     assert!(second.generation > first.generation && second.since >= first.since);
-    fs::write(&path, build(3)).unwrap();
+    fs::write(&path, stamps(3)).unwrap();
     watched.serves(3).await;
 
     fs::remove_file(&path).unwrap();
     let refused = watched.refuses(3).await;
     assert_eq!((refused.module, refused.reason), (None, Refusal::File(ReadError::Missing)));
     let generation = watched.now().generation;
-    fs::write(&path, build(3)).unwrap();
+    fs::write(&path, stamps(3)).unwrap();
     assert_eq!(watched.serves(3).await.generation, generation, "it never stopped");
     fs::remove_file(&path).unwrap();
     watched.refuses(3).await;
-    fs::write(&path, build(4)).unwrap();
+    fs::write(&path, stamps(4)).unwrap();
     watched.serves(4).await;
     watched.stop().await;
 }
@@ -170,7 +153,7 @@ async fn links_and_directories_that_are_swapped_are_followed() {
     let at = |name: &str| folder.path().join(name);
     let release = |name: &str, number: u32| {
         fs::create_dir_all(at(name)).unwrap();
-        fs::write(at(name).join("stamps.wasm"), build(number)).unwrap();
+        fs::write(at(name).join("stamps.wasm"), stamps(number)).unwrap();
     };
     let link = |target: &str, name: &str| {
         symlink(target, at("link")).unwrap();
@@ -194,7 +177,7 @@ async fn links_and_directories_that_are_swapped_are_followed() {
     release("two", 2);
     link("two", "current");
     watched.serves(2).await;
-    rename_into(&at("two/stamps.wasm"), &build(3));
+    rename_into(&at("two/stamps.wasm"), &stamps(3));
     watched.serves(3).await;
     fs::remove_dir_all(at("two")).unwrap();
     watched.refuses(3).await;
@@ -210,7 +193,7 @@ async fn links_and_directories_that_are_swapped_are_followed() {
 async fn what_is_refused_leaves_the_one_before_serving() {
     let (_folder, path) = in_folder();
     let mut watched = watched(transform(&path), EVENTS);
-    let half = build(2)[..build(2).len() / 2].to_vec();
+    let half = stamps(2)[..stamps(2).len() / 2].to_vec();
     let bad = [Vec::new(), b"export default {}".to_vec(), half.clone(), b"\0asm\x01\0\0\0".to_vec()];
     for wasm in &bad {
         rename_into(&path, wasm);
@@ -218,7 +201,7 @@ async fn what_is_refused_leaves_the_one_before_serving() {
         assert_eq!(refused.module, Some(Digest::of(wasm)));
         assert!(matches!(refused.reason, Refusal::Module(_)), "{}", refused.reason);
     }
-    rename_into(&path, &build(1));
+    rename_into(&path, &stamps(1));
     watched.serves(1).await;
 
     // Half of a file lies there for long enough to be looked at; then the rest comes.
@@ -226,7 +209,7 @@ async fn what_is_refused_leaves_the_one_before_serving() {
     file.write_all(&half).unwrap();
     let refused = watched.refuses(1).await;
     assert!(matches!(refused.reason, Refusal::Module(LoadError::Damaged { .. })), "{}", refused.reason);
-    file.write_all(&build(2)[half.len()..]).unwrap();
+    file.write_all(&stamps(2)[half.len()..]).unwrap();
     watched.serves(2).await;
     watched.stop().await;
 }
@@ -267,7 +250,7 @@ async fn a_pinned_module_is_replaced_by_no_other() {
     let (_folder, path) = in_folder();
     let pinned = Transform { sha256: Some(digest(1).0), ..transform(&path) };
     let mut watched = watched(pinned.clone(), EVENTS);
-    rename_into(&path, &build(2));
+    rename_into(&path, &stamps(2));
     let expected = Refusal::OtherModule { found: digest(2), wanted: digest(1) };
     assert_eq!(watched.refuses(1).await.reason, expected);
     watched.stop().await;
@@ -295,7 +278,7 @@ async fn changes_in_a_row_end_at_the_newest() {
             .collect::<Vec<_>>()
     });
     for number in 2..=last {
-        rename_into(&path, &build(number));
+        rename_into(&path, &stamps(number));
         tokio::time::sleep(Duration::from_millis(u64::from(number) * 5)).await;
     }
     watched.serves(last).await;
@@ -316,7 +299,7 @@ async fn what_no_event_tells_is_found_by_looking() {
     // Several times, since the first look may come after the first change.
     for number in 2..5 {
         let mut file = OpenOptions::new().write(true).truncate(true).open(&other).unwrap();
-        file.write_all(&build(number)).unwrap();
+        file.write_all(&stamps(number)).unwrap();
         watched.serves(number).await;
     }
     watched.stop().await;
