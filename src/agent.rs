@@ -4,6 +4,7 @@
 //! A stop goes the data's way: intake first, then delivery, then the log.
 
 mod control;
+mod observed;
 
 mod reload;
 
@@ -38,9 +39,10 @@ use self::{
     destinations::Destinations,
     follow::{files_of, follow},
     kept::{Kept, accepted},
+    observed::Observable,
     plugins::build,
     rates::Rates,
-    reload::{Reloader, Serving, start_of},
+    reload::{ReloadOutcomes, Reloader, Serving, start_of},
     settings::log_settings,
     supervisor::{Built, Shared},
     transform_host::TransformHost,
@@ -58,7 +60,7 @@ use crate::{
     },
     router::Router,
     runtime::{Clock, Shutdown, SystemClock, TaskKind, Tasks},
-    telemetry::watch_disk,
+    telemetry::{Port, PortError, watch_disk},
     transform::{ModuleErrors, ModuleStatus, Otherwise},
 };
 
@@ -66,6 +68,7 @@ use crate::{
 pub struct Agent {
     address: SocketAddr,
     admin_address: Option<SocketAddr>,
+    http_address: Option<SocketAddr>,
     log: Arc<dyn Log>,
     reloader: Arc<Reloader>,
     shutdown: Shutdown,
@@ -134,6 +137,9 @@ pub enum StartError {
     /// The operators' API could not be served.
     #[error("admin API: {0}")]
     Admin(#[from] admin::BindError),
+    /// Metrics and health could not be served.
+    #[error(transparent)]
+    Port(#[from] PortError),
     /// The port could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -225,6 +231,8 @@ impl Agent {
         });
         let api = admin::Server::bind(&config.data.dir, config.listen.admin)?;
         let admin_address = api.address();
+        let port = config.listen.http.map(Port::bind).transpose()?;
+        let http_address = port.as_ref().map(Port::address);
         let mut prepared = Vec::new();
         for built in built {
             let (name, from) = (&built.config.name, built.config.from);
@@ -270,6 +278,7 @@ impl Agent {
                 last_accepted: refused.is_some(),
                 refused: refused.map(|errors| (clock.now(), reload::refused(&errors))),
             }),
+            outcomes: ReloadOutcomes::default(),
             destinations,
         });
         let rates = Arc::new(Rates::default());
@@ -278,17 +287,26 @@ impl Agent {
             "rates",
             rates.clone().watch(reloader.destinations.clone(), stop.clone()),
         );
-        let operator = Operator { reloader: reloader.clone(), rates, started_at: clock.now() };
-        api.start(Arc::new(operator), clock, &shutdown.intake(), &intake);
+        let operator = Arc::new(Operator { reloader: reloader.clone(), rates, started_at: clock.now() });
+        if let Some(port) = port {
+            let (requests, held, intake) = (server.meters(), server.gauge(), shutdown.intake());
+            let observed = Observable { operator: operator.clone(), requests, held, stop: intake };
+            // As long as something is delivered somebody may want to see it.
+            port.start(Arc::new(observed), stop.clone(), &delivery);
+        }
+        api.start(operator, clock, &shutdown.intake(), &intake);
         delivery.spawn(TaskKind::Upkeep, "disk", watch_disk(log.clone(), stop.clone()));
         delivery.spawn(TaskKind::Upkeep, "reload", reloader.clone().follow(changes));
         intake.spawn(TaskKind::Ingress, "ingress", server.serve());
         let count = reloader.serving().loaded.config.destinations.len();
         tracing::info!(%address, destinations = count, "listening");
+        if let Some(address) = http_address {
+            tracing::info!(%address, "metrics and health are served");
+        }
         if let Some(address) = admin_address {
             tracing::info!(%address, "admin API is listening, by token");
         }
-        Ok(Self { address, admin_address, log, reloader, shutdown, intake, delivery })
+        Ok(Self { address, admin_address, http_address, log, reloader, shutdown, intake, delivery })
     }
 
     /// Where it listens for producers.
@@ -301,6 +319,12 @@ impl Agent {
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address
+    }
+
+    /// Where metrics and health are served, if they are.
+    #[must_use]
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
     }
 
     /// Where its log stands.
@@ -408,7 +432,7 @@ mod tests {
     /// The config of an agent with one Algolia, in this directory.
     fn config(dir: &Path, fake: &FakeAlgolia) -> Loaded {
         let text = format!(
-            "[listen]\ngrpc = \"127.0.0.1:0\"\n[data]\ndir = \"{}\"\n\
+            "[listen]\ngrpc = \"127.0.0.1:0\"\nhttp = \"off\"\n[data]\ndir = \"{}\"\n\
              [destinations.search]\ntype = \"algolia\"\napp_id = {{ env = \"APP\" }}\n\
              api_key = {{ env = \"KEY\" }}\nhosts = [\"{}\"]\n",
             dir.join("data").display(),

@@ -28,9 +28,15 @@ use std::{
 use thiserror::Error;
 use tokio::net::TcpListener;
 
-use self::{audit::Audit, changes::Api, connections::Listener, socket::Socket, token::Token};
+use self::{
+    audit::Audit,
+    changes::Api,
+    connections::{From, Operators},
+    socket::Socket,
+    token::Token,
+};
 use super::control::Control;
-use crate::runtime::{Clock, Stop, TaskKind, Tasks};
+use crate::runtime::{Clock, Stop, TaskKind, Tasks, connections::accept};
 
 pub use self::socket::socket_path;
 
@@ -120,9 +126,10 @@ impl Server {
         let Self { audit, socket, tcp } = self;
         let api = Api::new(control, audit, clock, stop.clone(), tasks.clone());
         let router = routes::router(Arc::new(api));
-        let listeners = [Some(Listener::Unix(socket)), tcp.map(|tcp| Listener::Tcp(tcp.listener, tcp.token))];
-        for listener in listeners.into_iter().flatten() {
-            let accepting = connections::accept(listener, router.clone(), stop.clone(), tasks.clone());
+        let listeners = [Some(From::Unix(socket)), tcp.map(|tcp| From::Tcp(tcp.listener, tcp.token))];
+        for from in listeners.into_iter().flatten() {
+            let operators = Operators { from, router: router.clone() };
+            let accepting = accept(operators, stop.clone(), tasks.clone());
             tasks.spawn(TaskKind::Admin, "connections", accepting);
         }
     }

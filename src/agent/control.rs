@@ -408,7 +408,7 @@ impl Operator {
         }
     }
 
-    fn destination(
+    pub(super) fn destination(
         &self,
         name: &Arc<str>,
         destination: &Handle,
@@ -451,7 +451,7 @@ impl Operator {
         }
     }
 
-    async fn transforms(&self) -> Vec<TransformStatus> {
+    pub(super) async fn transforms(&self) -> Vec<TransformStatus> {
         let (modules, work) = {
             // A reload that compiles holds it; status waits for nothing.
             match self.reloader.transform_host.try_lock() {

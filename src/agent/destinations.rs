@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::supervisor::{Built, Command, Prepared, Shared, Shown, Supervisor, Wanted};
 use crate::{
-    delivery::{Snapshot, replay::Replays},
+    delivery::{Meters, Snapshot, replay::Replays},
     runtime::TaskKind,
 };
 
@@ -26,6 +26,7 @@ pub(super) struct Handle {
     wanted: watch::Sender<Wanted>,
     commands: mpsc::Sender<Command>,
     shown: Arc<Mutex<Shown>>,
+    meters: Arc<Meters>,
 }
 
 impl Destinations {
@@ -44,15 +45,16 @@ impl Destinations {
         }
         let (wanted, watched) = watch::channel(wanted);
         let (commands, received) = mpsc::channel(1);
-        let shown = Arc::default();
+        let (shown, meters) = (Arc::default(), Arc::<Meters>::default());
         let supervisor = Supervisor {
             name: name.clone(),
             shared: self.shared.clone(),
             wanted: watched,
             commands: received,
             shown: Arc::clone(&shown),
+            meters: meters.clone(),
         };
-        handles.insert(name.clone(), Handle { wanted, commands, shown });
+        handles.insert(name.clone(), Handle { wanted, commands, shown, meters });
         drop(handles);
         let (handles, of) = (self.handles.clone(), name.clone());
         // Asked under the lock under which it may be taken back.
@@ -130,6 +132,11 @@ impl Handle {
     /// Asks its lane for replays.
     pub(super) fn replays(&self) -> Option<Replays> {
         self.shown().replays().cloned()
+    }
+
+    /// What its lanes count and measure.
+    pub(super) fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// Why there is no lane.

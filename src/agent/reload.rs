@@ -4,7 +4,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -36,7 +39,7 @@ use crate::{
     ingress::Policy,
     log::interface::{AtTime, From as StartAt, Log, LogBounds},
     router::Router,
-    runtime::{Clock, Stop, Tasks},
+    runtime::{Clock, Counter, Stop, Tasks},
     transform::Otherwise,
 };
 
@@ -57,6 +60,20 @@ pub(super) struct Reloader {
     /// Also lets one reload run at a time.
     pub(super) transform_host: AsyncMutex<TransformHost>,
     pub(super) serving: Mutex<Serving>,
+    pub(super) outcomes: ReloadOutcomes,
+}
+
+/// What became of the reloads so far, without those that were only tried.
+#[derive(Debug, Default)]
+pub(super) struct ReloadOutcomes {
+    /// Another config serves.
+    pub(super) accepted: Counter,
+    /// The one before serves on.
+    pub(super) refused: Counter,
+    /// Nothing was different.
+    pub(super) unchanged: Counter,
+    /// When the last one was refused; 0 if none was.
+    pub(super) last_refused: AtomicU64,
 }
 
 /// The config that serves.
@@ -111,7 +128,7 @@ impl Reloader {
                         "config is refused, the one before serves on:\n{}",
                         refused.text
                     );
-                    self.serving().refused = Some((self.clock.now(), refused.clone()));
+                    self.note_refused(refused.clone());
                 }
                 return Err(ControlError::refused(refused));
             }
@@ -132,9 +149,13 @@ impl Reloader {
                 tracing::info!(generation = serving.generation, "config is again as it serves");
             }
             serving.last_accepted = false;
+            self.outcomes.unchanged.add(1);
             return Ok(report);
         }
-        let warnings = self.swap(&before, next, &mut transform_host).await?;
+        let warnings = self.swap(&before, next, &mut transform_host).await.inspect_err(|_| {
+            self.outcomes.refused.add(1);
+        })?;
+        self.outcomes.accepted.add(1);
         report.warnings.extend(warnings);
         report.generation = before.generation + 1;
         Ok(report)
@@ -258,6 +279,13 @@ impl Reloader {
         let (loaded, loaded_at) = (Arc::new(loaded), self.clock.now());
         *self.serving() = Serving { loaded, generation, loaded_at, last_accepted: false, refused: None };
         Ok(warnings)
+    }
+
+    fn note_refused(&self, refused: ConfigRefused) {
+        let now = self.clock.now();
+        self.outcomes.refused.add(1);
+        self.outcomes.last_refused.store(now.0, Ordering::Relaxed);
+        self.serving().refused = Some((now, refused));
     }
 
     pub(super) fn serving(&self) -> MutexGuard<'_, Serving> {

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config,
     dead_letter::{Store, StoreError, store_path},
-    delivery::{self, LaneState, Letters, Snapshot, replay::Replays},
+    delivery::{self, LaneState, Letters, Meters, Snapshot, replay::Replays},
     feed::{Routes, Tail},
     ingress::Refusals,
     log::interface::{From as StartAt, Gap, Log, LogError, Rewound, Subscription},
@@ -97,6 +97,7 @@ pub(super) struct Supervisor {
     pub(super) wanted: watch::Receiver<Wanted>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) shown: Arc<Mutex<Shown>>,
+    pub(super) meters: Arc<Meters>,
 }
 
 /// How long a destination that cannot be started waits for the next attempt.
@@ -214,6 +215,7 @@ impl Supervisor {
             routes: routes.clone(),
             letters: Letters::new(store.clone(), clock.clone()),
             replays: inbox,
+            meters: self.meters.clone(),
         };
         keeper.start(stop.clone(), &tasks);
         let lane = delivery::start(lane_settings(&built.config), wiring, subscription, &stop, &tasks);

@@ -119,22 +119,33 @@ fn sections(
 
 fn listen(mut table: Table<'_>) -> Listen {
     let grpc = table.take("grpc");
-    let admin = table.take("admin");
     let grpc = grpc.and_then(|value| address(&value)).unwrap_or(([127, 0, 0, 1], 50051).into());
-    let admin = admin.and_then(|value| {
-        let address = address(&value)?;
-        if address == grpc && address.port() != 0 {
-            value.wrong("is the address of listen.grpc", "an address and a port of its own");
-        }
-        Some(address)
-    });
-    table.later(&["http"]);
+    let mut taken = vec![("listen.grpc", grpc)];
+    let http = match table.take("http") {
+        Some(value) if value.as_str() == Some("off") => None,
+        Some(value) => own_address(&value, &taken),
+        None => Some(([127, 0, 0, 1], 9600).into()),
+    };
+    taken.extend(http.map(|http| ("listen.http", http)));
+    let admin = table.take("admin").and_then(|value| own_address(&value, &taken));
     table.finish();
-    Listen { grpc, admin }
+    Listen { grpc, http, admin }
+}
+
+/// An address that nothing else listens on; port 0 never is.
+fn own_address(value: &Value<'_>, taken: &[(&str, SocketAddr)]) -> Option<SocketAddr> {
+    let address = address(value)?;
+    if let Some((key, _)) = taken.iter().find(|(_, taken)| *taken == address && address.port() != 0) {
+        value.wrong(&format!("is the address of {key}"), "an address and a port of its own");
+    }
+    Some(address)
 }
 
 fn address(value: &Value<'_>) -> Option<SocketAddr> {
-    let accepted = "an address and a port, such as \"127.0.0.1:50051\", \"0.0.0.0:50051\" or \"[::1]:50051\"";
+    let accepted = match value.path.as_str() {
+        "listen.http" => "an address and a port, such as \"127.0.0.1:9600\" or \"0.0.0.0:9600\", or \"off\"",
+        _ => "an address and a port, such as \"127.0.0.1:50051\", \"0.0.0.0:50051\" or \"[::1]:50051\"",
+    };
     let address = value.string(accepted)?.parse();
     if address.is_err() {
         value.wrong("is not an address with a port", accepted);

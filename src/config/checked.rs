@@ -28,6 +28,9 @@ pub struct Config {
 pub struct Listen {
     /// The gRPC port. Default `127.0.0.1:50051`; `GRPC_PORT` opens every address. Port 0 lets the system choose.
     pub grpc: SocketAddr,
+    /// The port of `/metrics`, `/healthz` and `/readyz`, which anybody who reaches it may read. Default `127.0.0.1:9600`;
+    /// `"off"` has none. Port 0 lets the system choose.
+    pub http: Option<SocketAddr>,
     /// The port of the admin API, beside its socket in `data.dir`; by token. Default: none. Port 0 lets the system choose.
     pub admin: Option<SocketAddr>,
 }

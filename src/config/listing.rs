@@ -2,7 +2,7 @@
 //!
 //! Secrets appear by their source only.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer};
 
@@ -36,8 +36,15 @@ pub enum Setting {
 /// `[listen]`
 #[must_use]
 pub fn listen(config: &Config) -> Rows {
-    let admin = config.listen.admin.map_or("none".to_owned(), |address| address.to_string());
-    Rows(vec![("grpc", Setting::text(config.listen.grpc)), ("admin", Setting::Text(admin))])
+    let or = |address: Option<SocketAddr>, none: &str| match address {
+        Some(address) => Setting::text(address),
+        None => Setting::Text(none.to_owned()),
+    };
+    Rows(vec![
+        ("grpc", Setting::text(config.listen.grpc)),
+        ("http", or(config.listen.http, "off")),
+        ("admin", or(config.listen.admin, "none")),
+    ])
 }
 
 /// `[data]`

@@ -155,7 +155,7 @@ fn every_error_is_told_at_once() {
     let text = r#"limit = 1
 [listen]
 grpc = "localhost"
-http = "127.0.0.1:9600"
+http = "on"
 [data]
 dir = ""
 disk_bytes_max = "1KiB"
@@ -196,7 +196,7 @@ path = "x.wasm"
     let expected = [
         "1:1 limit: unknown key (did you mean `limits`?)",
         r#"3:8 listen.grpc: "localhost" is not an address with a port (an address and a port, such as "127.0.0.1:50051", "0.0.0.0:50051" or "[::1]:50051")"#,
-        "4:1 listen.http: not supported by this version (leave it out for now)",
+        r#"4:8 listen.http: "on" is not an address with a port (an address and a port, such as "127.0.0.1:9600" or "0.0.0.0:9600", or "off")"#,
         r#"6:7 data.dir: "" is empty (a path, absolute or relative to the working directory, such as "./out")"#,
         r#"7:18 data.disk_bytes_max: "1KiB" is out of range (a size from 1MiB to 1024TiB, such as "512KiB", "1MiB", "20GiB" or a number of bytes)"#,
         r#"9:20 limits.record_bytes_max: "8MiB" is out of range (a size from 1KiB to 4MiB, such as "512KiB", "1MiB", "20GiB" or a number of bytes)"#,
@@ -246,6 +246,21 @@ fn the_data_directory_of_a_broken_config_is_known() {
     assert_eq!(of("[data]\ndir = 1"), "./sync-agent-data");
     let broken = named_data_dir(None, "[data\ndir = \"/srv\"").unwrap_err();
     assert_eq!(broken.errors[0].line, Some(1), "a guess could be another agent's directory");
+}
+
+/// Metrics and health are on a port of their own unless they are switched off.
+#[test]
+fn the_metrics_port_is_its_own() {
+    let http = |listen: &str| checked(&format!("{FILE}[listen]\n{listen}"), &algolia()).0.listen.http;
+    assert_eq!(http(""), Some("127.0.0.1:9600".parse().unwrap()));
+    assert_eq!(http("http = \"0.0.0.0:1\""), Some("0.0.0.0:1".parse().unwrap()));
+    assert_eq!(http("http = \"off\""), None);
+    let expected = [
+        r#"5:8 listen.http: "[::1]:1" is the address of listen.grpc (an address and a port of its own)"#,
+        r#"7:9 listen.admin: "[::1]:1" is the address of listen.grpc (an address and a port of its own)"#,
+    ];
+    let text = "http = \"[::1]:1\"\ngrpc = \"[::1]:1\"\nadmin = \"[::1]:1\"";
+    assert_eq!(told(&format!("{FILE}[listen]\n{text}"), &algolia()), expected);
 }
 
 /// The admin API has no port unless it is told one, and never the producers'.

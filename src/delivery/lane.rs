@@ -21,6 +21,7 @@ use tokio::{
 use super::{
     intake::{self, Hole, Intake},
     letters::Letters,
+    meters::Meters,
     pace::Pace,
     queue::{BatchBounds, Queue},
     settings::{LaneSettings, Wiring},
@@ -87,6 +88,7 @@ struct Lane {
     since: u64,
     /// The index that was told to hold everything up.
     stuck_index: Option<Arc<str>>,
+    meters: Arc<Meters>,
     status: watch::Sender<Snapshot>,
 }
 
@@ -135,7 +137,7 @@ impl Lane {
         progress: &Progress,
         detached: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<Snapshot>) {
-        let Wiring { destination, log, tail, routes, letters, replays } = wiring;
+        let Wiring { destination, log, tail, routes, letters, replays, meters } = wiring;
         let feed = Feed::new(tail, progress.next, routes, settings.name.clone());
         let replaying = Replaying::new(replays, feed, letters.clone());
         let capabilities = destination.capabilities();
@@ -145,6 +147,7 @@ impl Lane {
         };
         let beyond: u64 = progress.completed.iter().map(|(first, end)| end - first).sum();
         let since = (progress.next.offset + beyond).saturating_sub(progress.totals.settled());
+        meters.settled(progress.totals);
         let pace = Pace::new(&settings);
         let queue = Queue::new(capabilities.coalesces, settings.backoff);
         let (tracker, visibility) = (Tracker::new(progress), Visibility::resume(progress, Instant::now()));
@@ -190,6 +193,7 @@ impl Lane {
             has_gaps: false,
             since,
             stuck_index: None,
+            meters,
             status,
             settings,
         };
@@ -408,14 +412,15 @@ impl Lane {
     }
 
     fn publish_as(&self, state: LaneState) {
-        let delivered = self.tracker.watermark();
+        let (delivered, totals) = (self.tracker.watermark(), self.tracker.totals());
+        self.meters.settled(totals);
         self.status.send_replace(Snapshot {
             destination: self.settings.name.clone(),
             state,
             breaker: self.pace.breaker().clone(),
             delivered,
             visible: self.visibility.watermark(delivered),
-            totals: self.tracker.totals(),
+            totals,
             since: self.since,
             in_flight: self.in_flight,
             oldest_pending: self.tracker.oldest_held(),

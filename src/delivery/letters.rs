@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plugin_api::{
-    identity::{LogId, Position},
+    identity::{LogId, Position, Timestamp},
     operation::Operation,
 };
 
@@ -28,6 +28,11 @@ impl Letters {
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
         Self { store, clock }
+    }
+
+    /// The time, by the clock that letters have theirs from.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The letters of what was rejected at one stage.

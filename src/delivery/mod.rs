@@ -3,7 +3,8 @@
 //! A record enters a lane from its feed (`intake`; `tracker` knows what is outstanding), its operations wait in the
 //! `queue` until a batch takes them, the plugin sends the batch, and `settle` turns the answer into outcomes, letters
 //! and resends. `pace` says what may be sent when, by `backoff`, `breaker`, `concurrency` and `rate`; `visibility` follows
-//! what was written until searches see it; `replay` is what an operator may ask for. `lane` drives all of them; none of them knows a destination by name.
+//! what was written until searches see it; `replay` is what an operator may ask for; `meters` count. `lane` drives all of them;
+//! none of them knows a destination by name.
 
 mod intake;
 
@@ -25,6 +26,7 @@ mod rate;
 mod visibility;
 
 mod lane;
+mod meters;
 mod settings;
 mod status;
 
@@ -32,6 +34,7 @@ pub use backoff::Backoff;
 pub use breaker::BreakerState;
 pub use lane::start;
 pub use letters::Letters;
+pub use meters::Meters;
 pub use rate::RateLimit;
 pub use settings::{LaneSettings, Wiring};
 pub use status::{LaneState, Snapshot};

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use plugin_api::destination::Destination;
 
-use super::{backoff::Backoff, letters::Letters, rate::RateLimit, replay::Inbox};
+use super::{backoff::Backoff, letters::Letters, meters::Meters, rate::RateLimit, replay::Inbox};
 use crate::{
     feed::{Routes, Tail},
     log::interface::Log,
@@ -55,4 +55,6 @@ pub struct Wiring {
     pub letters: Letters,
     /// Where it is asked to send some of that again.
     pub replays: Inbox,
+    /// What it counts and measures, with the lanes before and after it.
+    pub meters: Arc<Meters>,
 }

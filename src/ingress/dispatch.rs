@@ -16,13 +16,14 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
-use tonic::{Status, body::Body};
+use tonic::{Code, Status, body::Body};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::{Service, ServiceExt as _, util::BoxCloneSyncService};
 
 use super::{
     answer,
     intake::{Gate, Intake},
+    meters::Meters,
     service::{UpsertService, Upserts},
 };
 use crate::{
@@ -40,6 +41,7 @@ pub(crate) struct Services {
     /// One for each open call to health or reflection: a client watches health once a connection.
     rare_calls: Arc<Semaphore>,
     receive_timeout: Duration,
+    meters: Arc<Meters>,
 }
 
 type Rare = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
@@ -57,6 +59,7 @@ impl Services {
         limits: &Limits,
     ) -> Result<Self, tonic_reflection::server::Error> {
         // The gate has the limit that counts, and answers in our words.
+        let meters = upserts.meters.clone();
         let upserts =
             SyncServiceServer::new(UpsertService(Arc::new(upserts))).max_decoding_message_size(usize::MAX);
         let reflection = || {
@@ -75,6 +78,7 @@ impl Services {
             reflection_v1alpha: BoxCloneSyncService::new(v1alpha),
             rare_calls: Arc::new(Semaphore::new(calls_max)),
             receive_timeout: limits.receive_timeout,
+            meters,
         })
     }
 
@@ -110,7 +114,7 @@ impl Service<Request<Body>> for Services {
         let path = request.uri().path();
         if path == UPSERT_OBJECTS {
             let limit = deadline(request.headers());
-            return in_time(limit, self.upserts.call(request));
+            return counted(self.meters.clone(), in_time(limit, self.upserts.call(request)));
         }
         match path.split('/').nth(1) {
             Some("grpc.health.v1.Health") => self.call_rare(&self.health, request),
@@ -121,6 +125,26 @@ impl Service<Request<Body>> for Services {
             _ => refuse(Status::unimplemented("there is no such method")),
         }
     }
+}
+
+/// Counts the call by the status that it is answered, or as cancelled if its caller goes away before.
+fn counted(meters: Arc<Meters>, answer: Answer) -> Answer {
+    struct Call(Arc<Meters>, Code);
+    impl Drop for Call {
+        fn drop(&mut self) {
+            self.0.requests.add(self.1, 1);
+        }
+    }
+    Box::pin(async move {
+        let mut call = Call(meters, Code::Cancelled);
+        let answer = answer.await;
+        if let Ok(answer) = &answer {
+            // Without one among the headers it comes behind the message, and there is a message only if all is well.
+            let status = answer.headers().get(Status::GRPC_STATUS);
+            call.1 = status.map_or(Code::Ok, |status| Code::from_bytes(status.as_bytes()));
+        }
+        answer
+    })
 }
 
 /// Answers DEADLINE_EXCEEDED just before the call's own deadline, at which tonic would answer CANCELLED.

@@ -23,7 +23,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     budget::Budget, connections::Connections, dispatch::Services, indexes::Indexes, intake::Gate,
-    policy::Policy, refusals::Refusals, service::Upserts,
+    meters::Meters, policy::Policy, refusals::Refusals, service::Upserts,
 };
 use crate::{config::Limits, contract::SERVICE_NAME, log::interface::Log, runtime::Stop};
 
@@ -38,6 +38,7 @@ pub struct Server {
     appends: TaskTracker,
     stop: Stop,
     gauge: Gauge,
+    meters: Arc<Meters>,
 }
 
 /// Tells how many bytes requests hold.
@@ -94,7 +95,7 @@ impl Server {
         let policy = Policy::new(limits.clone());
         let gate = Gate::new(budget, policy.clone(), limits.receive_timeout);
         let (health, health_server) = tonic_health::server::health_reporter();
-        let appends = TaskTracker::new();
+        let (appends, meters) = (TaskTracker::new(), Arc::new(Meters::default()));
         let upserts = Upserts {
             policy: policy.clone(),
             indexes,
@@ -103,10 +104,11 @@ impl Server {
             health: health.clone(),
             stop: stop.clone(),
             appends: appends.clone(),
+            meters: meters.clone(),
             decoders: Semaphore::new(available_parallelism().map_or(1, usize::from)),
         };
         let services = Services::new(gate, upserts, health_server, &limits)?;
-        Ok(Self { listener, local_address, services, limits, policy, health, appends, stop, gauge })
+        Ok(Self { listener, local_address, services, limits, policy, health, appends, stop, gauge, meters })
     }
 
     /// Where it listens.
@@ -125,6 +127,12 @@ impl Server {
     #[must_use]
     pub fn gauge(&self) -> Gauge {
         self.gauge.clone()
+    }
+
+    /// What it counts and measures of requests.
+    #[must_use]
+    pub fn meters(&self) -> Arc<Meters> {
+        self.meters.clone()
     }
 
     /// Serves until `stop` is cancelled. Then health says NOT_SERVING and new requests get UNAVAILABLE, until every

@@ -1,11 +1,11 @@
 //! The service itself: a request that was let in is validated, appended and answered.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::Instrument as _;
 
@@ -13,6 +13,7 @@ use super::{
     answer,
     budget::Lease,
     indexes::Indexes,
+    meters::Meters,
     policy::Policy,
     refusals::Refusals,
     validate::{Valid, validate},
@@ -36,6 +37,7 @@ pub(crate) struct Upserts {
     pub(crate) stop: Stop,
     /// Holds a token for every append that is not answered.
     pub(crate) appends: TaskTracker,
+    pub(crate) meters: Arc<Meters>,
     /// As many long messages as there are cores are decoded at once.
     pub(crate) decoders: Semaphore,
 }
@@ -54,6 +56,7 @@ impl SyncService for UpsertService {
         request: Request<Bytes>,
     ) -> Result<Response<UpsertObjectsResponse>, Status> {
         let upserts = &self.0;
+        let arrived_at = Instant::now();
         let _append = upserts.appends.token();
         let (metadata, mut extensions, message) = request.into_parts();
         let lease =
@@ -74,7 +77,10 @@ impl SyncService for UpsertService {
             records = valid.append.records,
             request_id = tracing::field::Empty
         );
-        upserts.append(valid).instrument(span).await
+        let records = u64::from(valid.append.records);
+        let answer = upserts.append(valid, arrived_at).instrument(span).await;
+        upserts.meters.records.add(answer.as_ref().map_or_else(Status::code, |_| Code::Ok), records);
+        answer
     }
 }
 
@@ -99,7 +105,11 @@ impl Upserts {
         self.indexes.admit(index, indexes_max).err().map(|error| answer::too_many_indexes(index, error))
     }
 
-    async fn append(&self, valid: Valid) -> Result<Response<UpsertObjectsResponse>, Status> {
+    async fn append(
+        &self,
+        valid: Valid,
+        arrived_at: Instant,
+    ) -> Result<Response<UpsertObjectsResponse>, Status> {
         let records = valid.append.records;
         let appended = match self.refusal(&valid) {
             None => self.log.append(valid.append).await,
@@ -115,6 +125,9 @@ impl Upserts {
         };
         match appended {
             Ok(appended) => {
+                if !appended.repeated {
+                    self.meters.accept_durable.observe(arrived_at.elapsed().as_secs_f64());
+                }
                 tracing::Span::current().record("request_id", tracing::field::display(appended.request_id));
                 tracing::debug!(repeated = appended.repeated, "accepted");
                 let records = if records == 1 { "1 record".to_owned() } else { format!("{records} records") };

@@ -107,6 +107,11 @@ impl Catalogue {
         self.state().bytes
     }
 
+    /// How many segments there are.
+    pub(super) fn segments(&self) -> usize {
+        self.state().segments.len()
+    }
+
     /// Bytes on disk that somebody still needs: the rest is kept for retention only.
     pub(super) fn held_bytes(&self) -> u64 {
         let state = self.state();

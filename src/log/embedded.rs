@@ -32,7 +32,7 @@ use super::{
     recovery,
     request_id::RequestIds,
     settings::{OpenReport, Settings, fit_segments, frame_bytes_max},
-    writer::{Writer, bytes_on_disk},
+    writer::{Tally, Writer, bytes_on_disk},
 };
 use crate::runtime::Clock;
 
@@ -50,6 +50,7 @@ struct Shared {
     destinations: Arc<Destinations>,
     queue: Arc<Queue>,
     repeats: Repeats,
+    tally: Arc<Tally>,
     durable: watch::Receiver<Durable>,
     ids: RequestIds,
     readable: Arc<Readable>,
@@ -132,7 +133,7 @@ impl EmbeddedLog {
             idempotency::rebuild(&directory, &sealed, active.as_ref(), Bounds::DEFAULT, clock.now())?;
         report.alerts.extend(found);
         (report.keys, report.keys_reach) = (keys.keys(), keys.reach());
-        let queue = Arc::new(Queue::new());
+        let (queue, tally) = (Arc::new(Queue::new()), Arc::new(Tally::default()));
         let writer = Writer {
             ids: RequestIds::new(directory.log_id, &directory.key),
             queue: queue.clone(),
@@ -149,6 +150,7 @@ impl EmbeddedLog {
             taken: Vec::new(),
             group: Group::default(),
             waiting: Vec::new(),
+            tally: tally.clone(),
             no_space_until: None,
         };
         let readable = Arc::new(Readable {
@@ -168,6 +170,7 @@ impl EmbeddedLog {
             destinations,
             queue,
             repeats,
+            tally,
             durable,
         };
         Ok((Self { shared: Arc::new(shared), writer: Mutex::default() }, writer, report))
@@ -301,7 +304,7 @@ impl Log for EmbeddedLog {
     }
 
     fn status(&self) -> LogStatus {
-        let Shared { catalogue, destinations, durable, .. } = &*self.shared;
+        let Shared { directory, catalogue, destinations, tally, durable, .. } = &*self.shared;
         let (keys, keys_reach) = self.shared.repeats.size();
         // Not within the expression below: the guard would live through all of it, and whoever looks again while the
         // writer waits for it waits for ever.
@@ -316,6 +319,9 @@ impl Log for EmbeddedLog {
             backlogs: destinations.backlogs(),
             keys,
             keys_reach,
+            segments: catalogue.segments(),
+            written: tally.written(),
+            poisoned: directory.poisoned().map(str::to_owned),
         }
     }
 

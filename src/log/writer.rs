@@ -23,13 +23,16 @@ use super::{
     frame::{self, Payload, Stamp},
     group::Group,
     idempotency::Claim,
-    interface::{Append, AppendError, Appended, LogError},
+    interface::{Append, AppendError, Appended, LogError, Written},
     queue::{Pending, Queue},
     request_id::RequestIds,
     segment::{self, Active, Entry},
     segment_header::{Header, Previous},
 };
-use crate::{record::payload_index, runtime::Clock};
+use crate::{
+    record::payload_index,
+    runtime::{Clock, Counter},
+};
 
 /// When a refused producer should come back.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -58,8 +61,29 @@ pub(super) struct Writer {
     pub(super) taken: Vec<Pending>,
     pub(super) group: Group,
     pub(super) waiting: Vec<(Answer, Appended, Option<Claim>)>,
+    pub(super) tally: Arc<Tally>,
     /// Do not ask the file system for space again before.
     pub(super) no_space_until: Option<Instant>,
+}
+
+/// Counts what was written, for whoever looks at the log.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    requests: Counter,
+    bytes: Counter,
+    groups: Counter,
+}
+
+impl Tally {
+    pub(super) fn written(&self) -> Written {
+        Written { requests: self.requests.get(), bytes: self.bytes.get(), groups: self.groups.get() }
+    }
+
+    fn wrote(&self, requests: usize, bytes: usize) {
+        self.requests.add(requests as u64);
+        self.bytes.add(bytes as u64);
+        self.groups.add(1);
+    }
 }
 
 type Answer = oneshot::Sender<Result<Appended, AppendError>>;
@@ -156,6 +180,7 @@ impl Writer {
                 let Previous { end, last_version, .. } = self.last;
                 let durable = Durable { end, last_version, segment: active.segment.base, at: active.at };
                 self.durable.send_replace(durable);
+                self.tally.wrote(self.waiting.len(), self.group.bytes());
                 for (answer, appended, claim) in self.waiting.drain(..) {
                     if let Some(claim) = claim {
                         claim.complete(appended);

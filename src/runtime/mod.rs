@@ -1,11 +1,15 @@
-//! What every task of the agent needs: a name, a way to stop, the clock, and files that are watched or replaced.
+//! What every task of the agent needs: a name, a way to stop, the clock, something to count with, files that are watched
+//! or replaced, and bounded connections for those who look at it.
 
 mod clock;
+pub mod connections;
 pub mod files;
+mod measure;
 mod shutdown;
 mod tasks;
 pub mod watch;
 
 pub use clock::{Clock, SystemClock};
+pub use measure::{Buckets, Counter, Histogram};
 pub use shutdown::{Shutdown, Stop};
 pub use tasks::{TaskKind, Tasks};

@@ -23,6 +23,8 @@ pub enum TaskKind {
     Destination,
     /// Serves operators.
     Admin,
+    /// Serves those who look at metrics and health.
+    Telemetry,
 }
 
 /// Spawns tasks and waits for them.

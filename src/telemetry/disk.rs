@@ -172,6 +172,9 @@ mod tests {
             backlogs: vec![backlog],
             keys: 0,
             keys_reach: Duration::ZERO,
+            segments: 1,
+            written: Default::default(),
+            poisoned: None,
         }
     }
 

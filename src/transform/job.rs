@@ -65,6 +65,9 @@ impl Job {
             1 => parts.pop().map(|(_, outcomes)| outcomes).unwrap_or_default(),
             _ => parts.into_iter().flat_map(|(_, outcomes)| outcomes).collect(),
         };
+        if let Some(slot) = &self.slot {
+            slot.meters().came_to(&outcomes);
+        }
         done(Transformed { outcomes, module: self.digest() });
     }
 

@@ -32,6 +32,7 @@ mod outcome;
 
 mod health;
 mod job;
+mod meters;
 mod queue;
 mod slot;
 mod split;
@@ -50,6 +51,7 @@ pub use limits::Limits;
 pub(crate) use load::Loader;
 pub use load::Refusal;
 pub use log::{Level, Lines, LogTarget};
+pub use meters::Meters;
 pub use module::Module;
 pub(crate) use modules::Otherwise;
 pub use modules::{ModuleError, ModuleErrors, ModuleStatus, Modules, Refused};

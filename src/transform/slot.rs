@@ -7,7 +7,7 @@ use std::sync::{
 
 use arc_swap::ArcSwapOption;
 
-use super::{limits::Limits, log::LogRate, module::Module};
+use super::{limits::Limits, log::LogRate, meters::Meters, module::Module};
 
 /// One transform of the config.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub struct Slot {
     limits: Limits,
     serving: ArcSwapOption<Serving>,
     log_rate: Arc<LogRate>,
+    meters: Meters,
 }
 
 /// The module that serves, and the how-manieth it is.
@@ -38,6 +39,7 @@ impl Slot {
             limits,
             serving: ArcSwapOption::empty(),
             log_rate: Arc::default(),
+            meters: Meters::default(),
         })
     }
 
@@ -57,6 +59,12 @@ impl Slot {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What is counted and measured of it.
+    #[must_use]
+    pub fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// Lets another module serve: calls that begin from now on run it. Returns its generation.

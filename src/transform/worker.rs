@@ -122,6 +122,7 @@ impl Worker {
         let started = thread_cpu();
         let result = self.call(&key, slot, serving, records, cpu_max);
         let spent = thread_cpu().saturating_sub(started);
+        slot.meters().call_cpu.observe(spent.as_secs_f64());
         let ran = match &result {
             Ok(_) => Ran::Ended { records: count },
             Err(Failure::Call(error) | Failure::Start(LoadError::Start { error })) if error.is_time_out() => {

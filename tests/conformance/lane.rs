@@ -134,6 +134,7 @@ impl Lane {
             routes: Routes::new(Routing { router: router(root.path()), transforms: None }),
             letters: Letters::new(store, Arc::new(SystemClock)),
             replays: Replays::channel().1,
+            meters: Default::default(),
         };
         let settings = LaneSettings {
             name: NAME.into(),

@@ -241,10 +241,10 @@ async fn two_hundred_reloads_under_load() {
 }
 
 fn config_of(agent: &Agent, search: &str, mirror: &str) -> Config {
-    let (address, data) = (agent.address(), agent.data_directory());
+    let (address, http, data) = (agent.address(), agent.http_address(), agent.data_directory());
     let archive: PathBuf = agent.output("archive");
     Config {
-        head: format!("[listen]\ngrpc = \"{address}\"\n[data]\ndir = {data:?}\n"),
+        head: format!("[listen]\ngrpc = \"{address}\"\nhttp = \"{http}\"\n[data]\ndir = {data:?}\n"),
         search: format!(
             "[destinations.search]\ntype = \"algolia\"\napp_id = {{ env = \"HARNESS_APP_ID\" }}\napi_key = {{ env = \"HARNESS_API_KEY\" }}\nhosts = [{search:?}]\n"
         ),

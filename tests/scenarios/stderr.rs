@@ -17,7 +17,7 @@ async fn nobody_reads_the_log() {
     let config = directory.path().join("config.toml");
     let (data, out) = (directory.path().join("data"), directory.path().join("out"));
     let text = format!(
-        "[listen]\ngrpc = \"{address}\"\n[data]\ndir = {data:?}\n[destinations.archive]\ntype = \"file\"\ndir = {out:?}\n"
+        "[listen]\ngrpc = \"{address}\"\nhttp = \"off\"\n[data]\ndir = {data:?}\n[destinations.archive]\ntype = \"file\"\ndir = {out:?}\n"
     );
     std::fs::write(&config, text).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();

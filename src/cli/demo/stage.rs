@@ -166,6 +166,7 @@ fn config_text(dir: &str, listen: SocketAddr, algolia: &str, elasticsearch: &str
         r#"
 [listen]
 grpc = "{listen}"                  # port 0: any that is free
+http = "off"                            # or where /metrics and health are served, such as "127.0.0.1:9600"
 
 [data]
 dir = {data}

@@ -27,6 +27,7 @@ impl Lane {
             let Some(fates) = self.file_some(rest, stop).await else { break };
             let (filed, after) = rest.split_at(fates.len());
             rest = after;
+            self.meters.filed(filed, &fates);
             self.moved();
             for (letter, fate) in filed.iter().zip(fates) {
                 let (outcome, count) = match fate {

@@ -13,6 +13,7 @@ use crate::{
     dead_letter::{Delivered, Stage},
     delivery::{
         concurrency::Sent,
+        meters::Cause,
         pace::Permit,
         queue::{Group, Wanted},
         settle::{Moment, Settled, settle, verdicts_of},
@@ -88,6 +89,7 @@ impl Lane {
     fn send(&mut self, mut group: Group, now: Instant) {
         let batch = Batch::from(std::mem::take(&mut group.operations));
         let count = batch.operations().len();
+        self.meters.sent(&batch);
         let sent = self.pace.sent(self.requests.len(), count, batch.bytes(), now);
         self.in_flight += count;
         self.last_batch = count;
@@ -115,9 +117,16 @@ impl Lane {
                     self.follow(&batch, &verdicts, confirmations, now);
                     verdicts
                 });
+                let cause =
+                    Cause::of(&answer).map(|cause| (cause, answer.is_err(), batch.operations().len()));
                 let (attempts_max, alone) = (self.settings.attempts_max, self.requests.is_empty());
                 let moment = Moment { now, attempts_max, alone };
                 let settled = settle(&mut self.queue, group, batch, answer, moment);
+                if let Some((cause, failed, count)) = cause
+                    && (!failed || settled.rejected.len() < count)
+                {
+                    self.meters.sent_again(cause);
+                }
                 self.apply(settled, sent, now, stop).await;
             }
         }
@@ -160,6 +169,10 @@ impl Lane {
             let written = delivered.clone();
             written.for_each(|(operation, _)| _ = self.refused_indexes.remove(&operation.record_index));
         }
+        // What is sent again was accepted long ago, which says nothing about now.
+        let first_time = delivered.clone().map(|(operation, _)| operation);
+        let first_time = first_time.filter(|operation| !self.replaying.owns(&operation.source));
+        self.meters.delivered(first_time, self.letters.now().0);
         self.replaying.follow(delivered.clone().map(|(operation, _)| operation));
         let of_letters = delivered.filter(|(operation, _)| self.letters.may_be_of(operation));
         self.delivered.extend(of_letters.map(|(operation, _)| Delivered::from(operation)));

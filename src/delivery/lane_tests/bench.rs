@@ -172,6 +172,7 @@ impl Bench {
             routes: routes.clone(),
             letters: Letters::new(store, Arc::new(SystemClock)),
             replays: inbox,
+            meters: Default::default(),
         };
         let (stop, tasks) = (Stop::new(), Tasks::default());
         let watched = start(settings, wiring, subscription, &stop, &tasks);

@@ -19,4 +19,4 @@ pub use backlog::{BacklogLimit, Gap, GapCause, LogBounds, Retention, WhenFull};
 pub use log::{Log, LogError};
 pub use progress::{AtTime, From, Progress, Rewound, Subscription, Totals};
 pub use read::{Frame, Located, ReadError, Reader};
-pub use status::{Backlog, LogStatus};
+pub use status::{Backlog, LogStatus, Written};

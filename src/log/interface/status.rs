@@ -27,6 +27,23 @@ pub struct LogStatus {
     pub keys: usize,
     /// How far back a repeat is recognised for certain.
     pub keys_reach: Duration,
+    /// How many files the log lies in.
+    pub segments: usize,
+    /// What was written since it was opened.
+    pub written: Written,
+    /// Why nothing is accepted any more until the agent is restarted: a write or a sync failed.
+    pub poisoned: Option<String>,
+}
+
+/// What a log has written since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Requests.
+    pub requests: u64,
+    /// Their bytes on disk.
+    pub bytes: u64,
+    /// Write groups, each with one sync.
+    pub groups: u64,
 }
 
 /// How far a destination is behind.

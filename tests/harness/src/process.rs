@@ -171,16 +171,16 @@ impl Setup {
     /// # Errors
     /// If the config cannot be written.
     pub fn write(self) -> Result<Agent, ProcessError> {
-        let address = free_address();
+        let (address, http_address) = (free_address(), free_address());
         let (directory, defaults) = (self.directory.path(), &self.destinations);
         let data = directory.join("data");
         let text = format!(
-            "[listen]\ngrpc = \"{address}\"\n\n[data]\ndir = {data:?}\n{}\n[defaults]\ndestinations = {defaults:?}\n\n{}",
+            "[listen]\ngrpc = \"{address}\"\nhttp = \"{http_address}\"\n\n[data]\ndir = {data:?}\n{}\n[defaults]\ndestinations = {defaults:?}\n\n{}",
             self.data, self.config
         );
         fs::write(directory.join("config.toml"), text)
             .map_err(|source| io_error("write the config", source))?;
-        Ok(Agent { setup: self, address, child: None, served_after: Duration::ZERO })
+        Ok(Agent { setup: self, address, http_address, child: None, served_after: Duration::ZERO })
     }
 
     fn destination(mut self, name: &str, settings: &str) -> Self {
@@ -196,6 +196,7 @@ impl Setup {
 pub struct Agent {
     setup: Setup,
     address: SocketAddr,
+    http_address: SocketAddr,
     child: Option<Child>,
     served_after: Duration,
 }
@@ -205,6 +206,12 @@ impl Agent {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it serves metrics and health, also after a restart.
+    #[must_use]
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
     }
 
     /// The directory that holds config, data, files and stderr.
