@@ -74,7 +74,7 @@ impl Observed for Observable {
         }
         if reloader.policy.is_draining() {
             return Some(
-                "draining: an operator has requests refused with `sync-agent drain`, and `--off` ends that",
+                "draining: an operator has requests refused with `sync-agent drain`, and `--cancel` ends that",
             );
         }
         None

@@ -15,6 +15,7 @@ mod kill;
 
 mod elasticsearch;
 mod examples;
+mod metrics;
 mod operator;
 mod outage;
 

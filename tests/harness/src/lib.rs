@@ -15,6 +15,7 @@ pub mod usage;
 pub mod watch;
 
 pub mod load;
+pub mod metrics;
 
 pub mod ndjson;
 
