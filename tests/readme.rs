@@ -9,6 +9,7 @@ use clap::Parser;
 use sync_agent::{
     cli::Arguments,
     config::{Environment, load},
+    telemetry::metrics::FAMILIES,
 };
 
 /// Every secret that the README's config refers to is there.
@@ -71,4 +72,22 @@ fn its_commands_are_commands() {
         Arguments::try_parse_from(&arguments).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
     assert!(seen >= 7, "only {seen} commands were found");
+}
+
+/// Every metric that it names is in the table, which is what an agent serves (`scenarios/metrics.rs`), with the labels that it
+/// names.
+#[test]
+fn its_metrics_are_served() {
+    let readme = readme();
+    let mut seen = 0;
+    let quoted = readme.split('`').skip(1).step_by(2);
+    for name in quoted.filter(|quoted| quoted.starts_with("sync_agent_")) {
+        let (name, selector) = name.split_once('{').unwrap_or((name, ""));
+        let family = FAMILIES.iter().find(|family| family.name == name);
+        let family = family.unwrap_or_else(|| panic!("there is no metric {name}"));
+        let label = selector.split('=').next().unwrap_or_default();
+        assert!(label.is_empty() || family.labels.contains(&label), "{name} has no label {label}");
+        seen += 1;
+    }
+    assert!(seen >= 15, "only {seen} metrics were found");
 }

@@ -7,8 +7,8 @@ use clap::{Parser, ValueEnum};
 use harness::process::Setup;
 
 use crate::{
-    append, backlog, baseline, child, deliver, hotkeys, ingest, isolation, lz4, opensearch, operators,
-    rejects, reopen, retention, table::Table, transforms,
+    append, backlog, baseline, child, deliver, hotkeys, ingest, isolation, lz4, metrics, opensearch,
+    operators, rejects, reopen, retention, table::Table, transforms,
 };
 
 /// Benchmarks of the agent, on this machine.
@@ -83,6 +83,8 @@ enum Scenario {
     Rejects,
     /// Fifty destinations: what looking at them costs, and what one notices of reloads
     Operators,
+    /// Scraping every second, and what counting costs
+    Metrics,
     /// Three destinations behind a transform, and an index beside one whose module never ends
     Transforms,
     /// A real cluster, against a bulk loader; skipped without its URL
@@ -195,6 +197,9 @@ async fn measure(scenario: Scenario, bench: &Bench, table: &mut Table) -> anyhow
     }
     if all || scenario == Scenario::Operators {
         operators::measure(bench, table).await?;
+    }
+    if all || scenario == Scenario::Metrics {
+        metrics::measure(bench, table).await?;
     }
     if all || scenario == Scenario::Transforms {
         transforms::measure(bench, table).await?;
