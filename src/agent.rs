@@ -32,7 +32,11 @@ use std::{
 
 use plugin_api::identity::Position;
 use thiserror::Error;
-use tokio::{sync::Mutex as AsyncMutex, task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::{Mutex as AsyncMutex, watch},
+    task::spawn_blocking,
+    time::timeout,
+};
 
 use self::{
     control::Operator,
@@ -59,8 +63,8 @@ use crate::{
         interface::{Log, LogError, LogStatus},
     },
     router::Router,
-    runtime::{Clock, Shutdown, SystemClock, TaskKind, Tasks},
-    telemetry::{Port, PortError, watch_disk},
+    runtime::{Clock, Shutdown, Stop, SystemClock, TaskKind, Tasks, Tracer},
+    telemetry::{Exporter, Port, PortError, watch_disk},
     transform::{ModuleErrors, ModuleStatus, Otherwise},
 };
 
@@ -74,6 +78,8 @@ pub struct Agent {
     shutdown: Shutdown,
     intake: Tasks,
     delivery: Tasks,
+    /// What is told at the very end.
+    telemetry: (Stop, Tasks),
 }
 
 /// Why the agent did not start.
@@ -145,6 +151,9 @@ pub enum StartError {
     Bind(#[from] BindError),
 }
 
+/// How long the last spans may take to be told.
+const LAST_SPANS_WITHIN: Duration = Duration::from_secs(2);
+
 /// How much of the agent came to an end in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
@@ -207,13 +216,16 @@ impl Agent {
         let mut transform_host = TransformHost::start(config, clock.clone(), otherwise).await?;
         let (shutdown, intake, delivery) = (Shutdown::default(), Tasks::default(), Tasks::default());
         let stop = shutdown.delivery();
-        let refusals = Arc::new(Refusals::default());
+        let (refusals, (tracer, spans)) = (Arc::new(Refusals::default()), Tracer::new());
+        // Before the first lane reads.
+        tracer.switch(config.telemetry.otlp.is_some());
         let server = Server::bind(
             config.listen.grpc,
             config.limits.clone(),
             Indexes::new([]),
             refusals.clone(),
             log.clone(),
+            tracer.clone(),
             shutdown.intake(),
         )?;
         let routing =
@@ -226,6 +238,7 @@ impl Agent {
             routes: routes.clone(),
             refusals,
             clock: clock.clone(),
+            tracer: tracer.clone(),
             stop: stop.clone(),
             tasks: delivery.clone(),
         });
@@ -259,6 +272,7 @@ impl Agent {
             tracing::warn!(%error, "config cannot be kept for a start on a broken one");
         }
         let address = server.local_address();
+        let (otlp, otlp_address) = watch::channel(config.telemetry.otlp.clone());
         let reloader = Arc::new(Reloader {
             path,
             environment,
@@ -279,6 +293,7 @@ impl Agent {
                 refused: refused.map(|errors| (clock.now(), reload::refused(&errors))),
             }),
             outcomes: ReloadOutcomes::default(),
+            otlp,
             destinations,
         });
         let rates = Arc::new(Rates::default());
@@ -288,12 +303,24 @@ impl Agent {
             rates.clone().watch(reloader.destinations.clone(), stop.clone()),
         );
         let operator = Arc::new(Operator { reloader: reloader.clone(), rates, started_at: clock.now() });
+        let observed = Arc::new(Observable {
+            operator: operator.clone(),
+            requests: server.meters(),
+            held: server.gauge(),
+            tracer: tracer.clone(),
+            stop: shutdown.intake(),
+        });
         if let Some(port) = port {
-            let (requests, held, intake) = (server.meters(), server.gauge(), shutdown.intake());
-            let observed = Observable { operator: operator.clone(), requests, held, stop: intake };
             // As long as something is delivered somebody may want to see it.
-            port.start(Arc::new(observed), stop.clone(), &delivery);
+            port.start(observed.clone(), stop.clone(), &delivery);
         }
+        let (started_at, instance) = (clock.now(), log.id().to_string());
+        let telemetry = (Stop::new(), delivery.group());
+        Exporter { address: otlp_address, instance, tracer, observed, started_at }.start(
+            spans,
+            &telemetry.0,
+            &telemetry.1,
+        );
         api.start(operator, clock, &shutdown.intake(), &intake);
         delivery.spawn(TaskKind::Upkeep, "disk", watch_disk(log.clone(), stop.clone()));
         delivery.spawn(TaskKind::Upkeep, "reload", reloader.clone().follow(changes));
@@ -306,7 +333,17 @@ impl Agent {
         if let Some(address) = admin_address {
             tracing::info!(%address, "admin API is listening, by token");
         }
-        Ok(Self { address, admin_address, http_address, log, reloader, shutdown, intake, delivery })
+        Ok(Self {
+            address,
+            admin_address,
+            http_address,
+            log,
+            reloader,
+            shutdown,
+            intake,
+            delivery,
+            telemetry,
+        })
     }
 
     /// Where it listens for producers.
@@ -375,6 +412,10 @@ impl Agent {
             Err(_) => Stopped::DeliveryGivenUp,
         };
         self.log.close().await;
+        let (stop, tasks) = &self.telemetry;
+        stop.cancel();
+        // A collector that hangs holds nobody up.
+        let _ = timeout(LAST_SPANS_WITHIN, tasks.join()).await;
         stopped
     }
 }

@@ -8,15 +8,15 @@
 //! | [`contract`] | the generated gRPC code | ingress |
 //! | [`record`] | the nouns: record, request, payload | nothing of the agent |
 //! | [`config`] | the config, from TOML to checked values | nothing of the agent |
-//! | [`runtime`] | named tasks, shutdown, clock, counters | nothing of the agent |
+//! | [`runtime`] | named tasks, shutdown, clock, counters, spans | nothing of the agent |
 //! | [`ingress`] | validates and transcodes requests, appends them | contract, record, config, runtime, log |
 //! | [`log`] | the durable log | record, runtime |
 //! | [`router`] | which transform an index passes, to which destinations; pure | record, config |
 //! | [`transform`] | runs the teams' WebAssembly components on records | record, config, runtime |
-//! | [`feed`] | reads the log for one destination, transformed | record, log, router, transform |
+//! | [`feed`] | reads the log for one destination, transformed | record, log, router, transform, runtime |
 //! | [`delivery`] | lanes: order, batches, retries, breaker, cursors | feed, log, router, dead_letter, runtime |
 //! | [`dead_letter`] | what a destination did not take | record, runtime |
-//! | [`telemetry`] | how the agent tells what it does: log lines, metrics, health | log, runtime |
+//! | [`telemetry`] | how the agent tells what it does: log lines, metrics, health, traces | log, runtime |
 //! | [`admin`] | what an operator sees and does: the API and its client | record, log, dead_letter, runtime |
 //! | [`agent`] | builds, wires and spawns all of them; names the plugins | everything |
 //! | [`cli`] | the commands | everything |

@@ -13,10 +13,10 @@ use crate::{
     delivery::BreakerState,
     ingress::{Gauge, Meters},
     log::interface::LogStatus,
-    runtime::Stop,
+    runtime::{Stop, Tracer},
     telemetry::{
         Observed,
-        metrics::{Exposition, Metric, Process},
+        metrics::{Metric, Process, Sink},
     },
 };
 
@@ -25,6 +25,7 @@ pub(super) struct Observable {
     pub(super) operator: Arc<Operator>,
     pub(super) requests: Arc<Meters>,
     pub(super) held: Gauge,
+    pub(super) tracer: Tracer,
     /// The intake's.
     pub(super) stop: Stop,
 }
@@ -40,7 +41,7 @@ const STATES: [(DestinationState, &str); 6] = [
 
 #[async_trait]
 impl Observed for Observable {
-    async fn metrics(&self, out: &mut Exposition) {
+    async fn metrics(&self, out: &mut dyn Sink) {
         let reloader = &self.operator.reloader;
         let (log, now) = (reloader.log.status(), reloader.clock.now());
         self.ingest(out);
@@ -52,6 +53,7 @@ impl Observed for Observable {
         }
         self.transforms(out).await;
         self.config(out);
+        out.add(Metric::SpansDropped, &[], self.tracer.dropped() as f64);
         let process = Process::now();
         out.add(Metric::BuildInfo, &[env!("CARGO_PKG_VERSION")], 1.0);
         out.add(Metric::ProcessCpu, &[], process.cpu_seconds);
@@ -82,7 +84,7 @@ impl Observed for Observable {
 }
 
 impl Observable {
-    fn ingest(&self, out: &mut Exposition) {
+    fn ingest(&self, out: &mut dyn Sink) {
         for (code, count) in self.requests.requests.counts() {
             out.add(Metric::IngestRequests, &[code], count as f64);
         }
@@ -94,7 +96,7 @@ impl Observable {
         out.add(Metric::Draining, &[], flag(self.operator.reloader.policy.is_draining()));
     }
 
-    fn log(&self, log: &LogStatus, out: &mut Exposition) {
+    fn log(&self, log: &LogStatus, out: &mut dyn Sink) {
         let Operator { reloader, rates, .. } = &*self.operator;
         let full_in = rates.disk_full_in_seconds(log.disk_bytes_max);
         let ahead = log.last_version.0.saturating_sub(reloader.clock.now().0);
@@ -113,7 +115,7 @@ impl Observable {
         add(Metric::VersionsAhead, ahead as f64 / 1e6);
     }
 
-    async fn transforms(&self, out: &mut Exposition) {
+    async fn transforms(&self, out: &mut dyn Sink) {
         for status in self.operator.transforms().await {
             let labels = [&*status.name];
             out.add(Metric::TransformSuspended, &labels, status.suspended.len() as f64);
@@ -128,7 +130,7 @@ impl Observable {
         }
     }
 
-    fn config(&self, out: &mut Exposition) {
+    fn config(&self, out: &mut dyn Sink) {
         let reloader = &self.operator.reloader;
         let serving = reloader.serving().clone();
         let outcomes = &reloader.outcomes;
@@ -148,7 +150,7 @@ impl Observable {
     }
 }
 
-fn tell_state(status: &DestinationStatus, destination: &Handle, out: &mut Exposition) {
+fn tell_state(status: &DestinationStatus, destination: &Handle, out: &mut dyn Sink) {
     let name = &*status.name;
     for (state, word) in STATES {
         out.add(Metric::DestinationState, &[name, word], flag(status.state == state));
@@ -165,7 +167,7 @@ fn tell_state(status: &DestinationStatus, destination: &Handle, out: &mut Exposi
     }
 }
 
-fn tell_destination(status: &DestinationStatus, destination: &Handle, out: &mut Exposition) {
+fn tell_destination(status: &DestinationStatus, destination: &Handle, out: &mut dyn Sink) {
     let (name, lag, letters, meters) =
         (&*status.name, &status.lag, &status.dead_letters, destination.meters());
     for (metric, value) in [

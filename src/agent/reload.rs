@@ -17,7 +17,7 @@ use plugin_api::{
     verdict::{Scope, WriteError},
 };
 use tokio::{
-    sync::{Mutex as AsyncMutex, mpsc},
+    sync::{Mutex as AsyncMutex, mpsc, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -61,6 +61,8 @@ pub(super) struct Reloader {
     pub(super) transform_host: AsyncMutex<TransformHost>,
     pub(super) serving: Mutex<Serving>,
     pub(super) outcomes: ReloadOutcomes,
+    /// Where traces and metrics go.
+    pub(super) otlp: watch::Sender<Option<String>>,
 }
 
 /// What became of the reloads so far, without those that were only tried.
@@ -256,6 +258,8 @@ impl Reloader {
             *transform_host = host;
         }
         self.policy.limit(config.limits.clone());
+        let otlp = config.telemetry.otlp.clone();
+        self.otlp.send_if_modified(|now| std::mem::replace(now, otlp.clone()) != otlp);
         // At once, for every lane.
         let transforms = transform_host.transforms().cloned();
         self.routes.replace(Routing { router: Router::new(&config), transforms });

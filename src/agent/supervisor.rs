@@ -28,7 +28,7 @@ use crate::{
     feed::{Routes, Tail},
     ingress::Refusals,
     log::interface::{From as StartAt, Gap, Log, LogError, Rewound, Subscription},
-    runtime::{Clock, Stop, Tasks},
+    runtime::{Clock, Stop, Tasks, Tracer},
 };
 
 /// What every destination shares.
@@ -39,6 +39,7 @@ pub(super) struct Shared {
     pub(super) routes: Arc<Routes>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) tracer: Tracer,
     pub(super) stop: Stop,
     pub(super) tasks: Tasks,
 }
@@ -216,6 +217,7 @@ impl Supervisor {
             letters: Letters::new(store.clone(), clock.clone()),
             replays: inbox,
             meters: self.meters.clone(),
+            tracer: self.shared.tracer.clone(),
         };
         keeper.start(stop.clone(), &tasks);
         let lane = delivery::start(lane_settings(&built.config), wiring, subscription, &stop, &tasks);

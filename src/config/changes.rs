@@ -86,6 +86,7 @@ impl Changes {
             ("listen", listing::listen as fn(&Config) -> Rows),
             ("data", listing::data),
             ("limits", listing::limits),
+            ("telemetry", listing::telemetry),
         ] {
             let keys = differing(&rows(before), &rows(after));
             let restart = keys.iter().filter_map(|key| key.split_once(':')).map(|(key, _)| key);

@@ -21,6 +21,7 @@ use super::{
     problem::ConfigErrors,
     ranges,
     reader::{Findings, Table, Value, closest, one_of},
+    telemetry,
     transforms::Transforms,
     units::{Count, GIB, KIB, MIB, Size},
 };
@@ -86,6 +87,7 @@ fn sections(
     let listen = listen(root.table("listen"));
     let data = data(root.table("data"));
     let limits = limits(root.table("limits"), data.segment_bytes);
+    let telemetry = telemetry::read(root.table("telemetry"));
 
     let mut destinations = Destinations::read(root.table("destinations"), data.disk_bytes_max, environment);
     if destinations.names.is_empty() {
@@ -108,6 +110,7 @@ fn sections(
         listen,
         data,
         limits,
+        telemetry,
         destinations: destinations.checked,
         transforms: transforms.checked,
         indexes,

@@ -13,6 +13,8 @@ pub struct Config {
     pub data: Data,
     /// What one request, and all of them, may take.
     pub limits: Limits,
+    /// Whom it tells what it does.
+    pub telemetry: Telemetry,
     /// Every destination, by name ascending.
     pub destinations: Vec<Destination>,
     /// Every transform, by name ascending; also those that no rule names.
@@ -85,6 +87,14 @@ pub struct Limits {
     /// Bytes of the live instances of all transforms together; the least recently used ones go above it. Default
     /// 512 MiB, 16 MiB to 1 TiB.
     pub transforms_bytes_max: usize,
+}
+
+/// `[telemetry]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Telemetry {
+    /// Where a collector takes OTLP over gRPC, without TLS: it gets the metrics, and the spans of requests that come with a
+    /// sampled traceparent. Default: none.
+    pub otlp: Option<String>,
 }
 
 /// What becomes of operations that count twice when they are sent twice.

@@ -59,6 +59,12 @@ pub fn data(config: &Config) -> Rows {
     ])
 }
 
+/// `[telemetry]`
+#[must_use]
+pub fn telemetry(config: &Config) -> Rows {
+    Rows(vec![("otlp", Setting::text(config.telemetry.otlp.as_deref().unwrap_or("none")))])
+}
+
 /// `[defaults]`
 #[must_use]
 pub fn defaults(config: &Config) -> Rows {

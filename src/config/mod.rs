@@ -13,6 +13,7 @@ mod overrides;
 mod ranges;
 mod reader;
 mod secret;
+mod telemetry;
 mod transforms;
 mod units;
 
@@ -28,7 +29,8 @@ pub use changes::{Change, ChangeKind, Changes};
 pub use checked::{
     AlgoliaSettings, Backoff, BatchLimits, CaFile, Config, Data, DeadLetters, Destination, ElasticsearchAuth,
     ElasticsearchSettings, FileSettings, IndexNames, IndexRule, Kind, Limits, Listen, NonIdempotent,
-    OnBacklogFull, PartialUpdates, RateLimit, Retention, Secret, SecretSource, StartFrom, Transform,
+    OnBacklogFull, PartialUpdates, RateLimit, Retention, Secret, SecretSource, StartFrom, Telemetry,
+    Transform,
 };
 #[cfg(test)]
 pub(crate) use environment::FixedEnvironment;

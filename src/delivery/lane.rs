@@ -26,6 +26,7 @@ use super::{
     queue::{BatchBounds, Queue},
     settings::{LaneSettings, Wiring},
     settle::Rejected,
+    spans::Spans,
     status::{LaneState, Snapshot},
     tracker::{Outcome, Tracker},
     visibility::Visibility,
@@ -89,6 +90,7 @@ struct Lane {
     /// The index that was told to hold everything up.
     stuck_index: Option<Arc<str>>,
     meters: Arc<Meters>,
+    spans: Spans,
     status: watch::Sender<Snapshot>,
 }
 
@@ -137,7 +139,7 @@ impl Lane {
         progress: &Progress,
         detached: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<Snapshot>) {
-        let Wiring { destination, log, tail, routes, letters, replays, meters } = wiring;
+        let Wiring { destination, log, tail, routes, letters, replays, meters, tracer } = wiring;
         let feed = Feed::new(tail, progress.next, routes, settings.name.clone());
         let replaying = Replaying::new(replays, feed, letters.clone());
         let capabilities = destination.capabilities();
@@ -194,6 +196,7 @@ impl Lane {
             since,
             stuck_index: None,
             meters,
+            spans: Spans::new(tracer, settings.name.clone()),
             status,
             settings,
         };
@@ -211,6 +214,7 @@ impl Lane {
             self.requests.shutdown().await;
             self.queue = Queue::new(false, self.settings.backoff);
             self.transforming = Transforming::default();
+            self.spans.give_up("the destination is left behind");
             stop.cancelled().await;
         }
         self.commit().await;
@@ -332,7 +336,9 @@ impl Lane {
             }
         }
         self.transforming.push(block.held);
+        self.spans.enter(block.traced);
         self.bury(refused, Stage::Admit, stop).await;
+        self.spans.close_settled(&self.tracker);
     }
 
     /// Takes what transforms have made of records that entered before.
@@ -340,7 +346,8 @@ impl Lane {
         self.moved();
         let now = Instant::now();
         let mut refused = Vec::new();
-        let Expansion { records, operations, failed, end, bytes, accepted_at } = expansion;
+        let Expansion { records, operations, failed, end, bytes, accepted_at, traced } = expansion;
+        self.spans.transformed(traced);
         let mut operations = operations.into_iter();
         for (position, count) in records {
             let enters = self.tracker.expand(position, count);
@@ -354,6 +361,7 @@ impl Lane {
         let failed = failed.map(|(operation, reason)| Rejected { operation, reason, attempts: 0 }).collect();
         self.bury(failed, Stage::Transform, stop).await;
         self.bury(refused, Stage::Admit, stop).await;
+        self.spans.close_settled(&self.tracker);
         self.cross_hole(stop).await;
         self.publish();
     }

@@ -3,7 +3,7 @@
 //! A record enters a lane from its feed (`intake`; `tracker` knows what is outstanding), its operations wait in the
 //! `queue` until a batch takes them, the plugin sends the batch, and `settle` turns the answer into outcomes, letters
 //! and resends. `pace` says what may be sent when, by `backoff`, `breaker`, `concurrency` and `rate`; `visibility` follows
-//! what was written until searches see it; `replay` is what an operator may ask for; `meters` count. `lane` drives all of them;
+//! what was written until searches see it; `replay` is what an operator may ask for; `meters` count and `spans` tell. `lane` drives all of them;
 //! none of them knows a destination by name.
 
 mod intake;
@@ -28,6 +28,7 @@ mod visibility;
 mod lane;
 mod meters;
 mod settings;
+mod spans;
 mod status;
 
 pub use backoff::Backoff;

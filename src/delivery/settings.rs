@@ -8,6 +8,7 @@ use super::{backoff::Backoff, letters::Letters, meters::Meters, rate::RateLimit,
 use crate::{
     feed::{Routes, Tail},
     log::interface::Log,
+    runtime::Tracer,
 };
 
 /// How a lane delivers.
@@ -57,4 +58,6 @@ pub struct Wiring {
     pub replays: Inbox,
     /// What it counts and measures, with the lanes before and after it.
     pub meters: Arc<Meters>,
+    /// Whom it tells of requests that are traced.
+    pub tracer: Tracer,
 }

@@ -150,6 +150,13 @@ impl Tracker {
         self.next.plus(self.pending.len() as u64)
     }
 
+    /// Whether each record from this offset to before that one is settled.
+    pub(super) fn is_settled(&self, first: u64, end: u64) -> bool {
+        let pending = |offset: u64| self.pending.get((offset - self.next.offset) as usize);
+        (first.max(self.next.offset)..end)
+            .all(|offset| pending(offset).is_some_and(|record| record.outstanding == 0))
+    }
+
     /// Every record before this one is settled.
     pub(super) fn watermark(&self) -> Position {
         self.next
@@ -265,6 +272,7 @@ mod tests {
         let mut again = Tracker::new(&progress);
         let sent: Vec<u64> = (0..6).filter(|offset| again.enter(at(*offset), 1)).collect();
         assert_eq!(sent, [0, 3, 5]);
+        assert!(again.is_settled(1, 3) && !again.is_settled(0, 3) && !again.is_settled(4, 7));
         for offset in sent {
             again.settle(at(offset), Outcome::Written);
         }

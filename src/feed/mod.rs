@@ -10,6 +10,7 @@ mod tail;
 
 mod again;
 mod expand;
+mod traced;
 mod transforming;
 mod view;
 
@@ -19,5 +20,6 @@ mod tests;
 pub use again::Again;
 pub use routing::{Routes, Routing};
 pub use tail::Tail;
+pub use traced::{TracedRequest, TracedTransform};
 pub use transforming::{Expansion, Held, Transforming};
 pub use view::{Becomes, Feed, FeedBlock, FeedError};

@@ -12,7 +12,12 @@ use plugin_api::{
 };
 use tokio::sync::Notify;
 
-use super::{block::Block, expand::Routed, part::Part};
+use super::{
+    block::Block,
+    expand::Routed,
+    part::Part,
+    traced::{TracedRequest, TracedTransform},
+};
 use crate::transform::{Outcome, Transformed};
 
 /// The records of one index in one block.
@@ -41,6 +46,8 @@ pub struct Expansion {
     pub bytes: usize,
     /// When the block's first record was accepted.
     pub accepted_at: Timestamp,
+    /// What the transform did for requests that are traced; told to one lane.
+    pub traced: Vec<TracedTransform>,
 }
 
 /// See the module's text.
@@ -116,7 +123,22 @@ impl Held {
                 expansion.add(position, routed, outcome, module);
             }
         }
+        expansion.traced = self.traced(outcomes);
         Some(expansion)
+    }
+
+    fn traced(&self, outcomes: &[Outcome]) -> Vec<TracedTransform> {
+        let Some((began, ended)) = self.part.to_tell() else { return Vec::new() };
+        let mut rest = outcomes;
+        let of_frame = |(frame, records): &(_, Vec<_>)| {
+            let (own, others) = rest.split_at(records.len().min(rest.len()));
+            rest = others;
+            let request = TracedRequest::of(frame)?;
+            let failed = own.iter().filter(|outcome| matches!(outcome, Outcome::Failed(_))).count() as u64;
+            let (transform, index) = (self.part.transform.clone(), self.index.clone());
+            Some(TracedTransform { request, transform, index, failed, began, ended })
+        };
+        self.block.frames_of(&self.index).filter_map(of_frame).collect()
     }
 }
 

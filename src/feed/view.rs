@@ -18,6 +18,7 @@ use super::{
     expand::Routed,
     routing::{Routes, Routing},
     tail::Tail,
+    traced::TracedRequest,
     transforming::Held,
 };
 use crate::{
@@ -40,6 +41,8 @@ pub struct FeedBlock {
     pub bytes: usize,
     /// When its first record was accepted.
     pub accepted_at: Timestamp,
+    /// The requests that go to this destination and that their producers trace.
+    pub traced: Vec<TracedRequest>,
     /// The routing is another one than that of the block before: whatever is still held of an index goes first.
     pub rerouted: bool,
 }
@@ -153,6 +156,7 @@ impl Feed {
             held: Vec::new(),
             bytes: block.bytes(),
             accepted_at: block.accepted_at(),
+            traced: Vec::new(),
             rerouted: false,
         };
         for (frame, records) in block.frames() {
@@ -182,6 +186,9 @@ impl Feed {
                 Becomes::Held
             }
         };
+        if becomes != Becomes::Nothing && passed < records.len() {
+            block.traced.extend(TracedRequest::of(frame));
+        }
         block.records.extend(std::iter::repeat_n(becomes, records.len() - passed));
     }
 

@@ -3,7 +3,7 @@
 //!
 //! In the order of a request's way: `server` listens, `connections` accepts, `dispatch` finds the service, `intake` lets
 //! a request in within the `budget`, `service` serves it, `validate` checks it by way of `request` and `transcode`
-//! (both on `wire`), and `answer` says what is wrong; `meters` count it. A reload changes the `policy`. Nothing here waits for a destination.
+//! (both on `wire`), and `answer` says what is wrong; `meters` count it, `spans` tell it. A reload changes the `policy`. Nothing here waits for a destination.
 
 mod connections;
 mod dispatch;
@@ -26,6 +26,7 @@ mod wire;
 
 mod answer;
 mod meters;
+mod spans;
 
 pub(crate) use codec::RawCodec;
 pub use indexes::Indexes;

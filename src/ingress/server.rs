@@ -25,7 +25,12 @@ use super::{
     budget::Budget, connections::Connections, dispatch::Services, indexes::Indexes, intake::Gate,
     meters::Meters, policy::Policy, refusals::Refusals, service::Upserts,
 };
-use crate::{config::Limits, contract::SERVICE_NAME, log::interface::Log, runtime::Stop};
+use crate::{
+    config::Limits,
+    contract::SERVICE_NAME,
+    log::interface::Log,
+    runtime::{Stop, Tracer},
+};
 
 /// A gRPC server that listens and does not accept yet.
 pub struct Server {
@@ -85,6 +90,7 @@ impl Server {
         indexes: Indexes,
         refusals: Arc<Refusals>,
         log: Arc<dyn Log>,
+        tracer: Tracer,
         stop: Stop,
     ) -> Result<Self, BindError> {
         let (listener, local_address) =
@@ -105,6 +111,7 @@ impl Server {
             stop: stop.clone(),
             appends: appends.clone(),
             meters: meters.clone(),
+            tracer,
             decoders: Semaphore::new(available_parallelism().map_or(1, usize::from)),
         };
         let services = Services::new(gate, upserts, health_server, &limits)?;

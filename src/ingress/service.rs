@@ -16,6 +16,7 @@ use super::{
     meters::Meters,
     policy::Policy,
     refusals::Refusals,
+    spans::Traced,
     validate::{Valid, validate},
 };
 use crate::{
@@ -23,8 +24,8 @@ use crate::{
         SERVICE_NAME,
         server::{UpsertObjectsResponse, sync_service_server::SyncService},
     },
-    log::interface::{AppendError, Log},
-    runtime::Stop,
+    log::interface::{AppendError, Appended, Log},
+    runtime::{Stop, Tracer},
 };
 
 /// What serves `UpsertObjects`.
@@ -38,6 +39,7 @@ pub(crate) struct Upserts {
     /// Holds a token for every append that is not answered.
     pub(crate) appends: TaskTracker,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) tracer: Tracer,
     /// As many long messages as there are cores are decoded at once.
     pub(crate) decoders: Semaphore,
 }
@@ -62,14 +64,13 @@ impl SyncService for UpsertService {
         let lease =
             extensions.remove::<Arc<Lease>>().ok_or_else(|| Status::internal("request has no lease"))?;
         let traceparent = traceparent(&metadata);
-        let valid = if message.len() <= DECODE_INLINE_BYTES_MAX {
-            upserts.validate(&message, traceparent, &lease)?
-        } else {
-            let _decoder = upserts.decoders.acquire().await;
-            let upserts = upserts.clone();
-            tokio::task::spawn_blocking(move || upserts.validate(&message, traceparent, &lease))
-                .await
-                .map_err(|_| Status::internal("request could not be decoded"))??
+        let traced = Traced::of(&upserts.tracer, traceparent.as_deref());
+        let valid = match upserts.decode(message, traceparent, lease).await {
+            Ok(valid) => valid,
+            Err(status) => {
+                traced.iter().for_each(|traced| traced.refused(&upserts.tracer, &status, None));
+                return Err(status);
+            }
         };
         let span = tracing::debug_span!(
             "upsert_objects",
@@ -77,14 +78,45 @@ impl SyncService for UpsertService {
             records = valid.append.records,
             request_id = tracing::field::Empty
         );
-        let records = u64::from(valid.append.records);
-        let answer = upserts.append(valid, arrived_at).instrument(span).await;
-        upserts.meters.records.add(answer.as_ref().map_or_else(Status::code, |_| Code::Ok), records);
-        answer
+        let (index, records) = (traced.as_ref().map(|_| valid.index.clone()), valid.append.records);
+        let answer = upserts.append(valid).instrument(span).await;
+        upserts.meters.records.add(answer.as_ref().map_or_else(Status::code, |_| Code::Ok), records.into());
+        if let (Ok(Appended { repeated: false, .. }), meters) = (&answer, &upserts.meters) {
+            meters.accept_durable.observe(arrived_at.elapsed().as_secs_f64());
+        }
+        if let (Some(traced), Some(index)) = (traced, index) {
+            match &answer {
+                Ok(appended) => traced.accepted(&upserts.tracer, appended, &index, records),
+                Err(status) => traced.refused(&upserts.tracer, status, Some((&index, records))),
+            }
+        }
+        let appended = answer?;
+        let records = if records == 1 { "1 record".to_owned() } else { format!("{records} records") };
+        let before = if appended.repeated { " before" } else { "" };
+        Ok(Response::new(UpsertObjectsResponse {
+            request_id: appended.request_id.to_string(),
+            message: format!("accepted {records}{before}"),
+        }))
     }
 }
 
 impl Upserts {
+    async fn decode(
+        self: &Arc<Self>,
+        message: Bytes,
+        traceparent: Option<String>,
+        lease: Arc<Lease>,
+    ) -> Result<Valid, Status> {
+        if message.len() <= DECODE_INLINE_BYTES_MAX {
+            return self.validate(&message, traceparent, &lease);
+        }
+        let _decoder = self.decoders.acquire().await;
+        let upserts = self.clone();
+        tokio::task::spawn_blocking(move || upserts.validate(&message, traceparent, &lease))
+            .await
+            .map_err(|_| Status::internal("request could not be decoded"))?
+    }
+
     fn validate(&self, message: &Bytes, traceparent: Option<String>, lease: &Lease) -> Result<Valid, Status> {
         validate(message, traceparent, &self.policy.limits(), lease)
     }
@@ -105,12 +137,7 @@ impl Upserts {
         self.indexes.admit(index, indexes_max).err().map(|error| answer::too_many_indexes(index, error))
     }
 
-    async fn append(
-        &self,
-        valid: Valid,
-        arrived_at: Instant,
-    ) -> Result<Response<UpsertObjectsResponse>, Status> {
-        let records = valid.append.records;
+    async fn append(&self, valid: Valid) -> Result<Appended, Status> {
         let appended = match self.refusal(&valid) {
             None => self.log.append(valid.append).await,
             // What was accepted before is not refused now.
@@ -125,17 +152,9 @@ impl Upserts {
         };
         match appended {
             Ok(appended) => {
-                if !appended.repeated {
-                    self.meters.accept_durable.observe(arrived_at.elapsed().as_secs_f64());
-                }
                 tracing::Span::current().record("request_id", tracing::field::display(appended.request_id));
                 tracing::debug!(repeated = appended.repeated, "accepted");
-                let records = if records == 1 { "1 record".to_owned() } else { format!("{records} records") };
-                let before = if appended.repeated { " before" } else { "" };
-                Ok(Response::new(UpsertObjectsResponse {
-                    request_id: appended.request_id.to_string(),
-                    message: format!("accepted {records}{before}"),
-                }))
+                Ok(appended)
             }
             Err(error) => {
                 tracing::debug!(%error, "not accepted");

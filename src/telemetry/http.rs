@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
 
-use super::metrics::{Exposition, Format};
+use super::metrics::{Exposition, Format, Sink};
 use crate::runtime::{
     Stop, TaskKind, Tasks,
     connections::{self, Listener},
@@ -24,7 +24,7 @@ use crate::runtime::{
 #[async_trait]
 pub trait Observed: Send + Sync + 'static {
     /// Adds every sample there is.
-    async fn metrics(&self, out: &mut Exposition);
+    async fn metrics(&self, out: &mut dyn Sink);
 
     /// Why no requests should be sent here, in words; `None` if they should.
     fn unready(&self) -> Option<&'static str>;

@@ -27,7 +27,7 @@ use sync_agent::{
     },
     record::PayloadWriter,
     router::Router,
-    runtime::{Stop, SystemClock, Tasks},
+    runtime::{Stop, SystemClock, Tasks, Tracer},
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
@@ -135,6 +135,7 @@ impl Lane {
             letters: Letters::new(store, Arc::new(SystemClock)),
             replays: Replays::channel().1,
             meters: Default::default(),
+            tracer: Tracer::off(),
         };
         let settings = LaneSettings {
             name: NAME.into(),

@@ -35,4 +35,6 @@ mod stderr;
 
 mod storm;
 
+mod traces;
+
 mod transforms;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use plugin_api::{
-    operation::Batch,
+    operation::{Batch, Operation},
     verdict::{Confirmation, Verdict, WriteError},
 };
 use tokio::time::Instant;
@@ -117,6 +117,7 @@ impl Lane {
                     self.follow(&batch, &verdicts, confirmations, now);
                     verdicts
                 });
+                self.trace(&batch, &answer, now.saturating_duration_since(sent.at));
                 let cause =
                     Cause::of(&answer).map(|cause| (cause, answer.is_err(), batch.operations().len()));
                 let (attempts_max, alone) = (self.settings.attempts_max, self.requests.is_empty());
@@ -134,6 +135,16 @@ impl Lane {
         self.publish();
     }
 
+    /// Tells what a request meant to those whose records it carried, and who trace them.
+    fn trace(&mut self, batch: &Batch, answer: &Result<Vec<Verdict>, WriteError>, took: Duration) {
+        if self.spans.is_empty() {
+            return;
+        }
+        // Of a replay nobody waits for the trace.
+        let of_replay = |operation: &Operation| self.replaying.owns(&operation.source);
+        self.spans.answered(batch.operations(), of_replay, answer, took);
+    }
+
     async fn apply(&mut self, settled: Settled, sent: Sent, now: Instant, stop: &Stop) {
         self.moved();
         for (source, outcome) in settled.outcomes {
@@ -148,6 +159,7 @@ impl Lane {
             .partition(|rejected| self.replaying.owns(&rejected.operation.source));
         self.replaying.reject(again);
         self.bury(rejected, Stage::Delivery, stop).await;
+        self.spans.close_settled(&self.tracker);
         self.cross_hole(stop).await;
     }
 

@@ -34,7 +34,7 @@ use crate::{
     },
     record::PayloadWriter,
     router::Router,
-    runtime::{Stop, SystemClock, Tasks},
+    runtime::{Stop, SystemClock, Tasks, Tracer},
     transform::Transforms,
 };
 
@@ -173,6 +173,7 @@ impl Bench {
             letters: Letters::new(store, Arc::new(SystemClock)),
             replays: inbox,
             meters: Default::default(),
+            tracer: Tracer::off(),
         };
         let (stop, tasks) = (Stop::new(), Tasks::default());
         let watched = start(settings, wiring, subscription, &stop, &tasks);

@@ -33,7 +33,7 @@ use crate::{
         LogBounds, LogError, LogStatus, Progress, ReadError, Reader, Rewound, Subscription,
     },
     record::{Record, read_payload},
-    runtime::Shutdown,
+    runtime::{Shutdown, Tracer},
 };
 
 type Client = SyncServiceClient<Channel>;
@@ -83,9 +83,16 @@ impl Running {
         let shutdown = Shutdown::default();
         let any_port = (Ipv4Addr::LOCALHOST, 0).into();
         let refusals = Arc::new(Refusals::default());
-        let server =
-            Server::bind(any_port, limits, indexes, refusals.clone(), log.clone(), shutdown.intake())
-                .unwrap();
+        let server = Server::bind(
+            any_port,
+            limits,
+            indexes,
+            refusals.clone(),
+            log.clone(),
+            Tracer::off(),
+            shutdown.intake(),
+        )
+        .unwrap();
         let (address, gauge) = (server.local_address(), server.gauge());
         Self { address, log, gauge, shutdown, refusals, serving: tokio::spawn(server.serve()) }
     }

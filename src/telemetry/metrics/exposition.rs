@@ -6,7 +6,10 @@
 
 use std::fmt::Write as _;
 
-use super::table::{FAMILIES, Family, Kind, Metric};
+use super::{
+    sink::Sink,
+    table::{FAMILIES, Family, Kind, Metric},
+};
 use crate::runtime::Buckets;
 
 /// Which format.
@@ -66,25 +69,6 @@ impl Exposition {
         Self { format, samples: vec![String::new(); FAMILIES.len()] }
     }
 
-    /// Adds a counter or gauge, with a value for each of its labels.
-    pub fn add(&mut self, metric: Metric, labels: &[&str], value: f64) {
-        let family = metric.family();
-        debug_assert_ne!(family.kind, Kind::Histogram, "{}", family.name);
-        self.line(metric, "", labels, None, value);
-    }
-
-    /// Adds a histogram.
-    pub fn add_histogram(&mut self, metric: Metric, labels: &[&str], buckets: &Buckets) {
-        let family = metric.family();
-        debug_assert_eq!(family.kind, Kind::Histogram, "{}", family.name);
-        let last = (f64::INFINITY, buckets.count);
-        for (bound, count) in buckets.at_most.iter().copied().chain([last]) {
-            self.line(metric, "_bucket", labels, Some(bound), count as f64);
-        }
-        self.line(metric, "_sum", labels, None, buckets.sum);
-        self.line(metric, "_count", labels, None, buckets.count as f64);
-    }
-
     /// The text.
     #[must_use]
     pub fn finish(self) -> String {
@@ -138,6 +122,25 @@ impl Exposition {
         out.push(' ');
         number(out, value);
         out.push('\n');
+    }
+}
+
+impl Sink for Exposition {
+    fn add(&mut self, metric: Metric, labels: &[&str], value: f64) {
+        let family = metric.family();
+        debug_assert_ne!(family.kind, Kind::Histogram, "{}", family.name);
+        self.line(metric, "", labels, None, value);
+    }
+
+    fn add_histogram(&mut self, metric: Metric, labels: &[&str], buckets: &Buckets) {
+        let family = metric.family();
+        debug_assert_eq!(family.kind, Kind::Histogram, "{}", family.name);
+        let last = (f64::INFINITY, buckets.count);
+        for (bound, count) in buckets.at_most.iter().copied().chain([last]) {
+            self.line(metric, "_bucket", labels, Some(bound), count as f64);
+        }
+        self.line(metric, "_sum", labels, None, buckets.sum);
+        self.line(metric, "_count", labels, None, buckets.count as f64);
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod exposition;
 mod process;
+mod sink;
 mod table;
 
 pub use exposition::{Exposition, Format};
 pub use process::Process;
+pub use sink::Sink;
 pub use table::{FAMILIES, Family, Kind, Metric};

@@ -132,6 +132,8 @@ metrics! {
     Reloads Counter "sync_agent_reloads_total" "" ["outcome"]
         "Reloads of the config by what became of them."
 
+    SpansDropped Counter "sync_agent_spans_dropped_total" "" []
+        "Spans that were not told to telemetry.otlp, since there was no room or it refused them."
     BuildInfo Gauge "sync_agent_build_info" "" ["version"]
         "1, with the agent's version."
     ProcessCpu Counter "process_cpu_seconds_total" "seconds" []
