@@ -20,6 +20,7 @@ pub(super) struct Plan {
     listen: Rows,
     data: Rows,
     limits: Rows,
+    telemetry: Rows,
     #[serde(serialize_with = "by_name")]
     destinations: Vec<(Arc<str>, Rows)>,
     #[serde(serialize_with = "by_name")]
@@ -52,6 +53,7 @@ impl Plan {
             listen: listing::listen(config),
             data: listing::data(config),
             limits: listing::limits(config),
+            telemetry: listing::telemetry(config),
             destinations: config
                 .destinations
                 .iter()
@@ -73,6 +75,7 @@ impl Plan {
         section(&mut text, "listen", self.listen.shown());
         section(&mut text, "data", self.data.shown());
         section(&mut text, "limits", self.limits.shown());
+        section(&mut text, "telemetry", self.telemetry.shown());
         for (name, rows) in &self.destinations {
             section(&mut text, &format!("destinations.{name}"), rows.shown());
         }
@@ -188,6 +191,7 @@ warning: transforms.spare runs on nothing: no index rule names it
 
 listen
   grpc                              [::]:50051
+  http                              127.0.0.1:9600
   admin                             none
 
 data
@@ -208,6 +212,9 @@ limits
   decoding_bytes_max                64MiB
   receive_timeout                   10s
   transforms_bytes_max              512MiB
+
+telemetry
+  otlp                              none
 
 destinations.archive
   type                              file

@@ -263,6 +263,26 @@ fn the_metrics_port_is_its_own() {
     assert_eq!(told(&format!("{FILE}[listen]\n{text}"), &algolia()), expected);
 }
 
+/// A collector is told by its address alone: what could be a secret is not shown.
+#[test]
+fn a_collector_is_an_address() {
+    let text = |otlp: &str| format!("{FILE}[telemetry]\notlp = \"{otlp}\"\n");
+    let otlp = |address: &str| checked(&text(address), &algolia()).0.telemetry.otlp;
+    assert_eq!(checked(FILE, &algolia()).0.telemetry.otlp, None);
+    assert_eq!(otlp("http://collector:4317").as_deref(), Some("http://collector:4317"));
+    assert_eq!(otlp("http://[::1]:4317/").as_deref(), Some("http://[::1]:4317/"));
+    for wrong in ["collector:4317", "https://collector:4317", "http://collector", "http://c:4317/v1/traces", "http://:1"]
+    {
+        let expected = format!(
+            "5:8 telemetry.otlp: {wrong:?} is not the address of a collector (where a collector takes OTLP over gRPC, \
+             such as \"http://127.0.0.1:4317\")"
+        );
+        assert_eq!(told(&text(wrong), &algolia()), [expected]);
+    }
+    let [secret] = &told(&text("http://user:SECRET@c:4317"), &algolia())[..] else { panic!("one error") };
+    assert!(secret.contains("holds credentials") && !secret.contains("SECRET"), "{secret}");
+}
+
 /// The admin API has no port unless it is told one, and never the producers'.
 #[test]
 fn the_admin_port_is_its_own() {

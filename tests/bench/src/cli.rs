@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use harness::process::Setup;
 
 use crate::{
-    append, backlog, baseline, child, deliver, hotkeys, ingest, isolation, lz4, metrics, opensearch,
+    append, backlog, baseline, child, deliver, guest, hotkeys, ingest, isolation, lz4, metrics, opensearch,
     operators, rejects, reopen, retention, table::Table, transforms,
 };
 
@@ -85,6 +85,8 @@ enum Scenario {
     Operators,
     /// Scraping every second, and what counting costs
     Metrics,
+    /// Modules alone, beside native code
+    Guest,
     /// Three destinations behind a transform, and an index beside one whose module never ends
     Transforms,
     /// A real cluster, against a bulk loader; skipped without its URL
@@ -200,6 +202,9 @@ async fn measure(scenario: Scenario, bench: &Bench, table: &mut Table) -> anyhow
     }
     if all || scenario == Scenario::Metrics {
         metrics::measure(bench, table).await?;
+    }
+    if all || scenario == Scenario::Guest {
+        guest::measure(bench, table)?;
     }
     if all || scenario == Scenario::Transforms {
         transforms::measure(bench, table).await?;

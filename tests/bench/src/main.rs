@@ -5,7 +5,7 @@
 //! run) is printed beside it. Figures of different runs or machines are not comparable, ratios are.
 //!
 //! Read [`cli`] first, then a scenario. [`ingest`], [`deliver`], [`hotkeys`], [`isolation`], [`rejects`], [`operators`],
-//! [`metrics`], [`transforms`], [`opensearch`] and [`backlog`] measure the agent; [`baseline`], [`simple`] and [`loader`] are what they are compared
+//! [`metrics`], [`transforms`], [`opensearch`] and [`backlog`] measure the agent; [`guest`] measures modules alone; [`baseline`], [`simple`] and [`loader`] are what they are compared
 //! with. [`append`], [`lz4`], [`reopen`] and [`retention`] measure the log alone: their work is done by jobs ([`job`]),
 //! each in a process of its own, as are the servers in [`child`].
 
@@ -24,6 +24,8 @@ mod rejects;
 mod operators;
 
 mod metrics;
+
+mod guest;
 
 mod transforms;
 
