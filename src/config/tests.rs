@@ -271,8 +271,13 @@ fn a_collector_is_an_address() {
     assert_eq!(checked(FILE, &algolia()).0.telemetry.otlp, None);
     assert_eq!(otlp("http://collector:4317").as_deref(), Some("http://collector:4317"));
     assert_eq!(otlp("http://[::1]:4317/").as_deref(), Some("http://[::1]:4317/"));
-    for wrong in ["collector:4317", "https://collector:4317", "http://collector", "http://c:4317/v1/traces", "http://:1"]
-    {
+    for wrong in [
+        "collector:4317",
+        "https://collector:4317",
+        "http://collector",
+        "http://c:4317/v1/traces",
+        "http://:1",
+    ] {
         let expected = format!(
             "5:8 telemetry.otlp: {wrong:?} is not the address of a collector (where a collector takes OTLP over gRPC, \
              such as \"http://127.0.0.1:4317\")"

@@ -156,6 +156,7 @@ async fn the_table_is_served(agent: &Agent) {
 /// Every label is one of the table, and takes its values from the config or the code: no index, object or caller.
 fn labels_are_bounded(scrape: &Scrape) {
     for family in FAMILIES {
+        assert!(!scrape.families[family.name].samples.is_empty(), "{} has no sample", family.name);
         for (_, labels) in scrape.families[family.name].samples.keys() {
             let names: BTreeSet<&str> =
                 labels.keys().map(String::as_str).filter(|name| *name != "le").collect();
