@@ -24,7 +24,7 @@ use crate::{
 /// Where the page says that the agent is.
 const ADDRESS: &str = "127.0.0.1:50051";
 /// For one run, with what it fetches and compiles: many times what it takes on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(600);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(600);
 /// When the doorman wants to see a refused request again.
 const RETRY_AFTER: Duration = Duration::from_millis(1500);
 
@@ -88,9 +88,9 @@ fn expected() -> Value {
     json!([["save", "42", lamp], ["partial_update", "42", { "price": 39.9 }], ["delete", "41", null]])
 }
 
-/// Waits until three operations are at the destination, and returns all that are.
-async fn arrived(agent: &Agent) -> Value {
-    let path = agent.output("archive").join("products.ndjson");
+/// Waits until three operations of an index are at the destination `archive`, and returns all that are.
+pub(crate) async fn arrived(agent: &Agent, index: &str) -> Value {
+    let path = agent.output("archive").join(format!("{index}.ndjson"));
     let arrived = async {
         loop {
             let journal = fs::read_to_string(&path).unwrap_or_default();
@@ -122,7 +122,7 @@ async fn keeps_to_the_table(language: &str, files: &'static [(&'static str, &'st
     let doorman = Doorman::before(agent.address(), &fates).await;
     let (code, printed) = example.run(&doorman.address.to_string()).await;
     assert_eq!(code, 0, "{printed}");
-    assert_eq!(arrived(&agent).await, expected());
+    assert_eq!(arrived(&agent, "products").await, expected());
     let calls = doorman.calls();
     assert_eq!(calls.len(), fates.len(), "{calls:#?}");
     for pair in calls.chunks(2) {
@@ -167,7 +167,7 @@ async fn grpcurl() {
     let agent = setup().file("archive").start().await.unwrap();
     let (code, printed) = example.run(&agent.address().to_string()).await;
     assert_eq!(code, 0, "{printed}");
-    assert_eq!(arrived(&agent).await, expected());
+    assert_eq!(arrived(&agent, "products").await, expected());
 
     let drains = setup().file("archive").start().await.unwrap();
     assert!(drains.execute(&["drain"]).status.success());

@@ -104,7 +104,10 @@ impl SyncService for Door {
         let answer = self.agent.clone().upsert_objects(request).await?.into_inner();
         match fate {
             Fate::AnswerLost => Err(Status::unavailable("the answer was lost")),
-            _ => Ok(Response::new(UpsertObjectsResponse { request_id: answer.request_id, message: answer.message })),
+            _ => Ok(Response::new(UpsertObjectsResponse {
+                request_id: answer.request_id,
+                message: answer.message,
+            })),
         }
     }
 }

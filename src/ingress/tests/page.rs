@@ -25,7 +25,7 @@ fn rows() -> Vec<Row> {
     let (_, table) = PAGE.split_once("| answer | when |").unwrap();
     let lines = table.split("\n\n").next().unwrap().lines().skip(2);
     let row = |text: &'static str| {
-        let cells: Vec<&str> = text.trim_matches('|').split(" | ").map(str::trim).collect();
+        let cells: Vec<&str> = text.trim_matches('|').split('|').map(str::trim).collect();
         let [answer, _, again, _, after] = cells[..] else { panic!("{} cells: {text}", cells.len()) };
         let quoted = answer.split('`').skip(1).step_by(2);
         let codes = quoted.filter(|word| *word != "RetryInfo").collect();
@@ -89,9 +89,11 @@ fn answers() -> Vec<Status> {
 /// The codes that the module's sources name.
 fn codes_in_sources() -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ingress");
-    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let files =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
     let sources: String = files.map(|path| fs::read_to_string(path).unwrap()).collect();
-    let word = |rest: &str| rest.split(|it: char| !it.is_alphanumeric() && it != '_').next().unwrap().to_owned();
+    let word =
+        |rest: &str| rest.split(|it: char| !it.is_alphanumeric() && it != '_').next().unwrap().to_owned();
     let all = (0..17).map(Code::from).map(|code| (format!("{code:?}"), named(code)));
     let written: BTreeSet<String> =
         ["Code::", "Status::"].iter().flat_map(|it| sources.split(it).skip(1).map(word)).collect();
