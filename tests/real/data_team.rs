@@ -14,8 +14,8 @@ use crate::{
 
 /// The section's blocks of one language.
 fn blocks(section: &str, fence: &str) -> Vec<String> {
-    let begun = section.split(&format!("```{fence}\n")).skip(1);
-    begun.map(|rest| rest.split_once("```").unwrap().0.to_owned()).collect()
+    let fence = format!("```{fence}\n");
+    section.split(&fence).skip(1).map(|rest| rest.split_once("```").unwrap().0.to_owned()).collect()
 }
 
 /// Runs commands with the agent's binary in the PATH, and with what it built before.
