@@ -81,8 +81,8 @@ impl SyncService for UpsertService {
         let (index, records) = (traced.as_ref().map(|_| valid.index.clone()), valid.append.records);
         let answer = upserts.append(valid).instrument(span).await;
         upserts.meters.records.add(answer.as_ref().map_or_else(Status::code, |_| Code::Ok), records.into());
-        if let (Ok(Appended { repeated: false, .. }), meters) = (&answer, &upserts.meters) {
-            meters.accept_durable.observe(arrived_at.elapsed().as_secs_f64());
+        if answer.as_ref().is_ok_and(|appended| !appended.repeated) {
+            upserts.meters.accept_durable.observe(arrived_at.elapsed().as_secs_f64());
         }
         if let (Some(traced), Some(index)) = (traced, index) {
             match &answer {
