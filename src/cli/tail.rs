@@ -70,9 +70,7 @@ pub async fn run(arguments: &Arguments, data_dir: &Path) -> anyhow::Result<ExitC
         Ok(events) => events,
         refused => return remote::tell(refused.map(|_| ()), *json, |()| String::new(), remote::success),
     };
-    if !json {
-        output::complain("watching; Ctrl-C ends it\n");
-    }
+    output::complain("watching; Ctrl-C ends it\n");
     while let Some(event) = events.next().await? {
         let text = match json {
             true => line(&event)?,

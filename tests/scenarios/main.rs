@@ -34,4 +34,6 @@ mod stderr;
 
 mod storm;
 
+mod tail;
+
 mod transforms;

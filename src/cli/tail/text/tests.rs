@@ -62,7 +62,7 @@ fn every_kind_has_its_line() {
         assert_eq!(
             shown(&event),
             format!(
-                "11:06:40.123Z  {word}  products 42 save at search after 75s: rejected (400): no such field\n"
+                "11:06:40.123Z  {word}  products 42 save at search after 1m15s: rejected (400): no such field\n"
             )
         );
     }
