@@ -97,7 +97,7 @@ fn what_differs_is_shown() {
     let other = TailChange { object_id: "42-de".to_owned(), ..record("products", r#"{"name":"Lampe"}"#) };
     let event = TailEvent { operation: Some(other), ..event };
     assert!(
-        shown(&event).contains(" becomes\n    save 42-de\n      - name: \"Lamp\"\n      + name: \"Lampe\"\n"),
+        shown(&event).contains(" becomes\n    save 42-de\n      - email: \"a@b.c\"\n      - name: \"Lamp\"\n      + name: \"Lampe\"\n"),
         "{}",
         shown(&event)
     );
