@@ -110,8 +110,9 @@ impl Terminal {
         for (row, line) in (1..=size.height).zip(lines) {
             let line = cut(line, size.width);
             let line = if self.colours { line } else { colourless(&line) };
-            // Overwritten first, and then cleared behind.
-            let _ = write!(frame, "\x1b[{row};1H{line}\x1b[0m\x1b[K");
+            // Overwritten first, and then cleared behind; behind a full line that would clear its last character.
+            let clear = if colourless(&line).chars().count() < size.width { "\x1b[K" } else { "" };
+            let _ = write!(frame, "\x1b[{row};1H{line}\x1b[0m{clear}");
         }
         if lines.len() < size.height {
             let _ = write!(frame, "\x1b[{};1H\x1b[J", lines.len() + 1);
@@ -247,7 +248,7 @@ mod tests {
         assert_eq!(
             frame,
             format!(
-                "{BEGIN}\x1b[1;1H\x1b[1mlonger\x1b[0m …\x1b[0m\x1b[K\x1b[2;1Hb\x1b[0m\x1b[K\x1b[3;1H\x1b[J{END}"
+                "{BEGIN}\x1b[1;1H\x1b[1mlonger\x1b[0m …\x1b[0m\x1b[2;1Hb\x1b[0m\x1b[K\x1b[3;1H\x1b[J{END}"
             )
         );
         terminal.colours = false;

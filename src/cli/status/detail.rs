@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Labels take this many characters.
-const LABEL: usize = 16;
+const LABEL: usize = 18;
 
 /// All of it, line by line, long texts over as many lines of `width` characters as they need.
 pub(super) fn lines(destination: &DestinationStatus, now: Time, width: usize) -> Vec<String> {
@@ -69,7 +69,7 @@ pub(super) fn lines(destination: &DestinationStatus, now: Time, width: usize) ->
 }
 
 fn line(label: &str, value: impl std::fmt::Display) -> String {
-    format!("  {label:14}{value}")
+    format!("  {label:<width$}{value}", width = LABEL - 2)
 }
 
 /// The text in lines of at most `width` characters, broken between words where that is possible.

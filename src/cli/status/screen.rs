@@ -20,8 +20,8 @@ pub(super) struct Screen {
     heard_at: Instant,
     /// The connection to the agent broke.
     gone: bool,
-    /// The destination that the keys are about.
-    selected: Option<String>,
+    /// The destination that the keys are about; none was chosen yet: the first one.
+    chosen: Option<String>,
     /// All of that one is shown, and nothing else.
     in_detail: bool,
     /// The first line that is shown.
@@ -61,7 +61,7 @@ impl Screen {
             status: None,
             heard_at: now,
             gone: false,
-            selected: None,
+            chosen: None,
             in_detail: false,
             top: 0,
             follows: true,
@@ -82,10 +82,8 @@ impl Screen {
         status.destinations.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name)));
         let is_there =
             |name: &String| status.destinations.iter().any(|destination| destination.name == *name);
-        if !self.selected.as_ref().is_some_and(is_there) {
-            self.selected = status.destinations.first().map(|destination| destination.name.clone());
-            self.in_detail = false;
-            self.question = None;
+        if !self.chosen.as_ref().is_some_and(is_there) {
+            (self.chosen, self.in_detail, self.question) = (None, false, None);
         }
         (self.status, self.heard_at, self.gone) = (Some(status), now, false);
     }
@@ -155,7 +153,7 @@ impl Screen {
         let Some(status) = &self.status else { return (vec!["the agent is asked".to_owned()], None) };
         match self.destination().filter(|_| self.in_detail) {
             Some(destination) => (detail::lines(destination, status.at, size.width), None),
-            None => text::marked(status, self.selected.as_deref()),
+            None => text::marked(status, self.destination().map(|destination| &*destination.name)),
         }
     }
 
@@ -176,7 +174,7 @@ impl Screen {
         match (&self.question, &self.note) {
             (Some(Command::Pause(name)), _) => {
                 let words = "its records wait in the log, also after a restart, until it is resumed";
-                format!("{} {}? {words}. y: yes, any other key: no", styled(WARNING, "pause"), shown(name))
+                format!("{} {}? y: yes, any other key: no; {words}", styled(WARNING, "pause"), shown(name))
             }
             (Some(Command::Resume(name)), _) => {
                 format!("{} {}? y: yes, any other key: no", styled(WARNING, "resume"), shown(name))
@@ -185,21 +183,24 @@ impl Screen {
             (None, None) if self.in_detail => {
                 "esc back  up/down the next  p pause or resume  q quit".to_owned()
             }
-            (None, None) => "up/down select  enter all of it  p pause or resume  q quit".to_owned(),
+            (None, None) => "up/down select  enter detail  p pause or resume  q quit".to_owned(),
         }
     }
 
     fn destination(&self) -> Option<&DestinationStatus> {
-        let selected = self.selected.as_ref()?;
-        self.status.as_ref()?.destinations.iter().find(|destination| destination.name == *selected)
+        let all = &self.status.as_ref()?.destinations;
+        match &self.chosen {
+            Some(chosen) => all.iter().find(|destination| destination.name == *chosen),
+            None => all.first(),
+        }
     }
 
     fn select(&mut self, to: impl Fn(usize) -> usize) {
         let Some(status) = &self.status else { return };
-        let selected = |destination: &DestinationStatus| Some(&destination.name) == self.selected.as_ref();
-        let at = status.destinations.iter().position(selected).unwrap_or(0);
+        let chosen = |destination: &DestinationStatus| Some(&destination.name) == self.chosen.as_ref();
+        let at = status.destinations.iter().position(chosen).unwrap_or(0);
         if let Some(destination) = status.destinations.get(to(at)) {
-            self.selected = Some(destination.name.clone());
+            self.chosen = Some(destination.name.clone());
         }
         self.follows = true;
         if self.in_detail {
@@ -212,7 +213,8 @@ impl Screen {
     }
 
     fn look(&mut self, in_detail: bool) {
-        (self.in_detail, self.top, self.follows) = (in_detail && self.selected.is_some(), 0, true);
+        self.chosen = self.destination().map(|destination| destination.name.clone());
+        (self.in_detail, self.top, self.follows) = (in_detail && self.chosen.is_some(), 0, true);
     }
 
     /// Asks whether the destination is to be paused or resumed, whichever it is not.

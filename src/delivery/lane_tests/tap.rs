@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use fakes::algolia::Poison;
+use tokio::time::timeout;
 
-use super::bench::{Bench, at};
+use super::bench::{Bench, DEADLINE, at};
 use crate::tap::{Filter, Kind};
 
 /// Scenario: operations take the place of earlier ones of their key, one is refused, and what it took the place of is
@@ -21,7 +22,7 @@ async fn every_outcome_is_seen() {
     let all = lane.until("all is settled", |now| now.delivered == at(7)).await;
     let mut seen: BTreeMap<String, u64> = BTreeMap::new();
     for _ in 0..7 {
-        let event = looking.next().await;
+        let event = timeout(DEADLINE, looking.next()).await.expect("there is one more");
         assert_eq!(event.destination.as_deref(), Some("search"));
         assert_eq!(event.reason.is_some(), event.kind == Kind::DeadLettered);
         let object = event.record.change.key.object_id;

@@ -9,8 +9,9 @@ use std::{
 use fakes::algolia::Poison;
 use harness::guests::guest;
 use plugin_api::{operation::Action, verdict::ReasonCode};
+use tokio::time::timeout;
 
-use super::bench::{Bench, at};
+use super::bench::{Bench, DEADLINE, at};
 use crate::{
     dead_letter::Stage,
     tap::{Filter, Kind},
@@ -69,7 +70,7 @@ async fn skipped_records_are_settled() {
     assert_eq!(bench.applied("products", 1), Vec::<u64>::new());
     let mut seen = Vec::new();
     for _ in 0..3 {
-        let event = looking.next().await;
+        let event = timeout(DEADLINE, looking.next()).await.expect("there is one more");
         seen.push((event.kind, event.record.change.key.object_id.to_string(), event.operation.is_some()));
     }
     seen.sort_unstable_by(|a, b| a.1.cmp(&b.1));

@@ -28,8 +28,13 @@ fn marked(screen: &mut Screen, size: Size) -> Option<String> {
 /// The worst stands first and is selected; the selection follows its destination, wherever that moves.
 #[test]
 fn the_worst_comes_first() {
-    let mut screen = screen();
-    assert_eq!(marked(&mut screen, SIZE).as_deref(), Some("mirror"));
+    let mut screen = Screen::new(Instant::now());
+    let mut well = status();
+    well.destinations[1].state = DestinationState::Running;
+    screen.show(well, Instant::now());
+    assert_eq!(marked(&mut screen, SIZE).as_deref(), Some("search"));
+    screen.show(status(), Instant::now());
+    assert_eq!(marked(&mut screen, SIZE).as_deref(), Some("mirror"), "nobody has chosen another yet");
     assert_eq!(screen.press(Key::Down), Wish::Nothing);
     assert_eq!(marked(&mut screen, SIZE).as_deref(), Some("search"), "it has dead letters");
     screen.press(Key::Letter('j'));
@@ -88,11 +93,11 @@ fn everything_of_one_is_shown() {
     screen.press(Key::Enter);
     let lines = shown(&mut screen, SIZE);
     assert_eq!(lines[0], "mirror  file, breaker open, again in 5s");
-    assert!(lines.iter().any(|line| line == "  last error    connection\\u{1b}[31m refused"), "{lines:#?}");
+    assert!(lines.iter().any(|line| line == "  last error      connection\\u{1b}[31m refused"), "{lines:#?}");
     screen.press(Key::Down);
     let lines = shown(&mut screen, SIZE);
     assert!(lines[0].starts_with("search"), "{lines:#?}");
-    assert!(lines.iter().any(|line| line == "  rejected      9"), "{lines:#?}");
+    assert!(lines.iter().any(|line| line == "  rejected        9"), "{lines:#?}");
     screen.press(Key::Escape);
     assert_eq!(marked(&mut screen, SIZE).as_deref(), Some("search"));
     assert_eq!(screen.press(Key::Letter('q')), Wish::Quit);
@@ -104,7 +109,12 @@ fn everything_of_one_is_shown() {
 fn a_pause_is_confirmed() {
     let mut screen = screen();
     assert_eq!(screen.press(Key::Letter('p')), Wish::Nothing);
-    assert!(shown(&mut screen, SIZE).last().unwrap().starts_with("pause mirror? its records wait"));
+    assert!(
+        shown(&mut screen, SIZE)
+            .last()
+            .unwrap()
+            .starts_with("pause mirror? y: yes, any other key: no; its records wait")
+    );
     for key in [Key::Enter, Key::Escape, Key::Letter('n'), Key::Letter('q'), Key::Down] {
         assert_eq!(screen.press(key), Wish::Nothing, "{key:?} is no yes");
         assert_eq!(screen.press(Key::Letter('y')), Wish::Nothing, "there is no question any more");
