@@ -10,6 +10,7 @@ const PATHS: [&str; 22] = [
     "/v1/status",
     "/v1/events",
     "/v1/find",
+    "/v1/tail",
     "/v1/reload",
     "/v1/drain",
     "/v1/destinations/search/pause",
