@@ -42,7 +42,7 @@ impl Tails {
         let destination: Option<Arc<str>> = destination.map(Into::into);
         let filter = Filter { index: index.as_deref().map(WildMatch::new), destination: destination.clone() };
         let listening = self.tap.listen(filter, rate).map_err(|error| {
-            ControlError::conflict(error.to_string(), "end another `sync-agent tail` first")
+            ControlError::conflict(error.to_string(), "end one of them first")
         })?;
         let routes = self.routes.clone();
         let goes = move |index: &str| {

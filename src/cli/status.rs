@@ -28,7 +28,7 @@ Examples:
   sync-agent status --json --watch          one line of JSON every second
 
 Exit codes:
-  0  shown
+  0  shown, or ended by q
   1  no agent runs there, or it went away
   2  the command line is wrong, or the config does not tell where the data is")]
 pub struct Arguments {

@@ -36,7 +36,7 @@ pub const LISTENERS_MAX: usize = 4;
 
 /// [`LISTENERS_MAX`] look already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{LISTENERS_MAX} look already, which is the most at once")]
+#[error("{LISTENERS_MAX} tails run already, which is the most at once")]
 pub struct TooMany;
 
 impl Tap {

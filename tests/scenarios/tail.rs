@@ -285,7 +285,7 @@ async fn a_tail_ends_with_words() {
     assert_eq!(more.ended().await.code(), Some(1));
     assert_eq!(
         more.errors(),
-        "sync-agent: 4 look already, which is the most at once; end another `sync-agent tail` first\n"
+        "sync-agent: 4 tails run already, which is the most at once; end one of them first\n"
     );
     let mut interrupted = looking.pop().unwrap();
     interrupted.signal(Signal::INT);
