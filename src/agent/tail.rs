@@ -41,9 +41,10 @@ impl Tails {
         }
         let destination: Option<Arc<str>> = destination.map(Into::into);
         let filter = Filter { index: index.as_deref().map(WildMatch::new), destination: destination.clone() };
-        let listening = self.tap.listen(filter, rate).map_err(|error| {
-            ControlError::conflict(error.to_string(), "end one of them first")
-        })?;
+        let listening = self
+            .tap
+            .listen(filter, rate)
+            .map_err(|error| ControlError::conflict(error.to_string(), "end one of them first"))?;
         let routes = self.routes.clone();
         let goes = move |index: &str| {
             let router = &routes.current().router;

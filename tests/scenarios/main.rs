@@ -28,6 +28,8 @@ mod repeats;
 
 mod rot;
 
+mod screen;
+
 mod shutdown;
 
 mod stderr;
