@@ -28,7 +28,7 @@ Examples:
   sync-agent status --json --watch          one line of JSON every second
 
 Exit codes:
-  0  shown, or ended by q
+  0  shown, or ended by q; Ctrl-C and signals end the screen as they end any other command
   1  no agent runs there, or it went away
   2  the command line is wrong, or the config does not tell where the data is")]
 pub struct Arguments {

@@ -33,8 +33,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// How many there are.
-    pub(super) const COUNT: usize = 6;
+    /// How many there are: `Gap` is the last one.
+    pub(super) const COUNT: usize = Self::Gap as usize + 1;
 }
 
 /// What happened to one record, or to one of the operations that it became. Bodies are cut to

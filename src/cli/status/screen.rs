@@ -80,9 +80,8 @@ impl Screen {
             self.note = Some("connected again".to_owned());
         }
         status.destinations.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name)));
-        let is_there =
-            |name: &String| status.destinations.iter().any(|destination| destination.name == *name);
-        if !self.chosen.as_ref().is_some_and(is_there) {
+        let is_gone = |name: &String| status.destinations.iter().all(|destination| destination.name != *name);
+        if self.chosen.as_ref().is_some_and(is_gone) {
             (self.chosen, self.in_detail, self.question) = (None, false, None);
         }
         (self.status, self.heard_at, self.gone) = (Some(status), now, false);
@@ -213,12 +212,18 @@ impl Screen {
     }
 
     fn look(&mut self, in_detail: bool) {
-        self.chosen = self.destination().map(|destination| destination.name.clone());
+        self.choose();
         (self.in_detail, self.top, self.follows) = (in_detail && self.chosen.is_some(), 0, true);
+    }
+
+    /// Stays with the destination that is selected, whatever comes before it from now on.
+    fn choose(&mut self) {
+        self.chosen = self.destination().map(|destination| destination.name.clone());
     }
 
     /// Asks whether the destination is to be paused or resumed, whichever it is not.
     fn ask(&mut self) {
+        self.choose();
         let Some(destination) = self.destination() else { return };
         let name = destination.name.clone();
         let words = match destination.state {

@@ -115,6 +115,12 @@ fn a_pause_is_confirmed() {
             .unwrap()
             .starts_with("pause mirror? y: yes, any other key: no; its records wait")
     );
+    // Another one comes first now.
+    let mut worse = status();
+    worse.destinations[0].state = DestinationState::Halted;
+    screen.show(worse, Instant::now());
+    assert!(shown(&mut screen, SIZE).last().unwrap().starts_with("pause mirror?"));
+    assert_eq!(marked(&mut screen, SIZE).as_deref(), Some("mirror"));
     for key in [Key::Enter, Key::Escape, Key::Letter('n'), Key::Letter('q'), Key::Down] {
         assert_eq!(screen.press(key), Wish::Nothing, "{key:?} is no yes");
         assert_eq!(screen.press(Key::Letter('y')), Wish::Nothing, "there is no question any more");

@@ -129,10 +129,8 @@ fn what_is_too_large_is_said_to_be() {
 fn nothing_of_it_is_a_command() {
     const BAD: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}31m\u{202e}\u{2066}\u{61c}\r\n";
     let data = json!({ BAD: BAD }).to_string();
-    let raw = format!(
-        "{{\"a\u{202e}\":\"\u{9b}\u{2028}{}\"}}",
-        json!(BAD).as_str().map(|_| "").unwrap_or_default()
-    );
+    // As it may stand in JSON: nobody has to escape these.
+    let raw = "{\"a\u{202e}\":\"\u{9b}\u{2028}\u{61c}\"}".to_owned();
     for data in [data, raw] {
         for kind in [
             TailKind::Accepted,
