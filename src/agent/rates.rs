@@ -1,4 +1,5 @@
-//! What was seen of the log and the lanes during the last minute, for whatever is told by the second.
+//! What was seen of the log and the lanes during the last minute, for whatever is told by the second, and, in its steps,
+//! during the last hour.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,11 +11,13 @@ use plugin_api::identity::{Position, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
+    control::state_of,
     destinations::Destinations,
+    history::{History, Seen},
     letters::{Stamp, count, stamp},
 };
 use crate::{
-    admin::{DeadLetterStatus, TransformStatus},
+    admin::{self, DeadLetterStatus, TransformStatus},
     dead_letter::store_path,
     log::interface::Log,
     runtime::Stop,
@@ -34,6 +37,7 @@ pub(super) struct Rates(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     looks: VecDeque<Look>,
+    history: History,
     /// When the oldest record of the log was accepted, and where it lies.
     oldest: Option<(Position, Timestamp)>,
     /// By destination: its cursor when it was looked at, and when the record there was accepted.
@@ -69,9 +73,14 @@ impl Rates {
         let log = &destinations.shared.log;
         let status = log.status();
         let all = destinations.all();
-        let mut settled = BTreeMap::new();
+        let (mut settled, mut seen) = (BTreeMap::new(), BTreeMap::new());
         for (name, destination) in &all {
-            let Some(snapshot) = destination.snapshot() else { continue };
+            let snapshot = destination.snapshot();
+            let (state, _) = state_of(destination, snapshot.as_ref());
+            let settled_and_pending =
+                snapshot.as_ref().map(|of| (of.totals.settled(), of.pending(status.end)));
+            seen.insert(name.clone(), Seen { state, settled_and_pending });
+            let Some(snapshot) = snapshot else { continue };
             settled.insert(name.clone(), snapshot.totals.settled());
             // A lane that runs knows it better; without one, the cursor stands still and this is read once.
             if snapshot.oldest_pending.is_none() && snapshot.delivered < status.end {
@@ -96,6 +105,7 @@ impl Rates {
         state.letters.retain(|name, _| all.iter().any(|(there, _)| there == name));
         state.waiting.retain(|name, _| settled.contains_key(name));
         let at = Instant::now();
+        state.history.note(at, destinations.shared.clock.now(), status.end.offset, &seen);
         state.looks.push_back(Look { at, end: status.end.offset, held_bytes: status.held_bytes, settled });
         while state.looks.front().is_some_and(|look| at.duration_since(look.at) > WINDOW) {
             state.looks.pop_front();
@@ -107,6 +117,11 @@ impl Rates {
         if !known && let Some(at) = accepted_at(log, position).await {
             self.state().waiting.insert(name.clone(), (position, at));
         }
+    }
+
+    /// The last hour.
+    pub(super) fn history(&self) -> admin::History {
+        self.state().history.report()
     }
 
     /// Records accepted each second, lately.
