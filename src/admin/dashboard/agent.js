@@ -3,6 +3,7 @@
 import { ask } from "./api.js";
 import { Chart } from "./chart.js";
 import { Keyed, element, make, say, set, show, tell } from "./dom.js";
+import { SOON } from "./verdict.js";
 import { between, bytes, counted, duration, grouped, percent, position, rate, time } from "./words.js";
 
 /** So much of a module's digest tells it from the others. */
@@ -69,7 +70,8 @@ function drawTiles({ log: of, destinations }, past) {
   chart.draw(past.drawn, past.accepted.values, "records accepted", (value) => `${rate(value)} records/s`);
   const furthest = destinations.reduce((most, one) => (one.lag.records > (most?.lag.records ?? 0) ? one : most), null);
   say(behind.value, furthest ? grouped(furthest.lag.records) : "0");
-  say(behind.hint, furthest ? `records, ${furthest.name} the furthest; the oldest for ${duration(Math.max(...destinations.map(({ lag }) => lag.seconds)))}` : "everything is settled everywhere");
+  const oldest = destinations.reduce((most, { lag }) => Math.max(most, lag.seconds), 0);
+  say(behind.hint, furthest ? `records at ${furthest.name}; the oldest of all waits for ${duration(oldest)}` : "everything is settled everywhere");
   const count = destinations.reduce((sum, { dead_letters: { letters: some } }) => sum + some, 0);
   const of_them = destinations.filter(({ dead_letters: { letters: some } }) => some > 0);
   say(letters.value, grouped(count));
@@ -77,6 +79,7 @@ function drawTiles({ log: of, destinations }, past) {
   set(letters.node, "data-level", count > 0 ? "warn" : "good");
   const used = `${bytes(of.held_bytes)} of ${bytes(of.bytes_max)} still to be delivered`;
   say(disk.value, percent(of.held_bytes, of.bytes_max));
+  set(disk.node, "data-level", of.disk_full_in_seconds !== null && of.disk_full_in_seconds < SOON ? "bad" : "good");
   say(disk.hint, `${used}; ${untilFull(of)}`);
   diskGauge.draw(of.bytes, of.held_bytes, of.bytes_max, `log: ${used}, ${bytes(of.bytes)} with what is kept for retention`);
 }
@@ -98,8 +101,11 @@ function drawLog({ log: of, at }) {
 
 /** Names with values. */
 class Facts {
-  node = make("dl", { class: "facts" });
   #values = new Map();
+
+  constructor(shape = "facts") {
+    this.node = make("dl", { class: shape });
+  }
 
   draw(name, words) {
     let value = this.#values.get(name);
@@ -113,7 +119,7 @@ class Facts {
 }
 
 class Transform {
-  #facts = new Facts();
+  #facts = new Facts("line-up");
   #state = make("p", { class: "state" });
   #trouble = make("p", { class: "trouble" });
   #resume;

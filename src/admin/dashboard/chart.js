@@ -25,12 +25,15 @@ export function summary(values, words) {
 export class Chart {
   /** Samples that become one point: their highest, so that no peak is lost. */
   #each;
+  /** What fills the height at least: a little is to look like a little. */
+  #least;
   #area = shape("path", { class: "area" });
   #line = shape("path", { class: "line", "vector-effect": "non-scaling-stroke" });
   #drawn = -1;
 
-  constructor(kind, each) {
+  constructor(kind, each, least = 1) {
     this.#each = each;
+    this.#least = least;
     this.node = shape("svg", {
       class: `chart ${kind}`,
       viewBox: `0 0 ${SAMPLES} ${HEIGHT}`,
@@ -45,7 +48,7 @@ export class Chart {
   draw(drawn, values, label, words) {
     if (this.#drawn === drawn) return;
     this.#drawn = drawn;
-    const { line, area } = paths(values, this.#each);
+    const { line, area } = paths(values, this.#each, this.#least);
     set(this.#line, "d", line);
     set(this.#area, "d", area);
     set(this.node, "aria-label", `${label}, the last hour: ${summary(values, words)}`);
@@ -53,9 +56,9 @@ export class Chart {
 }
 
 /** The line, and the area below it; both end and begin anew where nothing is known. */
-function paths(values, each) {
+function paths(values, each, least) {
   const points = [];
-  let highest = 1;
+  let highest = least;
   for (let at = 0; at < values.length; at += each) {
     let value = NaN;
     for (const sample of values.subarray(at, at + each)) if (Number.isNaN(value) || sample > value) value = sample;

@@ -9,6 +9,9 @@ import { bytes, counted, duration, grouped, percent, position, rate } from "./wo
 /** So long after the pointer or a key was in the list its order stays as it is: nobody is to click on another row. */
 const CALM = 4000;
 
+/** Records behind that fill a chart's height at least: a busy destination always has some hundred. */
+const LAG_LEAST = 1000;
+
 const records = (count) => counted(count, "record");
 const perSecond = (of) => `${rate(of)} records/s`;
 const path = (name, command) => `/v1/destinations/${encodeURIComponent(name)}/${command}`;
@@ -32,7 +35,7 @@ class Row {
   #oldest = metric("oldest");
   #rate = metric("settled");
   #letters = metric("dead letters");
-  #lagChart = new Chart("lag", 3);
+  #lagChart = new Chart("lag", 3, LAG_LEAST);
   #rateChart = new Chart("rate", 3);
   #act = make("button", { type: "button", class: "act" });
 
@@ -97,7 +100,7 @@ class Row {
 class Panel {
   #facts = new Map();
   #list = make("dl", { class: "facts" });
-  #lag = new Chart("lag", 1);
+  #lag = new Chart("lag", 1, LAG_LEAST);
   #rate = new Chart("rate", 1);
   #lagWords = make("figcaption");
   #rateWords = make("figcaption");

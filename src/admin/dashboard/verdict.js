@@ -7,7 +7,7 @@ import { between, bytes, counted, duration, grouped, percent, rate, time } from 
 /** From here on a destination that runs is said to be behind, in seconds. */
 const BEHIND = 60;
 /** A time to full that is worth a warning, in seconds. */
-const SOON = 24 * 3600;
+export const SOON = 24 * 3600;
 /** Versions that run ahead of the clock by more are worth one, in seconds. */
 const AHEAD_MAX = 60;
 /** Parts of a budget from which on its use is worth a word, a warning, an alarm. */
@@ -139,13 +139,13 @@ function ofLetters({ destinations }) {
     title: `${letters === 1 ? "waits" : "wait"} for somebody to look at`, detail: names.join(", "), section: "letters" }];
 }
 
-/** Everything that is wrong, the worst first. */
+/** Everything that is wrong, the worst first; what is as bad, in the order in which it keeps records from arriving. */
 export function problems(status, past) {
   const found = [
-    ...ofConfig(status),
-    ...ofLog(status),
     ...status.destinations.flatMap((destination) => ofDestination(destination, status, past.of(destination.name).since)),
+    ...ofLog(status),
     ...ofTransforms(status),
+    ...ofConfig(status),
     ...ofLetters(status),
   ];
   const place = ({ level }) => LEVELS.indexOf(level);
@@ -167,6 +167,7 @@ export function headline(status, found) {
   const words = hit > 0
     ? `${hit} of ${counted(configured, "destination")} ${hit === 1 ? "needs" : "need"} attention`
     : `${counted(bad.length, "thing")} need attention`;
-  const also = sections.length === 0 ? "" : hit > 0 ? `, and so ${sections.length === 1 ? "does" : "do"} ` : ": ";
-  return { level, words: words + also + sections.join(" and ") };
+  if (sections.length === 0) return { level, words };
+  const also = hit > 0 ? `, and so ${sections.length === 1 ? "does" : "do"} ` : ": ";
+  return { level, words: words + also + sections.join(", ").replace(/, ([^,]*)$/, " and $1") };
 }
