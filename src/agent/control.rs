@@ -424,7 +424,7 @@ impl Operator {
             oldest: oldest.map(|(position, at)| Oldest { position, accepted_at: Time(at) }),
             end: log.end,
             records_per_second: self.rates.accepted(),
-            disk_full_in_seconds: self.rates.disk_full_in_seconds(log.disk_bytes_max),
+            disk_full_in_seconds: self.rates.disk_full_in_seconds(log.held_bytes, log.disk_bytes_max),
             versions_ahead_seconds: log.last_version.0.saturating_sub(now.0) as f64 / 1e6,
         }
     }

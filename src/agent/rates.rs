@@ -50,7 +50,8 @@ struct State {
 struct Look {
     at: Instant,
     end: u64,
-    held_bytes: u64,
+    /// How far whoever is the furthest behind and holds the log back was behind.
+    backlog_bytes: u64,
     settled: BTreeMap<Arc<str>, u64>,
 }
 
@@ -106,7 +107,9 @@ impl Rates {
         state.waiting.retain(|name, _| settled.contains_key(name));
         let at = Instant::now();
         state.history.note(at, destinations.shared.clock.now(), status.end.offset, &seen);
-        state.looks.push_back(Look { at, end: status.end.offset, held_bytes: status.held_bytes, settled });
+        let holding = status.backlogs.iter().filter(|backlog| !backlog.detached);
+        let backlog_bytes = holding.map(|backlog| backlog.bytes).max().unwrap_or(0);
+        state.looks.push_back(Look { at, end: status.end.offset, backlog_bytes, settled });
         while state.looks.front().is_some_and(|look| at.duration_since(look.at) > WINDOW) {
             state.looks.pop_front();
         }
@@ -134,14 +137,9 @@ impl Rates {
         self.rate(|look| look.settled.get(name).copied())
     }
 
-    /// When the log's budget is used up if it goes on as in the last minute.
-    pub(super) fn disk_full_in_seconds(&self, bytes_max: u64) -> Option<u64> {
-        let state = self.state();
-        let (first, last) = (state.looks.front()?, state.looks.back()?);
-        let grown = last.held_bytes.checked_sub(first.held_bytes).filter(|grown| *grown > 0)?;
-        let room = bytes_max.saturating_sub(last.held_bytes);
-        let seconds = last.at.duration_since(first.at).as_secs_f64() * room as f64 / grown as f64;
-        Some(seconds as u64)
+    /// When the log's budget is used up if the furthest behind falls back as it did in the last minute.
+    pub(super) fn disk_full_in_seconds(&self, held_bytes: u64, bytes_max: u64) -> Option<u64> {
+        full_in_seconds(&self.state().looks, bytes_max.saturating_sub(held_bytes))
     }
 
     /// The oldest record of the log.
@@ -186,7 +184,50 @@ impl Rates {
     }
 }
 
+/// The room divided by the growth of the backlog. Told by the lowest of some seconds, since a busy destination is always
+/// behind by what came between two of its cursors; and by frames rather than by files, which grow by a segment at once.
+fn full_in_seconds(looks: &VecDeque<Look>, room: u64) -> Option<u64> {
+    let (first, last) = (looks.front()?.at, looks.back()?.at);
+    let apart = last.duration_since(first).checked_sub(LATELY).filter(|apart| !apart.is_zero())?;
+    let lowest = |from: Instant| {
+        let within = looks.iter().filter(|look| look.at >= from && look.at <= from + LATELY);
+        within.map(|look| look.backlog_bytes).min()
+    };
+    let grown = lowest(last - LATELY)?.checked_sub(lowest(first)?).filter(|grown| *grown > 0)?;
+    Some((apart.as_secs_f64() * room as f64 / grown as f64) as u64)
+}
+
 async fn accepted_at(log: &dyn Log, position: Position) -> Option<Timestamp> {
     let mut reader = log.read_from(position).await.ok()?;
     reader.next().await.ok()?.first().map(|frame| frame.accepted_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A look every second, with these backlogs.
+    fn looks(backlogs: impl IntoIterator<Item = u64>) -> VecDeque<Look> {
+        let start = Instant::now();
+        let look = |(second, backlog_bytes)| Look {
+            at: start + Duration::from_secs(second),
+            end: 0,
+            backlog_bytes,
+            settled: BTreeMap::new(),
+        };
+        (0..).zip(backlogs).map(look).collect()
+    }
+
+    /// Scenario: a destination is down under load; it keeps up, with a backlog that comes and goes with its cursor; it
+    /// catches up; the agent has just started. Only the first fills the disk.
+    #[test]
+    fn the_disk_fills_while_somebody_falls_back() {
+        const MIB: u64 = 1 << 20;
+        assert_eq!(full_in_seconds(&looks((0..=60).map(|second| second * MIB)), 1000 * MIB), Some(1000));
+        let busy = (0..=60).map(|second| if second % 3 == 0 { 0 } else { 100 * MIB });
+        assert_eq!(full_in_seconds(&looks(busy), 1000 * MIB), None);
+        assert_eq!(full_in_seconds(&looks((0..=60).rev().map(|second| second * MIB)), 1000 * MIB), None);
+        assert_eq!(full_in_seconds(&looks([0, MIB, 2 * MIB]), 1000 * MIB), None);
+        assert_eq!(full_in_seconds(&looks([]), 1000 * MIB), None);
+    }
 }

@@ -149,7 +149,7 @@ async fn an_operator_sees_and_acts() {
         "cure" => catalog.cure(),
         "break" => {
             let known = "[destinations.archive]\n";
-            edit(&agent, known, &format!("{known}dirr = \"{MARKUP}\"\n"));
+            edit(&agent, known, &format!("{known}\"{MARKUP}\" = true\n"));
         }
         "stop" => agent.stop(),
         "go on" => agent.resume(),

@@ -179,7 +179,7 @@ class Config {
     if (!of.refused) return;
     const errors = of.refused.config.errors.map(({ line, key, message, accepted: would }) => make("li", {},
       make("strong", {}, `${line ? `line ${line}: ` : ""}${key}`),
-      make("span", {}, `${message}${would ? ` (accepted: ${would})` : ""}`)));
+      make("span", {}, would ? `${message}; ${would}` : message)));
     const text = make("pre", { tabindex: "0", role: "region", "aria-label": "the lines in question" });
     for (const line of of.refused.config.text.trimEnd().split("\n")) text.append(...make("span", {}, line).childNodes, "\n");
     this.#refused.append(

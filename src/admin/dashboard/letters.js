@@ -81,7 +81,7 @@ function list(name, chosen, destination) {
       const report = await ask("/v1/dead-letters/list", body);
       if (now !== asked) return;
       oldest = report.letters.at(-1)?.id ?? 0;
-      items.replaceChildren(...report.letters.map((letter) => item(name, letter)), ...report.ranges.map(range));
+      items.replaceChildren(...report.letters.map((letter) => item(name, letter, load)), ...report.ranges.map(range));
       older.disabled = !report.more;
       newest.disabled = last === undefined;
       const shown = counted(report.letters.length, "letter");
@@ -105,15 +105,15 @@ function list(name, chosen, destination) {
   load();
 }
 
-function item(name, letter) {
+function item(name, letter, again) {
   const { id, index, object_id: object, reason, stale, purged, stage, attempts, dead_lettered_at: at } = letter;
   const marks = [purged ? "purged" : stale ? "stale" : "", stage, attempts > 0 ? `sent ${attempts === 1 ? "once" : `${grouped(attempts)} times`}` : "never sent"];
   const code = reason.status === null ? reason.code : `${reason.code} (${reason.status})`;
-  const button = make("button", { type: "button", class: "letter", click: () => letterOf(name, id) },
+  const button = make("button", { type: "button", class: "letter", click: () => letterOf(name, id, again) },
     make("span", { class: "what" }, `${object} in ${index}`),
     make("span", { class: "code" }, code),
     make("span", { class: "message" }, reason.message),
-    make("span", { class: "hint" }, `${id} · ${time(at)} · ${marks.filter(Boolean).join(", ")}`));
+    make("span", { class: "hint" }, `letter ${id} · ${time(at)} · ${marks.filter(Boolean).join(", ")}`));
   return make("li", {}, button);
 }
 
@@ -124,14 +124,17 @@ function range({ from, to, records, index, cause, message, recorded_at: at }) {
     make("span", { class: "hint" }, time(at)));
 }
 
-/** Opens one letter. */
-async function letterOf(name, id) {
+/** Opens one letter; `again` is called when it was replayed. */
+async function letterOf(name, id, again) {
   const content = make("div", { class: "letter-body" }, make("p", { class: "hint" }, "Asking the agent …"));
   const dialog = open(`Dead letter ${id} of ${name}`, content);
   dialog.classList.add("wide");
   try {
     const report = await ask("/v1/dead-letters/show", { destination: name, id });
-    content.replaceChildren(...described(report, () => dialog.close()));
+    content.replaceChildren(...described(report, () => {
+      dialog.close();
+      again();
+    }));
   } catch (error) {
     content.replaceChildren(make("p", { class: "wrong", role: "alert" }, error.message));
   }

@@ -34,11 +34,12 @@ class Problem {
   }
 
   draw(problem) {
-    const { level, subject, title, detail } = problem;
+    const { level, subject, title, detail, isSaid } = problem;
     this.#last = problem;
     set(this.node, "data-level", level);
     say(this.#subject, subject);
     say(this.#title, title);
+    show(this.#go, !isSaid);
     say(this.#detail, detail);
     show(this.#detail, detail !== "");
   }
@@ -93,11 +94,15 @@ function drawVerdict(status) {
   const bad = all.filter((problem) => problem.level !== LEVELS[2]).length;
   document.title = bad > 0 ? `(${bad}) sync-agent` : "sync-agent";
   const shown = all.slice(0, PROBLEMS_MAX);
-  if (all.length > shown.length) {
-    const more = `and ${all.length - shown.length} more`;
+  if (bad === 1) {
+    // The headline has said it; what is left are the details.
+    const alone = shown.shift();
+    if (alone.detail !== "") shown.unshift({ ...alone, isSaid: true });
+  }
+  if (all.length > PROBLEMS_MAX) {
+    const more = `and ${all.length - PROBLEMS_MAX} more`;
     shown.push({ key: "more", level: "note", subject: more, title: "below", detail: "", section: "destinations" });
   }
-  element("problems").classList.toggle("single", bad === 1);
   found.update(shown, ({ key }) => key);
 }
 

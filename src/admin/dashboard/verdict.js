@@ -60,7 +60,7 @@ function ofDestination(destination, status, since) {
     push("state", `behind by ${counted(lag.records, "record")}, the oldest for ${duration(lag.seconds)}`,
       [`settles ${rate(settled)} records/s: ${left}`, error].filter(Boolean).join("; "));
   } else if (state !== "running" && state !== "not_configured") {
-    push("state", words, [why_and_error, waits].filter(Boolean).join("; "));
+    push("state", words, [waits, why_and_error].filter(Boolean).join("; "));
   }
   const used = (part, whole, what, key) => {
     const found = whole > 0 && BUDGET.find(([from]) => part >= from * whole);

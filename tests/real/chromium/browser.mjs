@@ -16,6 +16,8 @@ export { By, Key };
 const { DASHBOARD_URL: url, DASHBOARD_TOKEN: token, DASHBOARD_PICTURES: pictures } = process.env;
 /** How long a condition may take to come true: many times what it takes on a busy machine. */
 const DEADLINE = 60_000;
+/** What takes longer is told. */
+const SLOW = 5_000;
 
 export { token, url };
 
@@ -26,7 +28,11 @@ export async function eventually(what, condition) {
     let last;
     try {
       const is = await condition();
-      if (is) return is;
+      if (is) {
+        const took = Date.now() - start;
+        if (took > SLOW) console.log(`slow, ${took} ms: ${what}`);
+        return is;
+      }
     } catch (error) {
       // Nodes come and go while the page draws.
       last = error;
@@ -172,6 +178,7 @@ export class Browser {
 
   /** The whole page as a picture, or what is to be seen of it. */
   async picture(name, whole = true) {
+    if (whole) await this.run("scrollTo(0, 0)");
     const metrics = await this.tools("Page.getLayoutMetrics");
     const { width, height } = metrics.cssContentSize;
     const clip = whole ? { clip: { x: 0, y: 0, width, height: Math.min(height, 6000), scale: 1 }, captureBeyondViewport: true } : {};

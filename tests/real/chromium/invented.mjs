@@ -12,7 +12,8 @@ export function chance(seed) {
   };
 }
 
-const iso = (milliseconds) => new Date(milliseconds).toISOString().replace("Z", "000Z");
+/** A time as the agent writes it. */
+export const iso = (milliseconds) => new Date(milliseconds).toISOString().replace("Z", "000Z");
 
 /** A status some seconds after a real one, in which destinations fail, lag and recover. */
 export function later(status, second, next = chance(second)) {

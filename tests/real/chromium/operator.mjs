@@ -64,6 +64,7 @@ async function pausesAndResumes(browser) {
   await browser.click(`${row("archive")} .act`);
   await eventually("archive goes on", async () => (await destination("archive")).state === "running");
   await browser.says("#said", "archive goes on");
+  await browser.says(`${row("archive")} .state`, "running");
 }
 
 async function worksByKeyboard(browser) {
@@ -76,7 +77,7 @@ async function worksByKeyboard(browser) {
     if (tab > 0) assert.equal(outline, "solid 3px", `the focus is to be seen on ${seen.at(-1)}`);
     await browser.type(Key.TAB);
   }
-  const order = ["Forget the token", "mirror", "Pause mirror", "archive", "Pause archive"].map((name) => seen.findIndex((words) => words.trim().startsWith(name)));
+  const order = ["Lock: forget the token", "mirror", "Pause mirror", "archive", "Pause archive"].map((name) => seen.findIndex((words) => words.trim().startsWith(name)));
   assert.ok(order.every((place, at) => place >= 0 && (at === 0 || place > order[at - 1])), `in the order of the page: ${seen}`);
 
   // A dialog opens, is left by Escape, and the focus is where it was.
@@ -166,8 +167,9 @@ async function showsARefusedConfig(browser) {
   await please("break");
   await browser.says("#headline", "the config");
   await browser.says("#problems", "the file is refused since");
-  await browser.says("#config .refused", "destinations.archive.dirr");
-  await browser.says("#config pre", "onerror=window.__xss=1");
+  await browser.says("#config .refused", "unknown key");
+  await browser.says("#config .refused ol", "<img src=x onerror=window.__xss=1>");
+  await browser.says("#config pre", "<img src=x onerror=window.__xss=1>");
   await browser.accessible("with a refused config");
   await browser.sound("with a refused config");
 }
@@ -194,7 +196,7 @@ async function saysWhenItHearsNothing(browser) {
 }
 
 async function forgetsTheToken(browser) {
-  await browser.press("Forget the token");
+  await browser.press("Lock");
   await eventually("it is asked for again", async () => (await browser.find("#token")).isDisplayed());
   assert.equal(await browser.run("return sessionStorage.length"), 0);
   assert.equal(await browser.driver.findElement(By.css("#board")).isDisplayed(), false);
