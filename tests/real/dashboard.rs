@@ -118,7 +118,7 @@ async fn elasticsearch() -> FakeElasticsearch {
     FakeElasticsearch::start(options).await.unwrap()
 }
 
-/// Scenario: an operator opens the page while one destination is down and another refused two records. He finds what is
+/// Scenario: an operator opens the page while one destination is down and another refused three records. He finds what is
 /// wrong, pauses and resumes one, looks at the letters, replays them in vain and, once they are taken, for good; the config
 /// is broken; the agent falls silent for a while. Names, ids, errors and bodies that would be markup are text all the
 /// time, and axe-core finds nothing, in both themes and on a phone.
@@ -135,7 +135,8 @@ async fn an_operator_sees_and_acts() {
     let patience = "backoff = { min = \"10ms\", max = \"2s\" }\n";
     let setup = setup().file("archive").elasticsearch("catalog", &catalog.url()).config(patience);
     let setup = setup.elasticsearch("mirror", &mirror.url()).config(patience);
-    let (agent, url) = start(setup.elasticsearch("search", &search.url())).await;
+    let rule = format!("[[indexes]]\nmatch = {MARKUP:?}\ndestinations = [\"catalog\"]\n");
+    let (agent, url) = start(setup.elasticsearch("search", &search.url()).config(&rule)).await;
     let html = format!("</pre>{SCRIPT}{MARKUP}");
     let record = |id: &str, text: &str| {
         let fields = BTreeMap::from([("objectID", id), ("html", text), ("turned", "\u{202e}txt.exe")]);
@@ -143,7 +144,8 @@ async fn an_operator_sees_and_acts() {
     };
     let good = (0..50).map(|number| record(&number.to_string(), "good"));
     send(&agent, "products", &good.chain([record(SCRIPT, &html), record("2", &html)]).collect::<Vec<_>>());
-    eventually("both are dead letters", || agent.dead_letters().len() == 2).await;
+    send(&agent, MARKUP, &[record("1", "of an index that cannot be")]);
+    eventually("all three are dead letters", || agent.dead_letters().len() == 3).await;
 
     let please = async |what: String| match what.as_str() {
         "cure" => catalog.cure(),

@@ -68,7 +68,7 @@ export class Past {
     }
     const now = Date.parse(status.at);
     const steps = this.#last === 0 ? 1 : Math.floor((now - this.#last + 500) / (this.#step * 1000));
-    if (steps < 1) return;
+    if (!(steps >= 1)) return;
     for (let missed = 1; missed < Math.min(steps, SAMPLES); missed += 1) this.#push(status, true);
     this.#push(status, false);
     this.#last = now;

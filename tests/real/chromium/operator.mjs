@@ -6,6 +6,10 @@ import assert from "node:assert/strict";
 import { By, Key, ask, destination, eventually, please, steps, token } from "./browser.mjs";
 import { before } from "./invented.mjs";
 
+/** What becomes a running script wherever it becomes markup. */
+const MARKUP = "<img src=x onerror=window.__xss=1>";
+const SCRIPT = "<script>window.__xss=1</script>";
+
 const row = (name) => `#destination-${name}`;
 
 async function asksForTheToken(browser) {
@@ -36,7 +40,7 @@ async function saysWhatIsWrong(browser) {
   await browser.says(`${row("mirror")} .state`, "breaker open");
   await browser.says("#headline", "mirror: breaker open");
   await browser.says("#problems", "503");
-  await browser.says("#problems", "2 dead letters");
+  await browser.says("#problems", "3 dead letters");
   const names = await Promise.all((await browser.all(".destination .name")).map((node) => node.getText()));
   assert.deepEqual(names, ["mirror", "archive", "catalog", "search"]);
   assert.match(await browser.driver.getTitle(), /^\(1\) sync-agent$/);
@@ -49,12 +53,12 @@ async function pausesAndResumes(browser) {
   await browser.click(`${row("archive")} .act`);
   await browser.says("dialog[open] h2", "Pause archive?");
   await browser.accessible("in the dialog of a pause");
-  await browser.type("<img src=x onerror=window.__xss=1>");
+  await browser.type(MARKUP);
   await browser.press("Pause archive", "dialog[open]");
   await eventually("archive is paused", async () => (await destination("archive")).state === "paused");
-  assert.equal((await destination("archive")).why, "<img src=x onerror=window.__xss=1>");
+  assert.equal((await destination("archive")).why, MARKUP);
   await browser.says("#said", "archive is paused");
-  await browser.says(`${row("archive")} .trouble`, "<img src=x onerror=window.__xss=1>");
+  await browser.says(`${row("archive")} .trouble`, MARKUP);
   await browser.says("#headline", "2 of 4 destinations need attention");
   await browser.says("#config", "differs from the config: destination archive is paused");
   assert.equal((await browser.all("dialog")).length, 0);
@@ -103,12 +107,12 @@ async function worksByKeyboard(browser) {
 
 async function looksAtDeadLetters(browser) {
   const before = await destination("catalog");
-  assert.equal(before.dead_letters.letters, 2, JSON.stringify(before.dead_letters));
+  assert.deepEqual(before.dead_letters.by_reason, { not_admitted: 1, rejected: 2 });
   await browser.says("#letters", "rejected");
   await browser.press("Show letters", "#letters");
-  await eventually("both are listed", async () => (await browser.all("dialog .letter")).length === 2);
+  await eventually("all are listed", async () => (await browser.all("dialog .letter")).length === 3);
   const listed = await browser.text("dialog .letters");
-  for (const words of ["<script>window.__xss=1</script> in products", "<img src=x onerror=window.__xss=1>", "rejected (400)"]) {
+  for (const words of [`${SCRIPT} in products`, `1 in ${MARKUP}`, `${MARKUP} \\u{202e}cannot be`, "rejected (400)", "not_admitted"]) {
     assert.ok(listed.includes(words), `${words} in ${listed}`);
   }
   await browser.accessible("with the letters listed");
@@ -123,13 +127,13 @@ async function looksAtDeadLetters(browser) {
   await (await browser.find("#letters-object")).sendKeys("nobody", Key.ENTER);
   await browser.says("dialog [role=status]", "no such letters");
   await (await browser.find("#letters-object")).clear();
-  await (await browser.find("#letters-object")).sendKeys("<script>window.__xss=1</script>", Key.ENTER);
+  await (await browser.find("#letters-object")).sendKeys(SCRIPT, Key.ENTER);
   await eventually("one is listed", async () => (await browser.all("dialog .letter")).length === 1);
 
   await browser.click("dialog .letter");
   await eventually("its data is shown", async () => (await browser.all("dialog pre")).length === 1);
   const data = await browser.text("dialog pre");
-  assert.ok(data.includes(`"html": "</pre><script>window.__xss=1</script><img src=x onerror=window.__xss=1>"`), data);
+  assert.ok(data.includes(`"html": "</pre>${SCRIPT}${MARKUP}"`), data);
   assert.ok(data.includes("\\u202e"), `what turns the direction of writing is escaped: ${data}`);
   await browser.accessible("with a letter shown");
   await browser.picture("letter-light", false);
@@ -141,26 +145,66 @@ async function looksAtDeadLetters(browser) {
 }
 
 async function replaysDeadLetters(browser) {
-  await browser.press("Replay …", "#letters");
-  await browser.says("dialog [role=status]", "Dry run, nothing was sent. 2 letters: 2 would be sent");
-  assert.equal((await destination("catalog")).dead_letters.letters, 2);
+  const chosen = async () => {
+    await browser.press("rejected 2", "#letters");
+    await eventually("two are listed", async () => (await browser.all("dialog .letter")).length === 2);
+    await browser.press("Replay these …", "dialog");
+    await browser.says("dialog:has(#replay-force) [role=status]", "Dry run, nothing was sent. 2 letters: 2 would be sent");
+  };
+  await chosen();
+  assert.equal((await destination("catalog")).dead_letters.letters, 3);
   await browser.accessible("after a dry run");
   await browser.picture("replay-light", false);
   // It refuses them still.
   await browser.press("Replay 2 letters", "dialog");
-  await browser.says("dialog [role=status]", "2 letters: 0 delivered, 2 refused again");
-  await browser.says("dialog .left", "<img src=x onerror=window.__xss=1>");
+  await browser.says("dialog:has(#replay-force) [role=status]", "2 letters: 0 delivered, 2 refused again");
+  await browser.says("dialog .left", MARKUP);
   await browser.sound("after a replay in vain");
   await browser.type(Key.ESCAPE);
+  await browser.type(Key.ESCAPE);
+  await eventually("the dialogs are gone", async () => (await browser.all("dialog")).length === 0);
 
   await please("cure");
-  await browser.press("Replay …", "#letters");
+  await chosen();
   await browser.press("Replay 2 letters", "dialog");
-  await browser.says("dialog [role=status]", "2 letters: 2 delivered");
+  await browser.says("dialog:has(#replay-force) [role=status]", "2 letters: 2 delivered");
   assert.equal(await (await browser.find("dialog .primary")).isEnabled(), false);
   await browser.type(Key.ESCAPE);
-  await eventually("they are gone", async () => (await destination("catalog")).dead_letters.letters === 0);
-  await browser.says("#letters-empty", "None");
+  await browser.says("dialog [role=status]", "no such letters");
+  await browser.type(Key.ESCAPE);
+  await eventually("they are gone", async () => (await destination("catalog")).dead_letters.letters === 1);
+  await browser.says("#problems", "1 dead letter waits");
+}
+
+/** Every string that an agent could ever send, as markup, wherever the page shows it. */
+async function showsTextAsText(browser) {
+  let count = 0;
+  const hostile = (value) => {
+    if (typeof value === "string") return `${MARKUP}${SCRIPT}${(count += 1)}`;
+    if (Array.isArray(value)) return value.map(hostile);
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([key, of]) => [key, hostile(of)]));
+  };
+  const status = await ask("/v1/status");
+  const transform = { name: "", module: "", generation: 1, since: "", records: 1, failures: 1, cpu_seconds: 1, suspended: ["", ""], refused: { module: "", since: "", why: "" } };
+  const refused = { at: "", config: { file: "", errors: [{ line: 1, key: "", message: "", accepted: "" }], text: "" } };
+  const one = { ...status.destinations[0], why: "", last_error: "", until: "" };
+  one.dead_letters = { letters: 3, bytes: 3, bytes_max: 4, by_reason: { [MARKUP]: 3 } };
+  const said = hostile({ ...status, destinations: [one, one, one], transforms: [transform], config: { ...status.config, refused, drift: ["", ""] } });
+  said.destinations[1].state = "paused";
+  said.destinations[2].state = "open";
+  await browser.wait(`const page = await import("/dashboard/page.js");
+    page.update(parameters[0]);
+    for (const name of document.querySelectorAll(".name")) name.click();
+    page.update(parameters[0]);
+    document.querySelector("#letters .actions button").click();`, said);
+  await browser.sound("with markup everywhere");
+  assert.ok((await browser.run("return document.body.textContent")).split(MARKUP).length > 20);
+  // It asks for letters of what does not exist, and says so.
+  await browser.says("dialog [role=status]", "there is no destination");
+  await browser.sound("with markup in an error", ["404 (Not Found)"]);
+  await browser.type(Key.ESCAPE);
+  await eventually("what is so is shown again", async () => (await browser.all(".destination")).length === 4);
 }
 
 async function showsARefusedConfig(browser) {
@@ -168,8 +212,8 @@ async function showsARefusedConfig(browser) {
   await browser.says("#headline", "the config");
   await browser.says("#problems", "the file is refused since");
   await browser.says("#config .refused", "unknown key");
-  await browser.says("#config .refused ol", "<img src=x onerror=window.__xss=1>");
-  await browser.says("#config pre", "<img src=x onerror=window.__xss=1>");
+  await browser.says("#config .refused ol", MARKUP);
+  await browser.says("#config pre", MARKUP);
   await browser.accessible("with a refused config");
   await browser.sound("with a refused config");
 }
@@ -210,6 +254,7 @@ await steps({
   worksByKeyboard,
   looksAtDeadLetters,
   replaysDeadLetters,
+  showsTextAsText,
   showsARefusedConfig,
   looksGood,
   saysWhenItHearsNothing,
