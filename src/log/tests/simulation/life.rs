@@ -266,6 +266,7 @@ impl<'a> Life<'a> {
         self.run.model.check_status(&status);
         if self.is_poisoned() || !self.run.machine.runs() {
             // What was being done is done by half, perhaps: the next life looks.
+            self.run.model.note_doubt();
             return;
         }
         (0..DESTINATIONS.len()).for_each(|index| self.check_gaps(index));

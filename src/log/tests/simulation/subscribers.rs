@@ -9,7 +9,7 @@ use super::{
     tally::Event,
 };
 use crate::log::{
-    interface::{From, GapCause, Log, LogError},
+    interface::{From, Gap, GapCause, Log, LogError},
     tests::position,
 };
 
@@ -92,6 +92,8 @@ impl Life<'_> {
     pub(super) fn resume(&mut self, index: usize) -> Result<(), Ended> {
         let from = if self.run.rng.bool() { From::Now } else { From::Oldest };
         let start = self.log.status().start.offset;
+        // Once the log is poisoned, a gap may have grown that the model has not looked at since.
+        let grown = self.gaps(index).last().map_or(0, |gap| gap.to.offset);
         self.run.model.destinations[index].ask_to_resume();
         let resumed = self.run.wait(self.log.resume(DESTINATIONS[index], from));
         if let Err(LogError::NotDetached { .. }) = resumed {
@@ -109,7 +111,7 @@ impl Life<'_> {
             assert_eq!(destination.gaps().last(), Some(&gap));
             let (to, event) = match from {
                 From::Now => (self.run.model.end(), Event::ResumedAtTheEnd),
-                From::Oldest => (counted.max(start), Event::ResumedAtTheStart),
+                From::Oldest => (counted.max(grown).max(start), Event::ResumedAtTheStart),
                 From::At(_) => unreachable!("it is asked for the two others only"),
             };
             assert_eq!(gap.to, position(to), "{gap:?}");
@@ -128,9 +130,13 @@ impl Life<'_> {
 
     /// Looks at a destination's gaps, which must be certain.
     pub(super) fn check_gaps(&mut self, index: usize) {
-        let found = self.writer.destinations.read_gaps(DESTINATIONS[index]).expect("gaps can be read");
+        let found = self.gaps(index);
         let Run { model, tally, .. } = &mut *self.run;
         model.destinations[index].check_gaps(found, &model.kept, tally);
+    }
+
+    fn gaps(&self, index: usize) -> Vec<Gap> {
+        self.writer.destinations.read_gaps(DESTINATIONS[index]).expect("gaps can be read")
     }
 
     /// What an operation on cursors came to; an error needs a fault, and `None` is one that the process survives. What
