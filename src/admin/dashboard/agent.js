@@ -6,6 +6,8 @@ import { Keyed, element, make, say, set, show, tell } from "./dom.js";
 import { SOON } from "./verdict.js";
 import { between, bytes, counted, duration, grouped, percent, position, rate, time } from "./words.js";
 
+/** A time to full beyond this is none, in seconds. */
+const FAR = 30 * 24 * 3600;
 /** So much of a module's digest tells it from the others. */
 const DIGEST = 12;
 
@@ -85,7 +87,7 @@ function drawTiles({ log: of, destinations }, past) {
 }
 
 function untilFull({ disk_full_in_seconds: left }) {
-  return left === null ? "not filling up" : `full in ${duration(left)}`;
+  return left === null || left > FAR ? "not filling up" : `full in ${duration(left)}`;
 }
 
 function drawLog({ log: of, at }) {

@@ -59,7 +59,7 @@ async function doesNotGrow(browser) {
       const start = performance.now();
       page.update(JSON.parse(text));
       times.push(performance.now() - start);
-      if (second % 5 === 0) await new Promise(requestAnimationFrame);
+      if (second % 10 === 0) await new Promise(requestAnimationFrame);
     }
     return times;`, status, from, to);
   await feed(0, 120);
