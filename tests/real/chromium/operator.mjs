@@ -233,6 +233,7 @@ async function looksGood(browser) {
 async function saysWhenItHearsNothing(browser) {
   await please("stop");
   await browser.says("#link", "connection lost");
+  await browser.accessible("while it hears nothing");
   await please("go on");
   await eventually("it is live again", async () => (await browser.text("#link")).includes("live"));
   // A connection that is cut is said by the browser, too.
