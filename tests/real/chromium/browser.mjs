@@ -71,14 +71,14 @@ export async function please(what) {
 export class Browser {
   static async start() {
     const options = new chrome.Options();
-    options.setChromeBinaryPath("/usr/bin/chromium");
+    options.setChromeBinaryPath(process.env.CHROMIUM);
     options.addArguments("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1280,900",
       "--force-prefers-reduced-motion", "--enable-precise-memory-info");
     const preferences = new logging.Preferences();
     preferences.setLevel(logging.Type.BROWSER, logging.Level.ALL);
     options.setLoggingPrefs(preferences);
     const driver = await new Builder().forBrowser("chrome").setChromeOptions(options)
-      .setChromeService(new chrome.ServiceBuilder("/usr/bin/chromedriver")).build();
+      .setChromeService(new chrome.ServiceBuilder(process.env.CHROMEDRIVER)).build();
     await driver.manage().setTimeouts({ script: 300_000 });
     const browser = new Browser();
     browser.driver = driver;
