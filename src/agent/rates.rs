@@ -218,14 +218,16 @@ mod tests {
         (0..).zip(backlogs).map(look).collect()
     }
 
-    /// Scenario: a destination is down under load; it keeps up, with a backlog that comes and goes with its cursor; it
-    /// catches up; the agent has just started. Only the first fills the disk.
+    /// Scenario: a destination is down under load; it keeps up, with a backlog that comes and goes with its cursor; a burst
+    /// has just come; it catches up; the agent has just started. Only the first fills the disk.
     #[test]
     fn the_disk_fills_while_somebody_falls_back() {
         const MIB: u64 = 1 << 20;
         assert_eq!(full_in_seconds(&looks((0..=60).map(|second| second * MIB)), 1000 * MIB), Some(1000));
         let busy = (0..=60).map(|second| if second % 3 == 0 { 0 } else { 100 * MIB });
         assert_eq!(full_in_seconds(&looks(busy), 1000 * MIB), None);
+        let burst = (0..=60).map(|second| if second == 58 { 100 * MIB } else { 0 });
+        assert_eq!(full_in_seconds(&looks(burst), 1000 * MIB), None);
         assert_eq!(full_in_seconds(&looks((0..=60).rev().map(|second| second * MIB)), 1000 * MIB), None);
         assert_eq!(full_in_seconds(&looks([0, MIB, 2 * MIB]), 1000 * MIB), None);
         assert_eq!(full_in_seconds(&looks([]), 1000 * MIB), None);
