@@ -63,6 +63,8 @@ impl Services {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                // With it tools show the details of a refusal in words.
+                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         };
         let v1 = reflection().build_v1()?.max_decoding_message_size(RARE_MESSAGE_BYTES_MAX);
         let v1alpha = reflection().build_v1alpha()?.max_decoding_message_size(RARE_MESSAGE_BYTES_MAX);

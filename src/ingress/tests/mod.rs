@@ -3,6 +3,7 @@
 
 mod bounds;
 mod original;
+mod page;
 mod repeats;
 mod requests;
 mod stopping;

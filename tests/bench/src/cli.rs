@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use harness::process::Setup;
 
 use crate::{
-    append, backlog, baseline, child, deliver, hotkeys, ingest, isolation, lz4, opensearch, operators,
+    append, backlog, baseline, child, deliver, guest, hotkeys, ingest, isolation, lz4, opensearch, operators,
     rejects, reopen, retention, table::Table, transforms,
 };
 
@@ -83,6 +83,8 @@ enum Scenario {
     Rejects,
     /// Fifty destinations: what looking at them costs, and what one notices of reloads
     Operators,
+    /// Modules alone, beside native code
+    Guest,
     /// Three destinations behind a transform, and an index beside one whose module never ends
     Transforms,
     /// A real cluster, against a bulk loader; skipped without its URL
@@ -195,6 +197,9 @@ async fn measure(scenario: Scenario, bench: &Bench, table: &mut Table) -> anyhow
     }
     if all || scenario == Scenario::Operators {
         operators::measure(bench, table).await?;
+    }
+    if all || scenario == Scenario::Guest {
+        guest::measure(bench, table)?;
     }
     if all || scenario == Scenario::Transforms {
         transforms::measure(bench, table).await?;

@@ -5,7 +5,7 @@
 //! run) is printed beside it. Figures of different runs or machines are not comparable, ratios are.
 //!
 //! Read [`cli`] first, then a scenario. [`ingest`], [`deliver`], [`hotkeys`], [`isolation`], [`rejects`], [`operators`],
-//! [`transforms`], [`opensearch`] and [`backlog`] measure the agent; [`baseline`], [`simple`] and [`loader`] are what they are compared
+//! [`transforms`], [`opensearch`] and [`backlog`] measure the agent; [`guest`] measures modules alone; [`baseline`], [`simple`] and [`loader`] are what they are compared
 //! with. [`append`], [`lz4`], [`reopen`] and [`retention`] measure the log alone: their work is done by jobs ([`job`]),
 //! each in a process of its own, as are the servers in [`child`].
 
@@ -22,6 +22,8 @@ mod isolation;
 mod rejects;
 
 mod operators;
+
+mod guest;
 
 mod transforms;
 

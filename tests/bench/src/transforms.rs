@@ -113,7 +113,7 @@ fn rules(index: &str, module: &Path, config: &str) -> String {
 }
 
 /// Builds the modules of a folder of this project.
-fn module(folder: &str, name: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn module(folder: &str, name: &str) -> anyhow::Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let built = guests::build(&root.join(folder), &root.join("target/guests"))?;
     Ok(built.join(format!("{name}.wasm")))
