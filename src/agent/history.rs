@@ -139,6 +139,9 @@ fn push<T>(ring: &mut VecDeque<T>, newest: T) {
 mod tests {
     use super::*;
 
+    /// A destination's name, what it does, and what it has settled and not.
+    type Moment<'a> = (&'a str, DestinationState, Option<(u64, u64)>);
+
     /// Looks once a second, and tells what a destination is seen to do then.
     struct Looks {
         history: History,
@@ -151,7 +154,7 @@ mod tests {
             Self { history: History::default(), start: Instant::now(), second: 0 }
         }
 
-        fn look(&mut self, end: u64, seen: &[(&str, DestinationState, Option<(u64, u64)>)]) {
+        fn look(&mut self, end: u64, seen: &[Moment<'_>]) {
             let seen = seen.iter().map(|(name, state, settled_and_pending)| {
                 (Arc::from(*name), Seen { state: *state, settled_and_pending: *settled_and_pending })
             });
