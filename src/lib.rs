@@ -17,7 +17,7 @@
 //! | [`delivery`] | lanes: order, batches, retries, breaker, cursors | feed, log, router, dead_letter, runtime |
 //! | [`dead_letter`] | what a destination did not take | record, runtime |
 //! | [`telemetry`] | how the agent tells what it does | log, runtime |
-//! | [`admin`] | what an operator sees and does: the API and its client | record, log, dead_letter, runtime |
+//! | [`admin`] | what an operator sees and does: the API, its client, the dashboard | record, log, dead_letter, runtime |
 //! | [`agent`] | builds, wires and spawns all of them; names the plugins | everything |
 //! | [`cli`] | the commands | everything |
 
