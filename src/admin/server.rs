@@ -5,7 +5,7 @@
 //! the data directory, but for the files of the dashboard's page, which hold no data. Read in the order in which a request
 //! goes: connections, guard, routes (with the page), changes (with the audit log) or events, answer.
 //!
-//! Invariants: nothing but an answer to a GET, or to a question (`find`, a list of dead letters, one of them), is given
+//! Invariants: nothing but an answer to a GET, or to a question (`find`, `tail`, a list of dead letters, one of them), is given
 //! before the audit log has the request on disk; a change goes on when its client goes away.
 
 mod answer;

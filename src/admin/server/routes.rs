@@ -1,5 +1,5 @@
-//! The routes. What only looks is GET, or a question that takes a body (`find`, and `list` and `show` of dead letters);
-//! everything that changes something is POST.
+//! The routes. What only looks is GET, or a question that takes a body (`find`, `tail`, and `list` and `show` of dead
+//! letters); everything that changes something is POST.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::admin::{
     control::Control,
     error::{ControlError, Kind},
     letters::{ListLetters, ShowLetter},
-    requests::{Drain, DropLetters, Find, Forget, Pause, Reload, Replay, ResetCursor, Resume},
+    requests::{Drain, DropLetters, Find, Forget, Pause, Reload, Replay, ResetCursor, Resume, Tail},
 };
 
 type Shared = State<Arc<Api>>;
@@ -34,6 +34,7 @@ pub(super) fn router(api: Arc<Api>, page: Router<Arc<Api>>) -> Router {
         .route("/v1/events", get(async |State(api): Shared| events::status(api)))
         .route("/v1/history", get(async |State(api): Shared| answer::json(&api.control.history().await)))
         .route("/v1/find", post(find))
+        .route("/v1/tail", post(tail))
         .route("/v1/reload", post(reload))
         .route("/v1/drain", post(drain))
         .route("/v1/destinations/{name}/pause", post(pause))
@@ -66,6 +67,10 @@ async fn list_letters(State(api): Shared, body: Body) -> Response {
 
 async fn show_letter(State(api): Shared, body: Body) -> Response {
     api.ask(body, async |control: Arc<dyn Control>, asked: ShowLetter| control.show_letter(asked).await).await
+}
+
+async fn tail(State(api): Shared, body: Body) -> Response {
+    api.watch(body, async |control: Arc<dyn Control>, asked: Tail| control.tail(asked).await).await
 }
 
 async fn reload(State(api): Shared, Extension(peer): From, body: Body) -> Response {
