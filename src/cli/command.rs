@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "demo")]
 use super::demo;
 use super::{
-    check, dead_letters, destination, drain, find, log, place::Place, reload, run, send, status, transform,
+    check, completions, config, dead_letters, destination, drain, find, log, place::Place, reload, run, send,
+    status, transform,
 };
 
 /// A durable fan-out agent for search indexes.
@@ -28,6 +29,7 @@ enum Command {
     Demo(demo::Arguments),
     Run(run::Arguments),
     Check(check::Arguments),
+    Config(config::Arguments),
     Send(send::Arguments),
     Status(status::Arguments),
     Reload(reload::Arguments),
@@ -37,6 +39,7 @@ enum Command {
     Drain(drain::Arguments),
     Transform(transform::Arguments),
     Log(Log),
+    Completions(completions::Arguments),
 }
 
 /// Look at records that a destination would not take.
@@ -76,6 +79,8 @@ pub fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo(arguments) => block_on(demo::run(&arguments)),
         Command::Run(arguments) => block_on(run::run(&arguments)),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
         Command::Send(arguments) => block_on(send::run(&arguments)),
         Command::Transform(arguments) => transform::run(&arguments),
         Command::DeadLetters(command) => {
