@@ -14,6 +14,9 @@ use crate::config::{
     units::{Count, Quantity, Size},
 };
 
+/// Writes an amount.
+type Show = fn(u64) -> Value;
+
 /// A key that holds a value, where it stands in [`base`].
 pub(super) struct Leaf {
     pub(super) path: Vec<&'static str>,
@@ -42,7 +45,8 @@ impl Leaf {
         file.to_string()
     }
 
-    fn bounds(&self) -> Option<(Bounds, fn(u64) -> Value)> {
+    /// What is declared of a quantity, and how its amounts are written.
+    fn bounds(&self) -> Option<(Bounds, Show)> {
         fn text<Q: Quantity>(amount: u64) -> Value {
             Q::from_amount(amount).show().into()
         }
