@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use super::demo;
 use super::{
     check, completions, config, dead_letters, destination, drain, find, log, place::Place, reload, run, send,
-    status, transform,
+    status, tail, transform,
 };
 
 /// A durable fan-out agent for search indexes.
@@ -32,6 +32,7 @@ enum Command {
     Config(config::Arguments),
     Send(send::Arguments),
     Status(status::Arguments),
+    Tail(tail::Arguments),
     Reload(reload::Arguments),
     Destination(destination::Arguments),
     DeadLetters(DeadLetters),
@@ -91,6 +92,9 @@ pub fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Status(arguments) => {
             arguments.place.with_directory(|data_dir| block_on(status::run(&arguments, data_dir)))
+        }
+        Command::Tail(arguments) => {
+            arguments.place.with_directory(|data_dir| block_on(tail::run(&arguments, data_dir)))
         }
         Command::Destination(arguments) => {
             arguments.place.with_directory(|data_dir| block_on(destination::run(&arguments, data_dir)))

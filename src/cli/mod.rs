@@ -13,6 +13,8 @@ pub mod send;
 
 pub mod status;
 
+pub mod tail;
+
 pub mod reload;
 
 pub mod destination;
@@ -41,6 +43,7 @@ mod remote;
 mod columns;
 mod live;
 pub mod output;
+mod terminal;
 mod text;
 
 pub use command::{Arguments, execute};
