@@ -11,8 +11,11 @@ mod reload;
 mod follow;
 mod kept;
 
+mod history;
 mod letters;
+mod letters_read;
 mod rates;
+mod tail;
 
 mod destinations;
 mod keeper;
@@ -49,6 +52,7 @@ use self::{
     reload::{ReloadOutcomes, Reloader, Serving, start_of},
     settings::log_settings,
     supervisor::{Built, Shared},
+    tail::Tails,
     transform_host::TransformHost,
 };
 use crate::{
@@ -64,6 +68,7 @@ use crate::{
     },
     router::Router,
     runtime::{Clock, Shutdown, Stop, SystemClock, TaskKind, Tasks, Tracer},
+    tap::Tap,
     telemetry::{Exporter, Port, PortError, watch_disk},
     transform::{ModuleErrors, ModuleStatus, Otherwise},
 };
@@ -231,11 +236,13 @@ impl Agent {
         let routing =
             Routing { router: Router::new(config), transforms: transform_host.transforms().cloned() };
         let routes = Routes::new(routing);
+        let tap = Tap::new(clock.clone());
         let destinations = Destinations::new(Shared {
             data_dir: config.data.dir.clone(),
             log: log.clone(),
             tail: Arc::new(Tail::new(log.clone())),
             routes: routes.clone(),
+            tap: tap.clone(),
             refusals,
             clock: clock.clone(),
             tracer: tracer.clone(),
@@ -273,6 +280,14 @@ impl Agent {
         }
         let address = server.local_address();
         let (otlp, otlp_address) = watch::channel(config.telemetry.otlp.clone());
+        let tails = Tails {
+            tap,
+            log: log.clone(),
+            routes: routes.clone(),
+            clock: clock.clone(),
+            stop: shutdown.intake(),
+            tasks: intake.clone(),
+        };
         let reloader = Arc::new(Reloader {
             path,
             environment,
@@ -302,7 +317,8 @@ impl Agent {
             "rates",
             rates.clone().watch(reloader.destinations.clone(), stop.clone()),
         );
-        let operator = Arc::new(Operator { reloader: reloader.clone(), rates, started_at: clock.now() });
+        let operator =
+            Arc::new(Operator { reloader: reloader.clone(), rates, tails, started_at: clock.now() });
         let observed = Arc::new(Observable {
             operator: operator.clone(),
             requests: server.meters(),

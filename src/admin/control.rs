@@ -5,12 +5,15 @@ use tokio::sync::mpsc;
 
 use super::{
     error::ControlError,
+    history::History,
+    letters::{LetterReport, LettersReport, ListLetters, ShowLetter},
     reports::{
         DrainReport, DropReport, ForgetReport, FoundReport, PauseReport, ProbeReport, ReloadReport,
         ReplayProgress, ResetReport, ResumeReport, TransformReport,
     },
-    requests::{Drain, DropLetters, Find, Forget, Pause, Reload, Replay, ResetCursor, Resume},
+    requests::{Drain, DropLetters, Find, Forget, Pause, Reload, Replay, ResetCursor, Resume, Tail},
     status::Status,
+    tail::TailEvent,
 };
 
 /// The agent as its operator's API sees it. Implemented by the composition root; every change is durable, or undone, when
@@ -19,6 +22,9 @@ use super::{
 pub trait Control: Send + Sync + 'static {
     /// How everything is doing; cheap, and waits for nothing.
     async fn status(&self) -> Status;
+
+    /// What was during the last hour; cheap, and waits for nothing.
+    async fn history(&self) -> History;
 
     /// Reads the config anew and lets it serve, or tells only what would change.
     ///
@@ -79,6 +85,13 @@ pub trait Control: Send + Sync + 'static {
     /// If the log or the dead letters cannot be read.
     async fn find(&self, request: Find) -> Result<FoundReport, ControlError>;
 
+    /// Tells what happens to records from now on, until the agent stops or the receiver is dropped. Nothing waits for
+    /// whoever receives: what does not fit is counted and told.
+    ///
+    /// # Errors
+    /// If there is no such destination, or too many look already.
+    async fn tail(&self, request: Tail) -> Result<mpsc::Receiver<TailEvent>, ControlError>;
+
     /// Sends dead letters through today's transform and the ordinary lane. Tells how far it is about once a second and
     /// at its end, where its state is done; a receiver that is dropped ends it. Safe to repeat.
     ///
@@ -88,6 +101,18 @@ pub trait Control: Send + Sync + 'static {
         &self,
         request: Replay,
     ) -> Result<mpsc::Receiver<Result<ReplayProgress, ControlError>>, ControlError>;
+
+    /// Some dead letters of a destination.
+    ///
+    /// # Errors
+    /// If there is no such destination, or its letters cannot be read.
+    async fn list_letters(&self, request: ListLetters) -> Result<LettersReport, ControlError>;
+
+    /// One dead letter.
+    ///
+    /// # Errors
+    /// If there is no such destination or letter, or it cannot be read.
+    async fn show_letter(&self, request: ShowLetter) -> Result<LetterReport, ControlError>;
 
     /// Deletes dead letters.
     ///

@@ -98,7 +98,7 @@ impl Observable {
 
     fn log(&self, log: &LogStatus, out: &mut dyn Sink) {
         let Operator { reloader, rates, .. } = &*self.operator;
-        let full_in = rates.disk_full_in_seconds(log.disk_bytes_max);
+        let full_in = rates.disk_full_in_seconds(log.held_bytes, log.disk_bytes_max);
         let ahead = log.last_version.0.saturating_sub(reloader.clock.now().0);
         let mut add = |metric, value| out.add(metric, &[], value);
         add(Metric::LogAppends, log.written.requests as f64);

@@ -7,9 +7,13 @@ pub mod run;
 pub mod check;
 mod plan;
 
+pub mod config;
+
 pub mod send;
 
 pub mod status;
+
+pub mod tail;
 
 pub mod reload;
 
@@ -31,12 +35,15 @@ mod guests;
 #[cfg(feature = "demo")]
 pub mod demo;
 
+pub mod completions;
+
 mod place;
 mod remote;
 
 mod columns;
 mod live;
 pub mod output;
+mod terminal;
 mod text;
 
 pub use command::{Arguments, execute};

@@ -9,6 +9,7 @@ use crate::{
     feed::{Routes, Tail},
     log::interface::Log,
     runtime::Tracer,
+    tap::Tap,
 };
 
 /// How a lane delivers.
@@ -60,4 +61,6 @@ pub struct Wiring {
     pub meters: Arc<Meters>,
     /// Whom it tells of requests that are traced.
     pub tracer: Tracer,
+    /// Where it tells whoever looks what becomes of records.
+    pub tap: Arc<Tap>,
 }

@@ -6,8 +6,10 @@ mod http;
 mod logging;
 pub mod metrics;
 mod otlp;
+mod printable;
 
 pub use disk::watch_disk;
 pub use http::{Observed, Port, PortError};
 pub use logging::{LogFormat, start_logging};
 pub use otlp::Exporter;
+pub use printable::{is_unprintable, printable};

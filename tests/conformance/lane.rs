@@ -28,6 +28,7 @@ use sync_agent::{
     record::PayloadWriter,
     router::Router,
     runtime::{Stop, SystemClock, Tasks, Tracer},
+    tap::Tap,
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
@@ -136,6 +137,7 @@ impl Lane {
             replays: Replays::channel().1,
             meters: Default::default(),
             tracer: Tracer::off(),
+            tap: Tap::new(Arc::new(SystemClock)),
         };
         let settings = LaneSettings {
             name: NAME.into(),

@@ -29,11 +29,15 @@ mod repeats;
 
 mod rot;
 
+mod screen;
+
 mod shutdown;
 
 mod stderr;
 
 mod storm;
+
+mod tail;
 
 mod traces;
 

@@ -121,7 +121,7 @@ impl Lane {
                 let cause =
                     Cause::of(&answer).map(|cause| (cause, answer.is_err(), batch.operations().len()));
                 let (attempts_max, alone) = (self.settings.attempts_max, self.requests.is_empty());
-                let moment = Moment { now, attempts_max, alone };
+                let moment = Moment { now, attempts_max, alone, is_watched: self.tap.is_open() };
                 let settled = settle(&mut self.queue, group, batch, answer, moment);
                 if let Some((cause, failed, count)) = cause
                     && (!failed || settled.rejected.len() < count)
@@ -147,6 +147,7 @@ impl Lane {
 
     async fn apply(&mut self, settled: Settled, sent: Sent, now: Instant, stop: &Stop) {
         self.moved();
+        self.tell_settled(settled.watched.iter().map(|(operation, outcome)| (operation, *outcome)));
         for (source, outcome) in settled.outcomes {
             if !self.replaying.settle(&source, outcome) {
                 self.tracker.settle(source.position, outcome);

@@ -27,6 +27,7 @@ mod metrics;
 
 mod guest;
 
+mod swaps;
 mod transforms;
 
 mod opensearch;
