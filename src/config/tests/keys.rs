@@ -83,6 +83,8 @@ impl Leaf {
             Form::Text(_) => {
                 let texts: &[&str] = match self.key.name {
                     "grpc" | "admin" => &["127.0.0.1:9", "[::1]:0"],
+                    "http" => &["127.0.0.1:9", "[::1]:0", "off"],
+                    "otlp" => &["http://127.0.0.1:4317", "http://collector:4317/"],
                     "from" => &["oldest", "2026-01-31T12:00:00Z", "20260131T120000+01"],
                     "index" => &["{index}_v2"],
                     "sha256" => &["0123456789abcdefABCDEF0123456789abcdef0123456789abcdef0123456789"],
@@ -185,6 +187,7 @@ fn listed(config: &Config) -> BTreeSet<(String, String)> {
         ("listen", listing::listen(config)),
         ("data", listing::data(config)),
         ("limits", listing::limits(config)),
+        ("telemetry", listing::telemetry(config)),
         ("destinations.d", listing::destination(&config.destinations[0])),
         ("transforms.t", listing::transform(&config.transforms[0])),
         ("defaults", listing::defaults(config)),
