@@ -301,6 +301,7 @@ fn every_value_is_read_and_takes_a_restart_where_it_is_declared() {
         "limits.receive_timeout",
         "listen.admin",
         "listen.grpc",
+        "listen.http",
     ];
     assert_eq!(restarts.into_iter().collect::<Vec<_>>(), expected, "what the README tells");
 }
