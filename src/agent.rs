@@ -12,6 +12,7 @@ mod kept;
 
 mod letters;
 mod rates;
+mod tail;
 
 mod destinations;
 mod keeper;
@@ -43,6 +44,7 @@ use self::{
     reload::{Reloader, Serving, start_of},
     settings::log_settings,
     supervisor::{Built, Shared},
+    tail::Tails,
     transform_host::TransformHost,
 };
 use crate::{
@@ -58,6 +60,7 @@ use crate::{
     },
     router::Router,
     runtime::{Clock, Shutdown, SystemClock, TaskKind, Tasks},
+    tap::Tap,
     telemetry::watch_disk,
     transform::{ModuleErrors, ModuleStatus, Otherwise},
 };
@@ -213,11 +216,13 @@ impl Agent {
         let routing =
             Routing { router: Router::new(config), transforms: transform_host.transforms().cloned() };
         let routes = Routes::new(routing);
+        let tap = Tap::new(clock.clone());
         let destinations = Destinations::new(Shared {
             data_dir: config.data.dir.clone(),
             log: log.clone(),
             tail: Arc::new(Tail::new(log.clone())),
             routes: routes.clone(),
+            tap: tap.clone(),
             refusals,
             clock: clock.clone(),
             stop: stop.clone(),
@@ -251,6 +256,14 @@ impl Agent {
             tracing::warn!(%error, "config cannot be kept for a start on a broken one");
         }
         let address = server.local_address();
+        let tails = Tails {
+            tap,
+            log: log.clone(),
+            routes: routes.clone(),
+            clock: clock.clone(),
+            stop: shutdown.intake(),
+            tasks: intake.clone(),
+        };
         let reloader = Arc::new(Reloader {
             path,
             environment,
@@ -278,7 +291,7 @@ impl Agent {
             "rates",
             rates.clone().watch(reloader.destinations.clone(), stop.clone()),
         );
-        let operator = Operator { reloader: reloader.clone(), rates, started_at: clock.now() };
+        let operator = Operator { reloader: reloader.clone(), rates, tails, started_at: clock.now() };
         api.start(Arc::new(operator), clock, &shutdown.intake(), &intake);
         delivery.spawn(TaskKind::Upkeep, "disk", watch_disk(log.clone(), stop.clone()));
         delivery.spawn(TaskKind::Upkeep, "reload", reloader.clone().follow(changes));

@@ -14,10 +14,11 @@
 //! | [`router`] | which transform an index passes, to which destinations; pure | record, config |
 //! | [`transform`] | runs the teams' WebAssembly components on records | record, config, runtime |
 //! | [`feed`] | reads the log for one destination, transformed | record, log, router, transform |
-//! | [`delivery`] | lanes: order, batches, retries, breaker, cursors | feed, log, router, dead_letter, runtime |
+//! | [`delivery`] | lanes: order, batches, retries, breaker, cursors | feed, log, router, dead_letter, tap, runtime |
 //! | [`dead_letter`] | what a destination did not take | record, runtime |
+//! | [`tap`] | lets somebody look at records while they pass | record, log, dead_letter, runtime |
 //! | [`telemetry`] | how the agent tells what it does | log, runtime |
-//! | [`admin`] | what an operator sees and does: the API and its client | record, log, dead_letter, runtime |
+//! | [`admin`] | what an operator sees and does: the API and its client | record, log, dead_letter, tap, runtime |
 //! | [`agent`] | builds, wires and spawns all of them; names the plugins | everything |
 //! | [`cli`] | the commands | everything |
 
@@ -40,6 +41,8 @@ pub mod feed;
 pub mod delivery;
 
 pub mod dead_letter;
+
+pub mod tap;
 
 pub mod telemetry;
 

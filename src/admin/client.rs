@@ -22,9 +22,10 @@ use super::{
         DrainReport, DropReport, ForgetReport, FoundReport, PauseReport, ProbeReport, ReloadReport,
         ReplayProgress, ResetReport, ResumeReport, TransformReport,
     },
-    requests::{Drain, DropLetters, Find, Forget, Pause, Reload, Replay, ResetCursor, Resume},
+    requests::{Drain, DropLetters, Find, Forget, Pause, Reload, Replay, ResetCursor, Resume, Tail},
     server::socket_path,
     status::Status,
+    tail::TailEvent,
 };
 
 /// What a name may have stays as it is.
@@ -115,6 +116,15 @@ impl Client {
     /// See [`ClientError`].
     pub async fn watch(&self) -> Result<Events<Status>, ClientError> {
         let response = self.send::<()>(Method::GET, "/v1/events", None).await?;
+        self.events(response).await
+    }
+
+    /// `POST /v1/tail`: what happens to records from now on.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn tail(&self, request: &Tail) -> Result<Events<TailEvent>, ClientError> {
+        let response = self.send(Method::POST, "/v1/tail", Some(request)).await?;
         self.events(response).await
     }
 

@@ -9,8 +9,9 @@ use super::{
         DrainReport, DropReport, ForgetReport, FoundReport, PauseReport, ProbeReport, ReloadReport,
         ReplayProgress, ResetReport, ResumeReport, TransformReport,
     },
-    requests::{Drain, DropLetters, Find, Forget, Pause, Reload, Replay, ResetCursor, Resume},
+    requests::{Drain, DropLetters, Find, Forget, Pause, Reload, Replay, ResetCursor, Resume, Tail},
     status::Status,
+    tail::TailEvent,
 };
 
 /// The agent as its operator's API sees it. Implemented by the composition root; every change is durable, or undone, when
@@ -78,6 +79,13 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// If the log or the dead letters cannot be read.
     async fn find(&self, request: Find) -> Result<FoundReport, ControlError>;
+
+    /// Tells what happens to records from now on, until the agent stops or the receiver is dropped. Nothing waits for
+    /// whoever receives: what does not fit is counted and told.
+    ///
+    /// # Errors
+    /// If there is no such destination, or too many look already.
+    async fn tail(&self, request: Tail) -> Result<mpsc::Receiver<TailEvent>, ControlError>;
 
     /// Sends dead letters through today's transform and the ordinary lane. Tells how far it is about once a second and
     /// at its end, where its state is done; a receiver that is dropped ends it. Safe to repeat.

@@ -11,6 +11,7 @@ mod error;
 mod reports;
 mod requests;
 mod status;
+mod tail;
 mod time;
 
 mod server;
@@ -32,11 +33,12 @@ pub use reports::{
 };
 pub use requests::{
     Drain, DropLetters, Find, Forget, LetterFilter, Pause, Reload, Replay, ResetCursor, Resume, StartAt,
-    StartAtError,
+    StartAtError, Tail,
 };
 pub use server::{BindError, Server, socket_path};
 pub use status::{
     ConfigStatus, DeadLetterStatus, DestinationState, DestinationStatus, Lag, LogStatus, Oldest, Outcomes,
     RefusedConfigStatus, RefusedModule, Status, TransformStatus,
 };
+pub use tail::{TailChange, TailEvent, TailKind};
 pub use time::Time;

@@ -76,6 +76,31 @@ pub struct Find {
     pub object_id: String,
 }
 
+/// Looks at records while they pass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tail {
+    /// Only those of indexes that match: a name, or a pattern with `*` and `?` as the config's index rules have it.
+    pub index: Option<String>,
+    /// Only what this destination receives, and what becomes of it there.
+    pub destination: Option<String>,
+    /// So many events of each kind are shown in a second, at most; 1 to 1,000.
+    pub rate: u32,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self { index: None, destination: None, rate: Self::RATE }
+    }
+}
+
+impl Tail {
+    /// The usual rate: more than anybody can read.
+    pub const RATE: u32 = 50;
+    /// The highest.
+    pub const RATE_MAX: u32 = 1_000;
+}
+
 /// Sends dead letters again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

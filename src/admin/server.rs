@@ -5,7 +5,7 @@
 //! the data directory. Read in the order in which a request goes: connections, guard, routes, changes (with the audit
 //! log) or events, answer.
 //!
-//! Invariants: nothing but an answer to a GET, or to `find`, is given before the audit log has the request on disk; a
+//! Invariants: nothing but an answer to a GET, to `find` or to `tail` is given before the audit log has the request on disk; a
 //! change goes on when its client goes away.
 
 mod answer;

@@ -20,6 +20,7 @@ use super::{
     rates::Rates,
     reload::{Reloader, position_of},
     supervisor::{Command, Reset},
+    tail::Tails,
 };
 use crate::{
     admin::{
@@ -27,7 +28,7 @@ use crate::{
         DropLetters, DropReport, Find, Forget, ForgetReport, FoundReport, Lag, LogStatus, Missed, Oldest,
         Outcomes, Pause, PauseReport, ProbeReport, RefusedConfigStatus, RefusedModule, Reload, ReloadReport,
         Remaining, Replay, ReplayProgress, ResetCursor, ResetReport, Resume, ResumeReport, Searched, StartAt,
-        Status, Time, TransformReport, TransformStatus,
+        Status, Tail, TailEvent, Time, TransformReport, TransformStatus,
     },
     config::Kind,
     dead_letter::store_path,
@@ -39,6 +40,7 @@ use crate::{
 pub(super) struct Operator {
     pub(super) reloader: Arc<Reloader>,
     pub(super) rates: Arc<Rates>,
+    pub(super) tails: Tails,
     pub(super) started_at: Timestamp,
 }
 
@@ -294,6 +296,13 @@ impl Control for Operator {
             })
         });
         admin::find(&*self.reloader.log, searched.collect(), &request).await
+    }
+
+    async fn tail(&self, request: Tail) -> Result<mpsc::Receiver<TailEvent>, ControlError> {
+        if let Some(destination) = &request.destination {
+            self.find_destination(destination)?;
+        }
+        self.tails.start(request)
     }
 
     async fn replay(

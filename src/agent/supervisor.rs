@@ -29,6 +29,7 @@ use crate::{
     ingress::Refusals,
     log::interface::{From as StartAt, Gap, Log, LogError, Rewound, Subscription},
     runtime::{Clock, Stop, Tasks},
+    tap::Tap,
 };
 
 /// What every destination shares.
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     pub(super) log: Arc<dyn Log>,
     pub(super) tail: Arc<Tail>,
     pub(super) routes: Arc<Routes>,
+    pub(super) tap: Arc<Tap>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) stop: Stop,
@@ -203,7 +205,7 @@ impl Supervisor {
     /// Runs a lane until something else is wanted.
     async fn deliver(&mut self, built: &Built, ready: Prepared) -> Option<Prepared> {
         let Prepared { keeper, subscription } = ready;
-        let Shared { log, tail, routes, clock, .. } = &*self.shared;
+        let Shared { log, tail, routes, tap, clock, .. } = &*self.shared;
         let (store, stop, tasks) =
             (keeper.store.clone(), self.shared.stop.child_token(), self.shared.tasks.group());
         let (replays, inbox) = Replays::channel();
@@ -214,6 +216,7 @@ impl Supervisor {
             routes: routes.clone(),
             letters: Letters::new(store.clone(), clock.clone()),
             replays: inbox,
+            tap: tap.clone(),
         };
         keeper.start(stop.clone(), &tasks);
         let lane = delivery::start(lane_settings(&built.config), wiring, subscription, &stop, &tasks);

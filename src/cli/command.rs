@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "demo")]
 use super::demo;
 use super::{
-    check, dead_letters, destination, drain, find, log, place::Place, reload, run, send, status, transform,
+    check, dead_letters, destination, drain, find, log, place::Place, reload, run, send, status, tail,
+    transform,
 };
 
 /// A durable fan-out agent for search indexes.
@@ -30,6 +31,7 @@ enum Command {
     Check(check::Arguments),
     Send(send::Arguments),
     Status(status::Arguments),
+    Tail(tail::Arguments),
     Reload(reload::Arguments),
     Destination(destination::Arguments),
     DeadLetters(DeadLetters),
@@ -86,6 +88,9 @@ pub fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Status(arguments) => {
             arguments.place.with_directory(|data_dir| block_on(status::run(&arguments, data_dir)))
+        }
+        Command::Tail(arguments) => {
+            arguments.place.with_directory(|data_dir| block_on(tail::run(&arguments, data_dir)))
         }
         Command::Destination(arguments) => {
             arguments.place.with_directory(|data_dir| block_on(destination::run(&arguments, data_dir)))

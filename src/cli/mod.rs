@@ -11,6 +11,8 @@ pub mod send;
 
 pub mod status;
 
+pub mod tail;
+
 pub mod reload;
 
 pub mod destination;
@@ -37,6 +39,7 @@ mod remote;
 mod columns;
 mod live;
 pub mod output;
+mod terminal;
 mod text;
 
 pub use command::{Arguments, execute};

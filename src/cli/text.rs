@@ -17,6 +17,11 @@ pub(super) fn time_to_the_second(at: Timestamp) -> String {
     format!("{:.0}", moment(at))
 }
 
+/// The time of day in UTC, to the millisecond.
+pub(super) fn time_of_day(at: Timestamp) -> String {
+    moment(at).strftime("%H:%M:%S%.3fZ").to_string()
+}
+
 /// A moment beyond the year 9999 is shown as the last one before.
 fn moment(at: Timestamp) -> jiff::Timestamp {
     let microseconds = i64::try_from(at.0).ok();
@@ -66,6 +71,11 @@ pub(super) fn bytes(number: u64) -> String {
     if unit == "B" { format!("{number} B") } else { format!("{size:.1} {unit}") }
 }
 
+/// A length of time: in milliseconds up to ten seconds, in whole seconds beyond.
+pub(super) fn milliseconds(milliseconds: u64) -> String {
+    if milliseconds < 10_000 { format!("{milliseconds} ms") } else { seconds(milliseconds as f64 / 1e3) }
+}
+
 /// A length of time in whole seconds.
 pub(super) fn seconds(seconds: f64) -> String {
     show_duration(Duration::from_secs(seconds.max(0.0) as u64))
@@ -104,6 +114,30 @@ pub(super) fn shortened(text: &str, width: usize) -> String {
         None => text.into(),
         Some(_) => text.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
     }
+}
+
+/// A line with its styles, of at most `width` characters, the last one being `…` if something is left out.
+pub(super) fn cut(line: &str, width: usize) -> String {
+    if colourless(line).chars().count() <= width {
+        return line.to_owned();
+    }
+    let (mut text, mut shown, mut in_style) = (String::with_capacity(line.len()), 0, false);
+    for char in line.chars() {
+        match char {
+            '\u{1b}' => in_style = true,
+            _ if in_style => in_style = char != 'm',
+            _ if shown + 1 < width => shown += 1,
+            _ if shown < width => {
+                text.push('…');
+                shown = width;
+                continue;
+            }
+            // Styles that end behind are still to be ended.
+            _ => continue,
+        }
+        text.push(char);
+    }
+    text
 }
 
 /// A JSON text on one line, printable, and the same JSON: what is replaced is either white space between tokens or
@@ -185,5 +219,5 @@ fn push_json(text: &mut String, char: char) {
 /// Control characters (C0, DEL, C1), line and paragraph separators, and what overrides the direction of writing.
 pub(super) fn is_unprintable(char: char) -> bool {
     char.is_control()
-        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

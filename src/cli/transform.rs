@@ -32,6 +32,9 @@ use std::{
     process::ExitCode,
 };
 
+pub(super) use diff::change;
+pub(super) use lines::{Becomes, Operation};
+
 /// What all of the commands have to say at the end of their help.
 const EXIT_CODES: &str = "\
 Exit codes:

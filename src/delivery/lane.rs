@@ -8,6 +8,7 @@ mod cursor;
 mod hole;
 mod replay;
 mod send;
+mod tell;
 
 use std::{collections::HashSet, future::Future, panic, pin::Pin, sync::Arc, time::Duration};
 
@@ -34,6 +35,7 @@ use crate::{
     feed::{Becomes, Expansion, Feed, FeedBlock, Transforming},
     log::interface::{Log, Progress, Subscription},
     runtime::{Stop, TaskKind, Tasks},
+    tap::Tap,
 };
 use replay::Replaying;
 use send::Answer;
@@ -54,6 +56,8 @@ struct Lane {
     visibility: Visibility,
     /// What an operator has sent again.
     replaying: Replaying,
+    /// Who looks at what becomes of records.
+    tap: Arc<Tap>,
     /// Where the persisted cursor stands: nothing before it is ever sent again, but by a replay.
     persisted: Position,
     /// What is in flight: batches or one probe. They are the lane's own and end with it.
@@ -135,7 +139,7 @@ impl Lane {
         progress: &Progress,
         detached: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<Snapshot>) {
-        let Wiring { destination, log, tail, routes, letters, replays } = wiring;
+        let Wiring { destination, log, tail, routes, letters, replays, tap } = wiring;
         let feed = Feed::new(tail, progress.next, routes, settings.name.clone());
         let replaying = Replaying::new(replays, feed, letters.clone());
         let capabilities = destination.capabilities();
@@ -171,6 +175,7 @@ impl Lane {
             queue,
             transforming: Transforming::default(),
             replaying,
+            tap,
             persisted: progress.next,
             pace,
             visibility,
@@ -224,7 +229,7 @@ impl Lane {
             }
             while !stopping
                 && self.wants_operations()
-                && let Some(expansion) = self.transforming.take()
+                && let Some(expansion) = self.transforming.take(self.tap.is_open())
             {
                 self.expand(expansion, stop).await;
             }
@@ -336,10 +341,15 @@ impl Lane {
         self.moved();
         let now = Instant::now();
         let mut refused = Vec::new();
-        let Expansion { records, operations, failed, end, bytes, accepted_at } = expansion;
-        let mut operations = operations.into_iter();
+        let Expansion { records, operations, skipped, failed, end, bytes, accepted_at } = expansion;
+        let (mut operations, mut skipped) = (operations.into_iter(), skipped.iter());
         for (position, count) in records {
             let enters = self.tracker.expand(position, count);
+            if count == 0
+                && let Some(operation) = skipped.next().filter(|_| enters)
+            {
+                self.tell_settled([(operation, Outcome::Skipped)]);
+            }
             for operation in operations.by_ref().take(count as usize).filter(|_| enters) {
                 self.admit(operation, now, &mut refused);
             }

@@ -9,6 +9,7 @@ mod told;
 mod replay;
 mod rerouting;
 mod stale;
+mod tap;
 mod transforms;
 
 use std::time::{Duration, Instant};

@@ -8,6 +8,7 @@ use super::{backoff::Backoff, letters::Letters, rate::RateLimit, replay::Inbox};
 use crate::{
     feed::{Routes, Tail},
     log::interface::Log,
+    tap::Tap,
 };
 
 /// How a lane delivers.
@@ -55,4 +56,6 @@ pub struct Wiring {
     pub letters: Letters,
     /// Where it is asked to send some of that again.
     pub replays: Inbox,
+    /// Where it tells whoever looks what becomes of records.
+    pub tap: Arc<Tap>,
 }

@@ -46,6 +46,8 @@ pub(super) enum Health {
 #[derive(Debug)]
 pub(super) struct Settled {
     pub(super) outcomes: Vec<(Source, Outcome)>,
+    /// The operations of these outcomes, if somebody looks.
+    pub(super) watched: Vec<(Operation, Outcome)>,
     pub(super) rejected: Vec<Rejected>,
     pub(super) health: Health,
 }
@@ -57,6 +59,8 @@ pub(super) struct Moment {
     pub(super) attempts_max: u32,
     /// Nothing else is in flight.
     pub(super) alone: bool,
+    /// Somebody looks at what becomes of operations.
+    pub(super) is_watched: bool,
 }
 
 /// Takes a request apart. `group` is what was sent but for its operations, which come back in `batch`.
@@ -69,7 +73,8 @@ pub(super) fn settle(
 ) -> Settled {
     group.operations = batch.into_operations();
     group.attempts += u32::from(is_attempt(&answer));
-    let mut settling = Settling { queue, moment, outcomes: Vec::new(), rejected: Vec::new() };
+    let (outcomes, watched, rejected) = (Vec::new(), Vec::new(), Vec::new());
+    let mut settling = Settling { queue, moment, outcomes, watched, rejected };
     let health = match answer {
         Ok(verdicts) => settling.each(group, verdicts),
         Err(WriteError::Throttled { retry_after, reason }) => settling.throttled(group, retry_after, reason),
@@ -89,8 +94,8 @@ pub(super) fn settle(
         }
         Err(WriteError::BatchRejected { culprit, reason }) => settling.guilty(group, culprit, reason),
     };
-    let Settling { outcomes, rejected, .. } = settling;
-    Settled { outcomes, rejected, health }
+    let Settling { outcomes, watched, rejected, .. } = settling;
+    Settled { outcomes, watched, rejected, health }
 }
 
 /// The verdicts of an answer, if there is one for each operation.
@@ -146,6 +151,7 @@ struct Settling<'a> {
     queue: &'a mut Queue,
     moment: Moment,
     outcomes: Vec<(Source, Outcome)>,
+    watched: Vec<(Operation, Outcome)>,
     rejected: Vec<Rejected>,
 }
 
@@ -278,6 +284,10 @@ impl Settling<'_> {
         self.outcomes.push((operation.source, outcome));
         let replaced = self.queue.settled(operation, self.moment.now);
         self.outcomes.extend(replaced.iter().map(|replaced| (replaced.source, Outcome::Superseded)));
+        if self.moment.is_watched {
+            self.watched.push((operation.clone(), outcome));
+            self.watched.extend(replaced.into_iter().map(|replaced| (replaced, Outcome::Superseded)));
+        }
     }
 
     /// Returns what must be sent after all, in the operation's place.

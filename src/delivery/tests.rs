@@ -220,8 +220,9 @@ impl Lane {
         self.now += STEP;
         let Flight { group, batch, answer } = self.in_flight.swap_remove(which % self.in_flight.len());
         let alone = self.in_flight.is_empty();
-        let moment = Moment { now: self.now, attempts_max: ATTEMPTS_MAX, alone };
-        let Settled { outcomes, rejected, health } = settle(&mut self.queue, group, batch, answer, moment);
+        let moment = Moment { now: self.now, attempts_max: ATTEMPTS_MAX, alone, is_watched: false };
+        let Settled { outcomes, rejected, health, .. } =
+            settle(&mut self.queue, group, batch, answer, moment);
         for (source, _) in outcomes {
             let position = source.position;
             assert!(self.written.insert(position.offset), "{position} was settled twice");

@@ -33,6 +33,8 @@ pub struct Expansion {
     pub records: Vec<(Position, u32)>,
     /// The operations of all records, in order.
     pub operations: Vec<Operation>,
+    /// Records that their transform leaves out, as they came, if they were asked for.
+    pub skipped: Vec<Operation>,
     /// Records that are to be dead-lettered, as they came, and why.
     pub failed: Vec<(Operation, Reason)>,
     /// The position after the last record that may be among them.
@@ -71,15 +73,15 @@ impl Transforming {
         self.ready.notified().await;
     }
 
-    /// The next records whose transform is done.
-    pub fn take(&mut self) -> Option<Expansion> {
+    /// The next records whose transform is done; also those that it leaves out, if somebody wants to see them.
+    pub fn take(&mut self, with_skipped: bool) -> Option<Expansion> {
         for _ in 0..self.queues.len() {
             let mut queue = self.queues.pop_front()?;
             let next = queue.pop_front_if(|held| held.part.transformed().is_some());
             if !queue.is_empty() {
                 self.queues.push_back(queue);
             }
-            if let Some(expansion) = next.and_then(|held| held.expand()) {
+            if let Some(expansion) = next.and_then(|held| held.expand(with_skipped)) {
                 return Some(expansion);
             }
         }
@@ -101,7 +103,7 @@ impl Transforming {
 
 impl Held {
     /// `None` while its transform runs.
-    fn expand(&self) -> Option<Expansion> {
+    fn expand(&self, with_skipped: bool) -> Option<Expansion> {
         let Transformed { outcomes, module } = self.part.transformed()?;
         let module = module.map(|module| module.0);
         let (end, bytes, accepted_at) = (self.block.end(), self.part.bytes(), self.block.accepted_at());
@@ -113,6 +115,9 @@ impl Held {
         for (routed, outcome) in records.zip(outcomes) {
             let position = routed.frame.position.plus(routed.number);
             if position >= self.from {
+                if with_skipped && matches!(outcome, Outcome::Skip) {
+                    expansion.skipped.push(routed.as_it_came());
+                }
                 expansion.add(position, routed, outcome, module);
             }
         }

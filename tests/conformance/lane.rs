@@ -28,6 +28,7 @@ use sync_agent::{
     record::PayloadWriter,
     router::Router,
     runtime::{Stop, SystemClock, Tasks},
+    tap::Tap,
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
@@ -134,6 +135,7 @@ impl Lane {
             routes: Routes::new(Routing { router: router(root.path()), transforms: None }),
             letters: Letters::new(store, Arc::new(SystemClock)),
             replays: Replays::channel().1,
+            tap: Tap::new(Arc::new(SystemClock)),
         };
         let settings = LaneSettings {
             name: NAME.into(),

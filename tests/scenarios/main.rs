@@ -28,10 +28,14 @@ mod repeats;
 
 mod rot;
 
+mod screen;
+
 mod shutdown;
 
 mod stderr;
 
 mod storm;
+
+mod tail;
 
 mod transforms;

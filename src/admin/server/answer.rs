@@ -7,8 +7,7 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS},
 };
 use serde::Serialize;
-use tokio::sync::mpsc;
-use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use tokio_stream::{Stream, StreamExt as _};
 
 use crate::admin::error::{ControlError, Kind};
 
@@ -28,8 +27,8 @@ pub(super) fn refused(error: &ControlError) -> Response {
 }
 
 /// Server-sent events (WHATWG HTML, 9.2), as they come.
-pub(super) fn events(events: mpsc::Receiver<Bytes>) -> Response {
-    let body = Body::from_stream(ReceiverStream::new(events).map(Ok::<_, std::convert::Infallible>));
+pub(super) fn events(events: impl Stream<Item = Bytes> + Send + 'static) -> Response {
+    let body = Body::from_stream(events.map(Ok::<_, std::convert::Infallible>));
     of_type(StatusCode::OK, "text/event-stream", body)
 }
 

@@ -11,6 +11,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use uuid::Uuid;
 
 use super::{
@@ -119,7 +120,7 @@ impl Api {
             let outcome = match carry_out(api.control.clone(), asked).await {
                 Ok(progress) => {
                     let (tx, rx) = mpsc::channel(EVENTS_MAX);
-                    let _ = answered.send(answer::events(rx));
+                    let _ = answered.send(answer::events(ReceiverStream::new(rx)));
                     forward(progress, &tx).await
                 }
                 Err(error) => {
@@ -149,6 +150,27 @@ impl Api {
         };
         match answer(self.control.clone(), asked).await {
             Ok(report) => answer::json(&report),
+            Err(error) => answer::refused(&error),
+        }
+    }
+
+    /// Answers a question with what happens from then on, until there is no more or the client goes away.
+    pub(super) async fn watch<Q, T, F>(
+        self: Arc<Self>,
+        body: Body,
+        look: impl FnOnce(Arc<dyn Control>, Q) -> F,
+    ) -> Response
+    where
+        Q: DeserializeOwned,
+        T: Serialize + Send + 'static,
+        F: Future<Output = Result<mpsc::Receiver<T>, ControlError>>,
+    {
+        let asked: Q = match read(body).await {
+            Ok(asked) => asked,
+            Err(error) => return answer::refused(&error),
+        };
+        match look(self.control.clone(), asked).await {
+            Ok(seen) => answer::events(ReceiverStream::new(seen).map(|seen| answer::event("seen", &seen))),
             Err(error) => answer::refused(&error),
         }
     }

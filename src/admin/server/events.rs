@@ -7,6 +7,7 @@ use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval},
 };
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::{answer, changes::Api};
 use crate::runtime::TaskKind;
@@ -37,5 +38,5 @@ pub(super) fn status(api: Arc<Api>) -> Response {
             }
         }
     });
-    answer::events(rx)
+    answer::events(ReceiverStream::new(rx))
 }

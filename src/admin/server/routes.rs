@@ -1,4 +1,4 @@
-//! The routes. What only looks is GET, or `find`; everything that changes something is POST.
+//! The routes. What only looks is GET, or `find`, or `tail`; everything that changes something is POST.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::{
 use crate::admin::{
     control::Control,
     error::{ControlError, Kind},
-    requests::{Drain, DropLetters, Find, Forget, Pause, Reload, Replay, ResetCursor, Resume},
+    requests::{Drain, DropLetters, Find, Forget, Pause, Reload, Replay, ResetCursor, Resume, Tail},
 };
 
 type Shared = State<Arc<Api>>;
@@ -32,6 +32,7 @@ pub(super) fn router(api: Arc<Api>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/events", get(async |State(api): Shared| events::status(api)))
         .route("/v1/find", post(find))
+        .route("/v1/tail", post(tail))
         .route("/v1/reload", post(reload))
         .route("/v1/drain", post(drain))
         .route("/v1/destinations/{name}/pause", post(pause))
@@ -53,6 +54,10 @@ async fn status(State(api): Shared) -> Response {
 
 async fn find(State(api): Shared, body: Body) -> Response {
     api.ask(body, async |control: Arc<dyn Control>, asked: Find| control.find(asked).await).await
+}
+
+async fn tail(State(api): Shared, body: Body) -> Response {
+    api.watch(body, async |control: Arc<dyn Control>, asked: Tail| control.tail(asked).await).await
 }
 
 async fn reload(State(api): Shared, Extension(peer): From, body: Body) -> Response {

@@ -6,10 +6,11 @@ use super::{
 };
 
 /// Every route, and some that do not exist.
-const PATHS: [&str; 22] = [
+const PATHS: [&str; 23] = [
     "/v1/status",
     "/v1/events",
     "/v1/find",
+    "/v1/tail",
     "/v1/reload",
     "/v1/drain",
     "/v1/destinations/search/pause",
@@ -164,7 +165,7 @@ async fn a_foreign_origin_is_refused() {
 #[tokio::test]
 async fn nothing_changes_by_get() {
     let bench = Bench::start();
-    for path in &PATHS[2..13] {
+    for path in &PATHS[2..14] {
         for method in METHODS.into_iter().filter(|method| *method != "POST") {
             let answer = over_unix(&bench, &request(&format!("{method} {path}"), "", "{}")).await;
             assert_eq!(answer.status, 405, "{method} {path}: {answer:?}");

@@ -8,7 +8,7 @@ use super::{
     http::{over_unix, request},
     until,
 };
-use crate::admin::{ClientError, LetterFilter, Replay, ReplayState};
+use crate::admin::{ClientError, LetterFilter, Replay, ReplayState, Tail, TailKind};
 
 fn replay(destination: &str) -> Replay {
     Replay {
@@ -84,5 +84,24 @@ async fn a_client_that_goes_away_ends_its_replay() {
     timeout(LONG, bench.double.interrupted.notified()).await.expect("the replay ends");
     until("the outcome is written", || bench.audited().len() == 2).await;
     assert_eq!(bench.audited()[1]["outcome"], "interrupted");
+    bench.stop().await;
+}
+
+/// A tail is a stream as the others are; whoever goes away ends it, nothing of it is written to the audit log, and what it
+/// does not understand it refuses.
+#[tokio::test]
+async fn a_tail_ends_with_whoever_looks() {
+    let bench = Bench::start();
+    let asked = Tail { index: Some("p*".to_owned()), ..Tail::default() };
+    let mut events = bench.client().tail(&asked).await.unwrap();
+    let event = timeout(LONG, events.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!((event.event, event.over_rate), (TailKind::NotShown, Some(1)));
+    drop(events);
+    timeout(LONG, bench.double.interrupted.notified()).await.expect("the tail ends");
+    assert_eq!(bench.double.asked(), [format!("tail {asked:?}")]);
+    assert!(bench.audited().is_empty());
+    let answer = over_unix(&bench, &request("POST /v1/tail", "", "{\"indexes\": 1}")).await;
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert!(answer.body.contains("unknown field `indexes`"), "{answer:?}");
     bench.stop().await;
 }

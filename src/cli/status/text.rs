@@ -25,19 +25,29 @@ const DIGEST_CHARACTERS: usize = 12;
 
 /// All of it, line by line.
 pub(super) fn lines(status: &Status) -> Vec<String> {
+    marked(status, None).0
+}
+
+/// The same with a mark at one destination, and which line that is.
+pub(super) fn marked(status: &Status, name: Option<&str>) -> (Vec<String>, Option<usize>) {
     let mut lines = vec![head(status)];
     lines.extend(alerts(status));
     lines.push(String::new());
     lines.push(log(&status.log));
     let destinations = &status.destinations;
     section(&mut lines, "destinations", table(&DESTINATIONS, destinations, |d| destination(d, status.at)));
+    let at = destinations.iter().position(|destination| Some(&*destination.name) == name);
+    let marked = at.map(|at| lines.len() - destinations.len() + at);
+    if let Some(line) = marked.and_then(|at| lines.get_mut(at)) {
+        line.replace_range(..1, ">");
+    }
     lines.extend(destinations.iter().filter_map(trouble));
     section(&mut lines, "what became of every record, in records", table(&OUTCOMES, destinations, outcomes));
     let with_letters: Vec<_> = destinations.iter().filter(|d| d.dead_letters.letters > 0).collect();
     section(&mut lines, "dead letters", table(&LETTERS, &with_letters, |d| letters(d)));
     section(&mut lines, "transforms", table(&TRANSFORMS, &status.transforms, transform));
     lines.extend(status.transforms.iter().filter_map(refused_module));
-    lines
+    (lines, marked)
 }
 
 fn section(lines: &mut Vec<String>, title: &str, table: Vec<String>) {
@@ -142,7 +152,7 @@ fn destination(destination: &DestinationStatus, now: Time) -> Vec<String> {
     ]
 }
 
-fn state(destination: &DestinationStatus, now: Time) -> String {
+pub(super) fn state(destination: &DestinationStatus, now: Time) -> String {
     let left = destination.until.map(|until| seconds(between(now, until)));
     let in_time = |words: &str| match &left {
         Some(left) => format!("{words} in {left}"),
@@ -249,4 +259,4 @@ fn between(from: Time, to: Time) -> f64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

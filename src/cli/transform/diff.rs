@@ -14,7 +14,7 @@ use crate::cli::{
 const VALUE_WIDTH: usize = 100;
 
 /// What a record becomes, beside what it is; goes on where a heading ends. A line for each operation and below it the attributes that change.
-pub(super) fn change(record: &Operation, becomes: &Becomes) -> String {
+pub(in crate::cli) fn change(record: &Operation, becomes: &Becomes) -> String {
     match becomes {
         Becomes::Fails(reason) => format!(" {} {}\n", styled(BAD, "fails:"), text::printable(reason)),
         Becomes::Operations(operations) => match operations.as_slice() {

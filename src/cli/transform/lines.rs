@@ -30,7 +30,7 @@ pub(super) struct Case {
 
 /// What a record becomes.
 #[derive(Clone, Debug)]
-pub(super) enum Becomes {
+pub(in crate::cli) enum Becomes {
     /// These operations are delivered: none, one or several.
     Operations(Vec<Operation>),
     /// It is dead-lettered with these words.
@@ -39,7 +39,7 @@ pub(super) enum Becomes {
 
 /// One operation that is delivered.
 #[derive(Clone, Debug)]
-pub(super) struct Operation {
+pub(in crate::cli) struct Operation {
     pub(super) action: Action,
     pub(super) object_id: String,
     /// The attributes; null for a delete.
@@ -205,7 +205,7 @@ impl Becomes {
 
 impl Operation {
     /// With a body that was checked already.
-    pub(super) fn new(action: Action, object_id: &str, body: &[u8]) -> Self {
+    pub(in crate::cli) fn new(action: Action, object_id: &str, body: &[u8]) -> Self {
         let data = serde_json::from_slice(body).unwrap_or_default();
         Self { action, object_id: object_id.to_owned(), data }
     }

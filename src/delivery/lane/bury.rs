@@ -34,6 +34,7 @@ impl Lane {
                     Fate::Gap => (Outcome::Gap, &mut gaps),
                 };
                 *count += 1;
+                self.tell_buried(letter, outcome);
                 self.tracker.settle(letter.source.position, outcome);
             }
         }

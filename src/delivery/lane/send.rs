@@ -116,7 +116,7 @@ impl Lane {
                     verdicts
                 });
                 let (attempts_max, alone) = (self.settings.attempts_max, self.requests.is_empty());
-                let moment = Moment { now, attempts_max, alone };
+                let moment = Moment { now, attempts_max, alone, is_watched: self.tap.is_open() };
                 let settled = settle(&mut self.queue, group, batch, answer, moment);
                 self.apply(settled, sent, now, stop).await;
             }
@@ -127,6 +127,7 @@ impl Lane {
 
     async fn apply(&mut self, settled: Settled, sent: Sent, now: Instant, stop: &Stop) {
         self.moved();
+        self.tell_settled(settled.watched.iter().map(|(operation, outcome)| (operation, *outcome)));
         for (source, outcome) in settled.outcomes {
             if !self.replaying.settle(&source, outcome) {
                 self.tracker.settle(source.position, outcome);

@@ -35,6 +35,7 @@ use crate::{
     record::PayloadWriter,
     router::Router,
     runtime::{Stop, SystemClock, Tasks},
+    tap::Tap,
     transform::Transforms,
 };
 
@@ -86,6 +87,8 @@ pub(super) struct Bench {
     /// What the letters may take.
     pub(super) bounds: Bounds,
     pub(super) transforms: Option<Arc<Transforms>>,
+    /// Lets a test look.
+    pub(super) tap: Arc<Tap>,
 }
 
 impl Bench {
@@ -99,6 +102,7 @@ impl Bench {
             limit: BacklogLimit::UNLIMITED,
             bounds: Bounds::default(),
             transforms: None,
+            tap: Tap::new(Arc::new(SystemClock)),
         }
     }
 
@@ -111,7 +115,15 @@ impl Bench {
         let root = TempDir::new().unwrap();
         copy_directory(self.root.path(), root.path());
         let (fake, cluster, transforms) = (self.fake.clone(), self.cluster.clone(), self.transforms.clone());
-        Self { root, fake, cluster, limit: self.limit, bounds: self.bounds, transforms }
+        Self {
+            root,
+            fake,
+            cluster,
+            limit: self.limit,
+            bounds: self.bounds,
+            transforms,
+            tap: self.tap.clone(),
+        }
     }
 
     pub(super) async fn start(&self) -> Lane {
@@ -172,6 +184,7 @@ impl Bench {
             routes: routes.clone(),
             letters: Letters::new(store, Arc::new(SystemClock)),
             replays: inbox,
+            tap: self.tap.clone(),
         };
         let (stop, tasks) = (Stop::new(), Tasks::default());
         let watched = start(settings, wiring, subscription, &stop, &tasks);

@@ -9,10 +9,12 @@ use std::{
 use fakes::algolia::Poison;
 use harness::guests::guest;
 use plugin_api::{operation::Action, verdict::ReasonCode};
+use tokio::time::timeout;
 
-use super::bench::{Bench, at};
+use super::bench::{Bench, DEADLINE, at};
 use crate::{
     dead_letter::Stage,
+    tap::{Filter, Kind},
     transform::{Engine, Limits, Module, Settings, Slot, Transforms},
 };
 
@@ -60,11 +62,20 @@ async fn an_endless_record_costs_itself_alone() {
 #[tokio::test]
 async fn skipped_records_are_settled() {
     let bench = bench(r#"{"behave":"skip","only":"1"}"#).await;
+    let mut looking = bench.tap.listen(Filter::default(), 50).unwrap();
     let mut lane = bench.start().await;
     lane.save("products", 0..3).await;
     let all = lane.until("all is settled", |now| now.delivered == at(3)).await;
     assert_eq!((all.totals.written, all.totals.skipped), (2, 1));
     assert_eq!(bench.applied("products", 1), Vec::<u64>::new());
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let event = timeout(DEADLINE, looking.next()).await.expect("there is one more");
+        seen.push((event.kind, event.record.change.key.object_id.to_string(), event.operation.is_some()));
+    }
+    seen.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+    let expected = [(Kind::Delivered, "0"), (Kind::Skipped, "1"), (Kind::Delivered, "2")];
+    assert_eq!(seen, expected.map(|(kind, id)| (kind, id.to_owned(), false)), "whoever looks sees all three");
 }
 
 /// A record that becomes several operations is settled when all of them are; where one of them is refused, its letter

@@ -25,6 +25,7 @@ mod operators;
 
 mod guest;
 
+mod swaps;
 mod transforms;
 
 mod opensearch;

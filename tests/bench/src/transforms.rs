@@ -1,5 +1,5 @@
-//! Transforms: what one that redacts costs on the way to three destinations, and what an index whose module never ends
-//! costs an index without a transform.
+//! Transforms: what one that redacts costs on the way to three destinations, what records notice of new modules, and what
+//! an index whose module never ends costs an index without a transform.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,6 +20,7 @@ use crate::{
     fanout::Fanout,
     ingest::batches,
     scratch::median,
+    swaps,
     table::{Table, Target},
 };
 
@@ -30,18 +31,21 @@ const ROUNDS: usize = 3;
 const RECORDS_PER_SECOND: f64 = 55_000.0;
 /// Records a second to the index whose module never ends.
 const ENDLESS_PER_SECOND: f64 = 100.0;
+/// The destinations, as the config has them.
+const ALL: &str = "[\"archive\", \"search\", \"mirror\"]";
 /// That index; its module ends but for the load's first object.
 const ENDLESS: &str = "endless";
 
 pub(crate) async fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     redacted(bench, table).await?;
+    swaps::measure(bench, table).await?;
     beside_an_endless_one(bench, table).await
 }
 
 /// Through the example that redacts, as fast as accepted.
 async fn redacted(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     let module = module("transforms", "redact")?;
-    let rules = rules("*", &module, "{ fields = [\"brand\", \"url\"] }");
+    let rules = rules("*", &module, ALL, "{ fields = [\"brand\", \"url\"] }");
     let mut fanout = Fanout::start_with(bench, false, "", &rules).await?;
     let records = (bench.window.as_secs_f64() * RECORDS_PER_SECOND) as u64;
     let mut rounds = Vec::new();
@@ -61,7 +65,7 @@ async fn redacted(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
 /// Half of what it sustains to an index without a transform, with and without records to one whose module never ends.
 async fn beside_an_endless_one(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     let module = module("tests/guests", "misbehaves")?;
-    let rules = rules(ENDLESS, &module, "{ behave = \"loop\", only = \"0000-00000000\" }");
+    let rules = rules(ENDLESS, &module, ALL, "{ behave = \"loop\", only = \"0000-00000000\" }");
     let mut fanout = Fanout::start_with(bench, false, "", &rules).await?;
     let records = (bench.window.as_secs_f64() * RECORDS_PER_SECOND) as u64;
     let offered = fanout.capacity(records).await?.per_second / 2.0;
@@ -105,9 +109,9 @@ async fn delivered(fanout: &mut Fanout, bench: &Bench, offered: f64, endless: bo
 }
 
 /// A rule that sends an index through a module, and everything else past it.
-fn rules(index: &str, module: &Path, config: &str) -> String {
+pub(crate) fn rules(index: &str, module: &Path, destinations: &str, config: &str) -> String {
     format!(
-        "[[indexes]]\nmatch = {index:?}\ndestinations = [\"archive\", \"search\", \"mirror\"]\ntransform = \"bench\"\n\
+        "[[indexes]]\nmatch = {index:?}\ndestinations = {destinations}\ntransform = \"bench\"\n\
          [transforms.bench]\npath = {module:?}\nconfig = {config}\n"
     )
 }

@@ -8,7 +8,7 @@ use crate::admin::{
 };
 use crate::cli::text::colourless;
 
-fn at(seconds: u64) -> Time {
+pub(in crate::cli::status) fn at(seconds: u64) -> Time {
     Time(Timestamp(1_795_000_000_000_000 + seconds * 1_000_000))
 }
 
@@ -16,7 +16,7 @@ fn position(offset: u64) -> Position {
     Position { partition: 0, offset }
 }
 
-fn destination(name: &str, state: DestinationState) -> DestinationStatus {
+pub(in crate::cli::status) fn destination(name: &str, state: DestinationState) -> DestinationStatus {
     DestinationStatus {
         name: name.to_owned(),
         kind: Some("file".to_owned()),
@@ -34,7 +34,7 @@ fn destination(name: &str, state: DestinationState) -> DestinationStatus {
     }
 }
 
-fn status() -> Status {
+pub(in crate::cli::status) fn status() -> Status {
     let search = DestinationStatus {
         records_per_second: 1_234.4,
         in_flight: 3,

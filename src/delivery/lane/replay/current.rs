@@ -150,7 +150,7 @@ impl Current {
 
     /// Takes what transforms have made.
     pub(super) fn expand(&mut self) {
-        while let Some(Expansion { records, operations, failed, .. }) = self.transforming.take() {
+        while let Some(Expansion { records, operations, failed, .. }) = self.transforming.take(false) {
             let mut operations = operations.into_iter();
             for (position, count) in records {
                 let made = operations.by_ref().take(count as usize).collect();
