@@ -6,6 +6,7 @@ import { deepStrictEqual } from "node:assert";
 import { spawnSync } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 const PACKAGES = {
   "istio.io": "@kubernetes-models/istio",
@@ -32,9 +33,10 @@ for (const [at, object] of objects.entries()) {
   literals.push(`export const object${at}: Type${at} = // ${name}`, `${JSON.stringify(object)};`);
 }
 
-const source = join(import.meta.dirname, `literals-${process.pid}.mts`);
+const here = fileURLToPath(new URL(".", import.meta.url));
+const source = join(here, `literals-${process.pid}.mts`);
 writeFileSync(source, literals.join("\n"));
-const compiler = join(import.meta.dirname, "node_modules/.bin/tsc");
+const compiler = join(here, "node_modules/.bin/tsc");
 const flags = ["--noEmit", "--strict", "--module", "nodenext", "--skipLibCheck", "--pretty", "false"];
 const compiled = spawnSync(compiler, [...flags, source], { encoding: "utf8" });
 rmSync(source);
