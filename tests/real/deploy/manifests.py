@@ -143,6 +143,8 @@ def judge_names(things):
         source = volume.get("configMap")
         if source and not source.get("optional") and ("ConfigMap", source["name"]) not in there:
             yield f"no ConfigMap {source['name']}"
+    if volumes["config"]["configMap"]["name"] != "sync-agent-config":
+        yield "the config's name changes with its content: every edit would be a restart"
     claims = {claim["metadata"]["name"] for claim in pods["volumeClaimTemplates"]}
     for mount in container["volumeMounts"]:
         if mount["name"] not in {*volumes, *claims}:
