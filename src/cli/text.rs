@@ -6,6 +6,7 @@ use jiff::{Span, SpanRelativeTo};
 use plugin_api::identity::Timestamp;
 
 use crate::config::show_duration;
+pub(super) use crate::telemetry::{is_unprintable, printable};
 
 /// RFC 3339 in UTC, to the microsecond.
 pub(super) fn time(at: Timestamp) -> String {
@@ -91,21 +92,6 @@ pub(super) fn terminal_width() -> Option<usize> {
     let stdout = std::io::stdout();
     let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten()?;
     (size.ws_col > 0).then_some(size.ws_col.into())
-}
-
-/// The text with everything escaped that would move a cursor, change a colour or turn the direction of writing.
-pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unprintable) {
-        return text.into();
-    }
-    let mut printable = String::with_capacity(text.len());
-    for char in text.chars() {
-        match char {
-            char if is_unprintable(char) => printable.extend(char.escape_default()),
-            char => printable.push(char),
-        }
-    }
-    printable.into()
 }
 
 /// At most `width` characters, the last one being `…` if something is left out.
@@ -214,10 +200,4 @@ fn push_json(text: &mut String, char: char) {
         }
         char => text.push(char),
     }
-}
-
-/// Control characters (C0, DEL, C1), line and paragraph separators, and what overrides the direction of writing.
-pub(super) fn is_unprintable(char: char) -> bool {
-    char.is_control()
-        || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

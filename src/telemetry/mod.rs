@@ -2,6 +2,8 @@
 
 mod disk;
 mod logging;
+mod printable;
 
 pub use disk::watch_disk;
 pub use logging::{LogFormat, start_logging};
+pub use printable::{is_unprintable, printable};
