@@ -52,8 +52,8 @@ def judge(text):
         there = Path(directory) / "sync-agent.service"
         there.write_text(text.replace("/usr/bin/sync-agent", AGENT))
         # A setting that is unknown is a warning, which is no failure.
-        found = command("sh", "-c", 'words=$(systemd-analyze verify "$1" 2>&1) && [ -z "$words" ] || { echo "$words"; exit 1; }', "-", there)
-        yield from found
+        verify = 'words=$(systemd-analyze verify "$1" 2>&1) && [ -z "$words" ] || { echo "$words"; exit 1; }'
+        yield from command("sh", "-c", verify, "-", there)
         yield from command("systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE_MAX}", there)
 
 

@@ -130,7 +130,8 @@ def judge_names(things):
         elif not selected.items() <= labels.items():
             yield f"{name(thing)} selects {selected}, and pods have {labels}"
         if thing["kind"] == "Service":
-            yield from [f"{name(thing)}: no port {p['targetPort']}" for p in spec_of["ports"] if p["targetPort"] not in ports]
+            targets = [port["targetPort"] for port in spec_of["ports"]]
+            yield from [f"{name(thing)}: no port {target}" for target in targets if target not in ports]
         if thing["kind"] == "NetworkPolicy":
             named = [p["port"] for rule in spec_of["ingress"] for p in rule["ports"]]
             yield from [f"{name(thing)}: no port {port}" for port in named if port not in ports]
