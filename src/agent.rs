@@ -10,7 +10,9 @@ mod reload;
 mod follow;
 mod kept;
 
+mod history;
 mod letters;
+mod letters_read;
 mod rates;
 mod tail;
 

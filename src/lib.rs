@@ -18,7 +18,7 @@
 //! | [`dead_letter`] | what a destination did not take | record, runtime |
 //! | [`tap`] | lets somebody look at records while they pass | record, log, dead_letter, runtime |
 //! | [`telemetry`] | how the agent tells what it does | log, runtime |
-//! | [`admin`] | what an operator sees and does: the API and its client | record, log, dead_letter, tap, runtime |
+//! | [`admin`] | what an operator sees and does: the API, its client, the dashboard | record, log, dead_letter, tap, runtime |
 //! | [`agent`] | builds, wires and spawns all of them; names the plugins | everything |
 //! | [`cli`] | the commands | everything |
 

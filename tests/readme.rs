@@ -1,4 +1,4 @@
-//! The README is true: its config is accepted as it stands, and its commands are commands.
+//! The README is true: its config is accepted as it stands, the keys that it names exist, and its commands are commands.
 
 use std::{
     fs, io,
@@ -6,9 +6,10 @@ use std::{
 };
 
 use clap::Parser;
+use harness::schema::Schema;
 use sync_agent::{
     cli::Arguments,
-    config::{Environment, load},
+    config::{Environment, load, reference::reference, schema},
 };
 
 /// Every secret that the README's config refers to is there.
@@ -46,13 +47,51 @@ fn blocks(readme: &str, language: &str) -> Vec<String> {
 fn its_config_is_accepted() {
     let config = blocks(&readme(), "toml").remove(0);
     let directory = tempfile::tempdir().unwrap();
+    let schema = Schema::new(&schema());
     // As it stands, and with every setting that it shows commented out.
     for text in [config.clone(), config.replace("\n# ", "\n")] {
+        assert_eq!(schema.refusal(&text), None);
         let path = directory.path().join("agent.toml");
         fs::write(&path, text).unwrap();
         let loaded = load(Some(&path), &Prepared).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
         assert_eq!(loaded.config.destinations.len(), 3);
     }
+}
+
+/// Every key that it names, such as `data.dir` or `backlog_bytes_max`, is in the reference, with its path or the end of it.
+#[test]
+fn its_keys_exist() {
+    const TABLES: [&str; 12] = [
+        "listen",
+        "data",
+        "limits",
+        "defaults",
+        "destinations",
+        "transforms",
+        "indexes",
+        "retention",
+        "batch",
+        "backoff",
+        "rate_limit",
+        "dead_letters",
+    ];
+    let keys: Vec<String> =
+        reference().into_iter().flat_map(|section| section.keys).map(|key| key.key).collect();
+    let readme = readme();
+    let prose: String = readme.split("```").step_by(2).collect();
+    let mut seen = 0;
+    for quoted in prose.split('`').skip(1).step_by(2) {
+        let (name, is_set) = quoted.split_once(" = ").map_or((quoted, false), |(name, _)| (name, true));
+        let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'.');
+        let first = name.split('.').next().unwrap_or_default();
+        if !is_name || !(is_set || name.ends_with("_max") || TABLES.contains(&first)) {
+            continue;
+        }
+        let exists = keys.iter().any(|key| format!(".{key}.").contains(&format!(".{name}.")));
+        assert!(exists, "there is no key {name}: {quoted}");
+        seen += 1;
+    }
+    assert!(seen >= 10, "only {seen} keys were found");
 }
 
 #[test]

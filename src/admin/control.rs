@@ -5,6 +5,8 @@ use tokio::sync::mpsc;
 
 use super::{
     error::ControlError,
+    history::History,
+    letters::{LetterReport, LettersReport, ListLetters, ShowLetter},
     reports::{
         DrainReport, DropReport, ForgetReport, FoundReport, PauseReport, ProbeReport, ReloadReport,
         ReplayProgress, ResetReport, ResumeReport, TransformReport,
@@ -20,6 +22,9 @@ use super::{
 pub trait Control: Send + Sync + 'static {
     /// How everything is doing; cheap, and waits for nothing.
     async fn status(&self) -> Status;
+
+    /// What was during the last hour; cheap, and waits for nothing.
+    async fn history(&self) -> History;
 
     /// Reads the config anew and lets it serve, or tells only what would change.
     ///
@@ -96,6 +101,18 @@ pub trait Control: Send + Sync + 'static {
         &self,
         request: Replay,
     ) -> Result<mpsc::Receiver<Result<ReplayProgress, ControlError>>, ControlError>;
+
+    /// Some dead letters of a destination.
+    ///
+    /// # Errors
+    /// If there is no such destination, or its letters cannot be read.
+    async fn list_letters(&self, request: ListLetters) -> Result<LettersReport, ControlError>;
+
+    /// One dead letter.
+    ///
+    /// # Errors
+    /// If there is no such destination or letter, or it cannot be read.
+    async fn show_letter(&self, request: ShowLetter) -> Result<LetterReport, ControlError>;
 
     /// Deletes dead letters.
     ///

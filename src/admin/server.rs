@@ -2,11 +2,11 @@
 //! where the config says so, on a TCP port.
 //!
 //! On the socket the file's permission (0600) is what lets somebody in; on TCP every request needs the token that lies in
-//! the data directory. Read in the order in which a request goes: connections, guard, routes, changes (with the audit
-//! log) or events, answer.
+//! the data directory, but for the files of the dashboard's page, which hold no data. Read in the order in which a request
+//! goes: connections, guard, routes (with the page), changes (with the audit log) or events, answer.
 //!
-//! Invariants: nothing but an answer to a GET, to `find` or to `tail` is given before the audit log has the request on disk; a
-//! change goes on when its client goes away.
+//! Invariants: nothing but an answer to a GET, or to a question (`find`, `tail`, a list of dead letters, one of them), is given
+//! before the audit log has the request on disk; a change goes on when its client goes away.
 
 mod answer;
 mod audit;
@@ -14,6 +14,7 @@ mod changes;
 mod connections;
 mod events;
 mod guard;
+mod page;
 mod routes;
 mod socket;
 mod token;
@@ -25,6 +26,7 @@ use std::{
     sync::Arc,
 };
 
+use axum::Router;
 use thiserror::Error;
 use tokio::net::TcpListener;
 
@@ -118,11 +120,14 @@ impl Server {
     /// the socket's file is removed, so the data directory's lock must be held until the tasks have ended.
     pub fn start(self, control: Arc<dyn Control>, clock: Arc<dyn Clock>, stop: &Stop, tasks: &Tasks) {
         let Self { audit, socket, tcp } = self;
-        let api = Api::new(control, audit, clock, stop.clone(), tasks.clone());
-        let router = routes::router(Arc::new(api));
-        let listeners = [Some(Listener::Unix(socket)), tcp.map(|tcp| Listener::Tcp(tcp.listener, tcp.token))];
-        for listener in listeners.into_iter().flatten() {
-            let accepting = connections::accept(listener, router.clone(), stop.clone(), tasks.clone());
+        let api = Arc::new(Api::new(control, audit, clock, stop.clone(), tasks.clone()));
+        // No page is ever served from the socket, where no browser comes.
+        let mut served = vec![(Listener::Unix(socket), routes::router(api.clone(), Router::new()))];
+        if let Some(tcp) = tcp {
+            served.push((Listener::Tcp(tcp.listener, tcp.token), routes::router(api, page::router())));
+        }
+        for (listener, router) in served {
+            let accepting = connections::accept(listener, router, stop.clone(), tasks.clone());
             tasks.spawn(TaskKind::Admin, "connections", accepting);
         }
     }

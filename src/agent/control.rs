@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,7 +17,7 @@ use tokio::{
 
 use super::{
     destinations::Handle,
-    letters,
+    letters, letters_read,
     rates::Rates,
     reload::{Reloader, position_of},
     supervisor::{Command, Reset},
@@ -25,10 +26,11 @@ use super::{
 use crate::{
     admin::{
         self, ConfigStatus, Control, ControlError, DestinationState, DestinationStatus, Drain, DrainReport,
-        DropLetters, DropReport, Find, Forget, ForgetReport, FoundReport, Lag, LogStatus, Missed, Oldest,
-        Outcomes, Pause, PauseReport, ProbeReport, RefusedConfigStatus, RefusedModule, Reload, ReloadReport,
-        Remaining, Replay, ReplayProgress, ResetCursor, ResetReport, Resume, ResumeReport, Searched, StartAt,
-        Status, Tail, TailEvent, Time, TransformReport, TransformStatus,
+        DropLetters, DropReport, Find, Forget, ForgetReport, FoundReport, History, Lag, LetterReport,
+        LettersReport, ListLetters, LogStatus, Missed, Oldest, Outcomes, Pause, PauseReport, ProbeReport,
+        RefusedConfigStatus, RefusedModule, Reload, ReloadReport, Remaining, Replay, ReplayProgress,
+        ResetCursor, ResetReport, Resume, ResumeReport, Searched, ShowLetter, StartAt, Status, Tail,
+        TailEvent, Time, TransformReport, TransformStatus,
     },
     config::Kind,
     dead_letter::store_path,
@@ -79,6 +81,10 @@ impl Control for Operator {
             destinations,
             transforms: self.transforms().await,
         }
+    }
+
+    async fn history(&self) -> History {
+        self.rates.history()
     }
 
     async fn reload(&self, request: Reload) -> Result<ReloadReport, ControlError> {
@@ -323,12 +329,18 @@ impl Control for Operator {
         Ok(letters::tell(progress))
     }
 
+    async fn list_letters(&self, request: ListLetters) -> Result<LettersReport, ControlError> {
+        let path = self.letters_of(&request.destination).await?;
+        letters_read::list(path, request).await
+    }
+
+    async fn show_letter(&self, request: ShowLetter) -> Result<LetterReport, ControlError> {
+        let path = self.letters_of(&request.destination).await?;
+        letters_read::show(path, request).await
+    }
+
     async fn drop_letters(&self, request: DropLetters) -> Result<DropReport, ControlError> {
-        let served = self.reloader.log.served().await.map_err(|error| log_error(&error))?;
-        if !served.iter().any(|(name, _)| *name == request.destination) {
-            return Err(self.no_destination(&request.destination));
-        }
-        let path = store_path(&self.reloader.destinations.shared.data_dir, &request.destination);
+        let path = self.letters_of(&request.destination).await?;
         letters::drop(path, request).await
     }
 }
@@ -341,6 +353,15 @@ impl Operator {
     fn no_destination(&self, name: &str) -> ControlError {
         let all = self.reloader.destinations.all();
         ControlError::not_found("destination", name, all.iter().map(|(name, _)| &**name))
+    }
+
+    /// Where the dead letters of a destination lie, also of one that is not configured any more.
+    async fn letters_of(&self, destination: &str) -> Result<PathBuf, ControlError> {
+        let served = self.reloader.log.served().await.map_err(|error| log_error(&error))?;
+        if !served.iter().any(|(name, _)| name == destination) {
+            return Err(self.no_destination(destination));
+        }
+        Ok(store_path(&self.reloader.destinations.shared.data_dir, destination))
     }
 
     async fn start_at(&self, from: StartAt) -> Result<LogStart, ControlError> {
@@ -412,7 +433,7 @@ impl Operator {
             oldest: oldest.map(|(position, at)| Oldest { position, accepted_at: Time(at) }),
             end: log.end,
             records_per_second: self.rates.accepted(),
-            disk_full_in_seconds: self.rates.disk_full_in_seconds(log.disk_bytes_max),
+            disk_full_in_seconds: self.rates.disk_full_in_seconds(log.held_bytes, log.disk_bytes_max),
             versions_ahead_seconds: log.last_version.0.saturating_sub(now.0) as f64 / 1e6,
         }
     }
@@ -500,7 +521,11 @@ impl Operator {
     }
 }
 
-fn state_of(destination: &Handle, snapshot: Option<&Snapshot>) -> (DestinationState, Option<String>) {
+/// What a destination is doing, and why.
+pub(super) fn state_of(
+    destination: &Handle,
+    snapshot: Option<&Snapshot>,
+) -> (DestinationState, Option<String>) {
     if let Some(why) = destination.paused() {
         return (DestinationState::Paused, Some(why));
     }

@@ -161,7 +161,8 @@ fn interrupted() -> ControlError {
     ControlError::conflict(error, "ask for the replay again when it runs")
 }
 
-fn failed(why: &str) -> ControlError {
+/// A store that does not do what is asked of it.
+pub(super) fn failed(why: &str) -> ControlError {
     ControlError::failed(
         format!("dead letters cannot be read or changed: {why}"),
         "look at the data directory, then try again",

@@ -1,4 +1,5 @@
-//! What was seen of the log and the lanes during the last minute, for whatever is told by the second.
+//! What was seen of the log and the lanes during the last minute, for whatever is told by the second, and, in its steps,
+//! during the last hour.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,11 +11,13 @@ use plugin_api::identity::{Position, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
+    control::state_of,
     destinations::Destinations,
+    history::{History, Seen},
     letters::{Stamp, count, stamp},
 };
 use crate::{
-    admin::{DeadLetterStatus, TransformStatus},
+    admin::{self, DeadLetterStatus, TransformStatus},
     dead_letter::store_path,
     log::interface::Log,
     runtime::Stop,
@@ -34,6 +37,7 @@ pub(super) struct Rates(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     looks: VecDeque<Look>,
+    history: History,
     /// When the oldest record of the log was accepted, and where it lies.
     oldest: Option<(Position, Timestamp)>,
     /// By destination: its cursor when it was looked at, and when the record there was accepted.
@@ -46,7 +50,8 @@ struct State {
 struct Look {
     at: Instant,
     end: u64,
-    held_bytes: u64,
+    /// How far whoever is the furthest behind and holds the log back was behind.
+    backlog_bytes: u64,
     settled: BTreeMap<Arc<str>, u64>,
 }
 
@@ -69,9 +74,14 @@ impl Rates {
         let log = &destinations.shared.log;
         let status = log.status();
         let all = destinations.all();
-        let mut settled = BTreeMap::new();
+        let (mut settled, mut seen) = (BTreeMap::new(), BTreeMap::new());
         for (name, destination) in &all {
-            let Some(snapshot) = destination.snapshot() else { continue };
+            let snapshot = destination.snapshot();
+            let (state, _) = state_of(destination, snapshot.as_ref());
+            let settled_and_pending =
+                snapshot.as_ref().map(|of| (of.totals.settled(), of.pending(status.end)));
+            seen.insert(name.clone(), Seen { state, settled_and_pending });
+            let Some(snapshot) = snapshot else { continue };
             settled.insert(name.clone(), snapshot.totals.settled());
             // A lane that runs knows it better; without one, the cursor stands still and this is read once.
             if snapshot.oldest_pending.is_none() && snapshot.delivered < status.end {
@@ -96,7 +106,10 @@ impl Rates {
         state.letters.retain(|name, _| all.iter().any(|(there, _)| there == name));
         state.waiting.retain(|name, _| settled.contains_key(name));
         let at = Instant::now();
-        state.looks.push_back(Look { at, end: status.end.offset, held_bytes: status.held_bytes, settled });
+        state.history.note(at, destinations.shared.clock.now(), status.end.offset, &seen);
+        let holding = status.backlogs.iter().filter(|backlog| !backlog.detached);
+        let backlog_bytes = holding.map(|backlog| backlog.bytes).max().unwrap_or(0);
+        state.looks.push_back(Look { at, end: status.end.offset, backlog_bytes, settled });
         while state.looks.front().is_some_and(|look| at.duration_since(look.at) > WINDOW) {
             state.looks.pop_front();
         }
@@ -109,6 +122,11 @@ impl Rates {
         }
     }
 
+    /// The last hour.
+    pub(super) fn history(&self) -> admin::History {
+        self.state().history.report()
+    }
+
     /// Records accepted each second, lately.
     pub(super) fn accepted(&self) -> f64 {
         self.rate(|look| Some(look.end))
@@ -119,14 +137,9 @@ impl Rates {
         self.rate(|look| look.settled.get(name).copied())
     }
 
-    /// When the log's budget is used up if it goes on as in the last minute.
-    pub(super) fn disk_full_in_seconds(&self, bytes_max: u64) -> Option<u64> {
-        let state = self.state();
-        let (first, last) = (state.looks.front()?, state.looks.back()?);
-        let grown = last.held_bytes.checked_sub(first.held_bytes).filter(|grown| *grown > 0)?;
-        let room = bytes_max.saturating_sub(last.held_bytes);
-        let seconds = last.at.duration_since(first.at).as_secs_f64() * room as f64 / grown as f64;
-        Some(seconds as u64)
+    /// When the log's budget is used up if the furthest behind falls back as it did in the last minute.
+    pub(super) fn disk_full_in_seconds(&self, held_bytes: u64, bytes_max: u64) -> Option<u64> {
+        full_in_seconds(&self.state().looks, bytes_max.saturating_sub(held_bytes))
     }
 
     /// The oldest record of the log.
@@ -171,7 +184,52 @@ impl Rates {
     }
 }
 
+/// The room divided by the growth of the backlog. Told by the lowest of some seconds, since a busy destination is always
+/// behind by what came between two of its cursors; and by frames rather than by files, which grow by a segment at once.
+fn full_in_seconds(looks: &VecDeque<Look>, room: u64) -> Option<u64> {
+    let (first, last) = (looks.front()?.at, looks.back()?.at);
+    let apart = last.duration_since(first).checked_sub(LATELY).filter(|apart| !apart.is_zero())?;
+    let lowest = |from: Instant| {
+        let within = looks.iter().filter(|look| look.at >= from && look.at <= from + LATELY);
+        within.map(|look| look.backlog_bytes).min()
+    };
+    let grown = lowest(last - LATELY)?.checked_sub(lowest(first)?).filter(|grown| *grown > 0)?;
+    Some((apart.as_secs_f64() * room as f64 / grown as f64) as u64)
+}
+
 async fn accepted_at(log: &dyn Log, position: Position) -> Option<Timestamp> {
     let mut reader = log.read_from(position).await.ok()?;
     reader.next().await.ok()?.first().map(|frame| frame.accepted_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A look every second, with these backlogs.
+    fn looks(backlogs: impl IntoIterator<Item = u64>) -> VecDeque<Look> {
+        let start = Instant::now();
+        let look = |(second, backlog_bytes)| Look {
+            at: start + Duration::from_secs(second),
+            end: 0,
+            backlog_bytes,
+            settled: BTreeMap::new(),
+        };
+        (0..).zip(backlogs).map(look).collect()
+    }
+
+    /// Scenario: a destination is down under load; it keeps up, with a backlog that comes and goes with its cursor; a burst
+    /// has just come; it catches up; the agent has just started. Only the first fills the disk.
+    #[test]
+    fn the_disk_fills_while_somebody_falls_back() {
+        const MIB: u64 = 1 << 20;
+        assert_eq!(full_in_seconds(&looks((0..=60).map(|second| second * MIB)), 1000 * MIB), Some(1000));
+        let busy = (0..=60).map(|second| if second % 3 == 0 { 0 } else { 100 * MIB });
+        assert_eq!(full_in_seconds(&looks(busy), 1000 * MIB), None);
+        let burst = (0..=60).map(|second| if second == 58 { 100 * MIB } else { 0 });
+        assert_eq!(full_in_seconds(&looks(burst), 1000 * MIB), None);
+        assert_eq!(full_in_seconds(&looks((0..=60).rev().map(|second| second * MIB)), 1000 * MIB), None);
+        assert_eq!(full_in_seconds(&looks([0, MIB, 2 * MIB]), 1000 * MIB), None);
+        assert_eq!(full_in_seconds(&looks([]), 1000 * MIB), None);
+    }
 }

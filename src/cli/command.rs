@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "demo")]
 use super::demo;
 use super::{
-    check, dead_letters, destination, drain, find, log, place::Place, reload, run, send, status, tail,
-    transform,
+    check, completions, config, dead_letters, destination, drain, find, log, place::Place, reload, run, send,
+    status, tail, transform,
 };
 
 /// A durable fan-out agent for search indexes.
@@ -29,6 +29,7 @@ enum Command {
     Demo(demo::Arguments),
     Run(run::Arguments),
     Check(check::Arguments),
+    Config(config::Arguments),
     Send(send::Arguments),
     Status(status::Arguments),
     Tail(tail::Arguments),
@@ -39,6 +40,7 @@ enum Command {
     Drain(drain::Arguments),
     Transform(transform::Arguments),
     Log(Log),
+    Completions(completions::Arguments),
 }
 
 /// Look at records that a destination would not take.
@@ -78,6 +80,8 @@ pub fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo(arguments) => block_on(demo::run(&arguments)),
         Command::Run(arguments) => block_on(run::run(&arguments)),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
         Command::Send(arguments) => block_on(send::run(&arguments)),
         Command::Transform(arguments) => transform::run(&arguments),
         Command::DeadLetters(command) => {

@@ -7,6 +7,8 @@ pub mod run;
 pub mod check;
 mod plan;
 
+pub mod config;
+
 pub mod send;
 
 pub mod status;
@@ -32,6 +34,8 @@ mod guests;
 
 #[cfg(feature = "demo")]
 pub mod demo;
+
+pub mod completions;
 
 mod place;
 mod remote;

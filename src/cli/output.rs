@@ -12,6 +12,8 @@ use serde::Serialize;
 pub const HEADING: Style = Style::new().bold();
 /// Names and keys.
 pub const NAME: Style = AnsiColor::Cyan.on_default();
+/// What matters less than the rest.
+pub const DIM: Style = Style::new().dimmed();
 /// What is as it should be.
 pub const GOOD: Style = AnsiColor::Green.on_default();
 /// What somebody should look at.

@@ -94,6 +94,29 @@ pub(super) fn terminal_width() -> Option<usize> {
     (size.ws_col > 0).then_some(size.ws_col.into())
 }
 
+/// The words in lines of at most `width` characters, where that is possible, each behind `indent` spaces and with a
+/// newline.
+pub(super) fn wrapped(words: &str, width: usize, indent: usize) -> String {
+    let (mut text, mut column) = (String::new(), 0);
+    for word in words.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length <= width {
+            text.push(' ');
+            column += 1 + length;
+            text.push_str(word);
+            continue;
+        }
+        if column > 0 {
+            text.push('\n');
+        }
+        text.extend(std::iter::repeat_n(' ', indent));
+        text.push_str(word);
+        column = indent + length;
+    }
+    text.push('\n');
+    text
+}
+
 /// At most `width` characters, the last one being `…` if something is left out.
 pub(super) fn shortened(text: &str, width: usize) -> String {
     match text.char_indices().nth(width) {

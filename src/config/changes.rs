@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     checked::{Config, Destination, Kind, Secret},
+    keys,
     listing::{self, Rows},
 };
 
@@ -52,16 +53,6 @@ pub enum ChangeKind {
     Removed,
 }
 
-/// What the agent is built with, of `data` and `limits`.
-const NEEDS_RESTART: [&str; 6] = [
-    "dir",
-    "segment_bytes",
-    "connections_max",
-    "connection_requests_max",
-    "decoding_bytes_max",
-    "receive_timeout",
-];
-
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = match self.kind {
@@ -88,9 +79,9 @@ impl Changes {
             ("limits", listing::limits),
         ] {
             let keys = differing(&rows(before), &rows(after));
-            let restart = keys.iter().filter_map(|key| key.split_once(':')).map(|(key, _)| key);
-            let restart = restart.filter(|key| section == "listen" || NEEDS_RESTART.contains(key));
-            changes.needs_restart.extend(restart.map(|key| format!("{section}.{key}")));
+            let paths = keys.iter().filter_map(|key| Some(format!("{section}.{}", key.split_once(':')?.0)));
+            let takes_restart = |path: &String| keys::find(path).is_some_and(|key| key.restart);
+            changes.needs_restart.extend(paths.filter(takes_restart));
             changes.note(ChangeKind::Changed, "setting", section, keys);
         }
         changes.destinations(before, after);

@@ -8,7 +8,6 @@ use std::{
     ops::Range,
     path::{Component, Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use toml::de::{DeTable, DeValue};
@@ -17,15 +16,13 @@ use super::{
     checked::{Config, Data, IndexRule, Limits, Listen, NonIdempotent, Retention},
     destinations::Destinations,
     environment::Environment,
+    keys::{DATA_DIR, ROOT},
     overrides::{self, Override},
     problem::ConfigErrors,
-    ranges,
     reader::{Findings, Table, Value, closest, one_of},
     transforms::Transforms,
-    units::{Count, GIB, KIB, MIB, Size},
+    units::{Count, Size},
 };
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Checks a config's text; `file` is its name in errors. Nothing outside the arguments is read.
 pub(super) fn check(
@@ -82,7 +79,7 @@ fn sections(
     findings: &Findings,
     environment: &dyn Environment,
 ) -> (Config, Vec<Override>) {
-    let mut root = Table::new(document, String::new(), 0..0, findings);
+    let mut root = Table::new(document, ROOT, String::new(), 0..0, findings);
     let listen = listen(root.table("listen"));
     let data = data(root.table("data"));
     let limits = limits(root.table("limits"), data.segment_bytes);
@@ -142,9 +139,6 @@ fn address(value: &Value<'_>) -> Option<SocketAddr> {
     address.ok()
 }
 
-/// The default of `data.dir`.
-const DATA_DIR: &str = "./sync-agent-data";
-
 /// `data.dir` of a text that may have errors, or its default. What does not parse and does not show the key has errors
 /// alone.
 pub(super) fn named_data_dir(file: Option<&Path>, text: &str) -> Result<PathBuf, ConfigErrors> {
@@ -163,59 +157,36 @@ pub(super) fn named_data_dir(file: Option<&Path>, text: &str) -> Result<PathBuf,
     }
 }
 
-/// A log gives whole segments back, so it needs a few of them within its budget.
-const SEGMENTS_MIN: u64 = 4;
-
 fn data(mut table: Table<'_>) -> Data {
     let dir = table.path("dir").unwrap_or_else(|| PathBuf::from(DATA_DIR));
-    let range = Size(MIB)..=Size(1024 * 1024 * GIB);
-    let disk_bytes_max = table.quantity("disk_bytes_max", Size(20 * GIB), range).0;
-    let default = Size((128 * MIB).min(disk_bytes_max / SEGMENTS_MIN));
-    let range = Size(64 * KIB)..=Size((GIB).min(disk_bytes_max / SEGMENTS_MIN));
-    let segment_bytes = table.quantity("segment_bytes", default, range).0;
+    let disk_bytes_max = table.quantity::<Size>("disk_bytes_max");
+    let segment_bytes = table.quantity_by("segment_bytes", disk_bytes_max).0;
     let retention = retention(table.table("retention"), disk_bytes_max);
     table.finish();
-    Data { dir, disk_bytes_max, segment_bytes, retention }
+    Data { dir, disk_bytes_max: disk_bytes_max.0, segment_bytes, retention }
 }
 
-fn retention(mut table: Table<'_>, disk_bytes_max: u64) -> Retention {
-    let age = table.quantity("age", 86_400 * SECOND, Duration::ZERO..=ranges::RETENTION_LONGEST);
-    let range = Size(0)..=Size(disk_bytes_max);
-    let bytes_max = table.quantity("bytes_max", Size(disk_bytes_max / 4), range).0;
+fn retention(mut table: Table<'_>, disk_bytes_max: Size) -> Retention {
+    let age = table.quantity("age");
+    let bytes_max = table.quantity_by("bytes_max", disk_bytes_max).0;
     table.finish();
     Retention { age, bytes_max }
 }
 
 fn limits(mut table: Table<'_>, segment_bytes: u64) -> Limits {
-    // A request must fit into one segment, and its JSON may be larger than what came over the wire.
-    let fits = segment_bytes / 2;
-    let range = Size(KIB)..=Size(fits.min(64 * MIB));
-    let request = table.quantity("request_bytes_max", Size(fits.min(4 * MIB)), range);
-    let record_default = Size(MIB.min(request.0));
-    let record = table.quantity("record_bytes_max", record_default, Size(KIB)..=request);
-    let decoding = table.quantity("decoding_bytes_max", Size(64 * MIB), request..=Size(64 * GIB));
+    let request: Size = table.quantity_by("request_bytes_max", Size(segment_bytes));
     let refuse_or_allow = [("refuse", NonIdempotent::Refuse), ("allow", NonIdempotent::Allow)];
     let limits = Limits {
-        record_bytes_max: record.length(),
+        record_bytes_max: table.quantity_by("record_bytes_max", request).length(),
         request_bytes_max: request.length(),
-        request_records_max: table
-            .quantity("request_records_max", Count(10_000), Count(1)..=Count(100_000))
-            .length(),
-        indexes_max: table.quantity("indexes_max", Count(1_000), Count(1)..=Count(100_000)).length(),
-        non_idempotent_operations: table.choice(
-            "non_idempotent_operations",
-            NonIdempotent::Refuse,
-            &refuse_or_allow,
-        ),
-        connections_max: table.quantity("connections_max", Count(1_024), Count(1)..=Count(65_536)).length(),
-        connection_requests_max: table
-            .quantity("connection_requests_max", Count(128), Count(1)..=Count(65_536))
-            .0,
-        decoding_bytes_max: decoding.length(),
-        receive_timeout: table.quantity("receive_timeout", 10 * SECOND, SECOND / 10..=600 * SECOND),
-        transforms_bytes_max: table
-            .quantity("transforms_bytes_max", Size(512 * MIB), ranges::TRANSFORMS_BYTES_MAX)
-            .length(),
+        request_records_max: table.quantity::<Count>("request_records_max").length(),
+        indexes_max: table.quantity::<Count>("indexes_max").length(),
+        non_idempotent_operations: table.choice("non_idempotent_operations", refuse_or_allow),
+        connections_max: table.quantity::<Count>("connections_max").length(),
+        connection_requests_max: table.quantity::<Count>("connection_requests_max").0,
+        decoding_bytes_max: table.quantity_by("decoding_bytes_max", request).length(),
+        receive_timeout: table.quantity("receive_timeout"),
+        transforms_bytes_max: table.quantity::<Size>("transforms_bytes_max").length(),
     };
     table.finish();
     limits

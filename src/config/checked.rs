@@ -1,6 +1,5 @@
 //! The checked config: what the rest of the agent sees. Every value is within its limits and every name it refers to
-//! exists. Each field tells its default and range, all of them inclusive. All may change while the agent runs but `listen`,
-//! `data.dir`, `data.segment_bytes` and the limits of connections.
+//! exists. Defaults, ranges and what takes a restart are declared in [`super::keys`].
 
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -19,28 +18,27 @@ pub struct Config {
     pub transforms: Vec<Transform>,
     /// The rules in the order of the file; the first that matches decides.
     pub indexes: Vec<IndexRule>,
-    /// Names of the destinations of an index that no rule matches. Default: all; never empty.
+    /// Names of the destinations of an index that no rule matches; never empty.
     pub default_destinations: Vec<Arc<str>>,
 }
 
 /// `[listen]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// The gRPC port. Default `127.0.0.1:50051`; `GRPC_PORT` opens every address. Port 0 lets the system choose.
+    /// The gRPC port. Port 0 lets the system choose.
     pub grpc: SocketAddr,
-    /// The port of the admin API, beside its socket in `data.dir`; by token. Default: none. Port 0 lets the system choose.
+    /// The port of the admin API, beside its socket in `data.dir`; by token; none: only the socket. Port 0 lets the system choose.
     pub admin: Option<SocketAddr>,
 }
 
 /// `[data]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Data {
-    /// Holds logs, cursors and dead letters. Default `./sync-agent-data`.
+    /// Holds logs, cursors and dead letters.
     pub dir: PathBuf,
-    /// Bytes that the log may use. Default 20 GiB, at least 1 MiB.
+    /// Bytes that the log may use.
     pub disk_bytes_max: u64,
-    /// Size of a segment of the log, the unit in which disk is given back; a request must fit into one. Default 128 MiB,
-    /// or a quarter of `disk_bytes_max` if that is less; 64 KiB to 1 GiB.
+    /// Size of a segment of the log, the unit in which disk is given back; a request must fit into one.
     pub segment_bytes: u64,
     /// `retention`
     pub retention: Retention,
@@ -50,37 +48,34 @@ pub struct Data {
 /// given up first when the disk budget is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// From the last record of a segment on. Default 24 h, at most 10 years; 0 s keeps nothing.
+    /// From the last record of a segment on; zero keeps nothing.
     pub age: Duration,
-    /// Bytes that are kept. Default a quarter of `disk_bytes_max`, at most all of it.
+    /// Bytes that are kept.
     pub bytes_max: u64,
 }
 
 /// `[limits]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one record's JSON. Default 1 MiB (or `request_bytes_max`, if that is less), 1 KiB to `request_bytes_max`.
+    /// Bytes of one record's JSON.
     pub record_bytes_max: usize,
-    /// Bytes of one request on the wire. Default 4 MiB, 1 KiB to 64 MiB, but no more than half of
-    /// `data.segment_bytes`.
+    /// Bytes of one request on the wire.
     pub request_bytes_max: usize,
-    /// Records in one request. Default 10,000, at most 100,000.
+    /// Records in one request.
     pub request_records_max: usize,
-    /// Distinct index names since the agent started. Default 1,000, at most 100,000.
+    /// Distinct index names since the agent started.
     pub indexes_max: usize,
-    /// What becomes of Algolia's Increment, Decrement and Add. Default `refuse`.
+    /// What becomes of Algolia's Increment, Decrement and Add.
     pub non_idempotent_operations: NonIdempotent,
-    /// Open connections. Default 1,024, at most 65,536.
+    /// Open connections.
     pub connections_max: usize,
-    /// Requests at once on one connection. Default 128, at most 65,536.
+    /// Requests at once on one connection.
     pub connection_requests_max: u32,
-    /// Bytes of requests that are being received, decoded and appended, all together. Default 64 MiB, from
-    /// `request_bytes_max` to 64 GiB.
+    /// Bytes of requests that are being received, decoded and appended, all together.
     pub decoding_bytes_max: usize,
-    /// How long a request's headers and body may take to arrive. Default 10 s, 100 ms to 10 min.
+    /// How long a request's headers and body may take to arrive.
     pub receive_timeout: Duration,
-    /// Bytes of the live instances of all transforms together; the least recently used ones go above it. Default
-    /// 512 MiB, 16 MiB to 1 TiB.
+    /// Bytes of the live instances of all transforms together; the least recently used ones go above it.
     pub transforms_bytes_max: usize,
 }
 
@@ -100,26 +95,25 @@ pub struct Destination {
     pub name: Arc<str>,
     /// Its type with the settings of that type.
     pub kind: Kind,
-    /// Where it begins if this log has never served it. Default `now`.
+    /// Where it begins if this log has never served it.
     pub from: StartFrom,
-    /// `index`: by which name it knows an index. Default `{index}`, the same name.
+    /// `index`: by which name it knows an index.
     pub index_names: IndexNames,
     /// `batch`
     pub batch: BatchLimits,
-    /// Batches in flight at most, fewer while the destination struggles. Default 10, at most 1,000.
+    /// Batches in flight at most, fewer while the destination struggles.
     pub requests_max: usize,
     /// `rate_limit`
     pub rate_limit: RateLimit,
-    /// How long one request may take, before what its size adds. Default 30 s, 100 ms to 10 min.
+    /// How long one request may take, before what its size adds.
     pub timeout: Duration,
     /// `backoff`
     pub backoff: Backoff,
-    /// Attempts of a single record that alone fails, before it is dead-lettered. Default 5, 1 to 1,000.
+    /// Attempts of a single record that alone fails, before it is dead-lettered.
     pub attempts_max: u32,
-    /// Bytes of the log that it may be behind, as far as its cursor tells, which is up to a second old. Default half of
-    /// `data.disk_bytes_max`, 64 KiB to all of it.
+    /// Bytes of the log that it may be behind, as far as its cursor tells, which is up to a second old.
     pub backlog_bytes_max: u64,
-    /// What happens when it is. Default `refuse` for those in `defaults.destinations`, `detach` for others.
+    /// What happens when it is.
     pub on_backlog_full: OnBacklogFull,
     /// `dead_letters`
     pub dead_letters: DeadLetters,
@@ -180,11 +174,11 @@ pub struct AlgoliaSettings {
     pub app_id: Secret,
     /// A key that may write to the indexes.
     pub api_key: Secret,
-    /// URLs without path, such as `https://host:443`, instead of Algolia's own hosts. Default: none.
+    /// URLs without path, such as `https://host:443`, instead of Algolia's own hosts; empty for these.
     pub hosts: Vec<String>,
-    /// Allows plain HTTP to hosts that are not on loopback. Default false.
+    /// Allows plain HTTP to hosts that are not on loopback.
     pub insecure: bool,
-    /// Compresses request bodies. Default true.
+    /// Compresses request bodies.
     pub gzip: bool,
 }
 
@@ -193,15 +187,15 @@ pub struct AlgoliaSettings {
 pub struct ElasticsearchSettings {
     /// URLs without path, such as `https://es-1:9200`: they take turns. At least one.
     pub nodes: Vec<String>,
-    /// `auth`. Default: none.
+    /// `auth`.
     pub auth: ElasticsearchAuth,
-    /// A PEM file with the authorities that are trusted. Default: Mozilla's list, built in.
+    /// A PEM file with the authorities that are trusted; none: Mozilla's list, built in.
     pub ca_file: Option<CaFile>,
-    /// Allows plain HTTP to nodes that are not on loopback. Default false.
+    /// Allows plain HTTP to nodes that are not on loopback.
     pub insecure: bool,
-    /// Compresses request bodies. Default true.
+    /// Compresses request bodies.
     pub gzip: bool,
-    /// How partial updates are written. Default `script`.
+    /// How partial updates are written.
     pub partial_updates: PartialUpdates,
 }
 
@@ -246,9 +240,9 @@ pub enum PartialUpdates {
 pub struct FileSettings {
     /// Where the files go: outside the log's directory, shared with no other destination.
     pub dir: PathBuf,
-    /// A file of this many bytes is rotated. Default 128 MiB, 64 KiB to 64 GiB.
+    /// A file of this many bytes is rotated.
     pub rotate_bytes: u64,
-    /// A file of this age is rotated. Default 1 h, 1 s to 30 days.
+    /// A file of this age is rotated.
     pub rotate_age: Duration,
 }
 
@@ -296,29 +290,29 @@ impl fmt::Display for IndexNames {
 /// `batch`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// Operations. Default 1,000 (files: 5,000), 1 to 10,000.
+    /// Operations.
     pub operations_max: usize,
-    /// Bytes; a single operation may be larger and is then sent alone. Default 8 MiB, 1 KiB to 64 MiB.
+    /// Bytes; a single operation may be larger and is then sent alone.
     pub bytes_max: usize,
-    /// How long a batch that is not full waits for more while another is in flight. Default 200 ms, at most 60 s.
+    /// How long a batch that is not full waits for more while another is in flight.
     pub linger: Duration,
 }
 
 /// `rate_limit`: what the destination is sent each second, at most. A batch counts whole when it leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Operations. Default: no limit; 1 to 100,000,000.
+    /// Operations; none: no limit.
     pub operations_per_second: Option<u32>,
-    /// Bytes of bodies and names. Default: no limit; 1 KiB to 1 TiB.
+    /// Bytes of bodies and names; none: no limit.
     pub bytes_per_second: Option<u64>,
 }
 
 /// `backoff`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// The first delay's upper bound. Default 200 ms, 1 ms to 10 min.
+    /// The first delay's upper bound.
     pub min: Duration,
-    /// The upper bound of every delay. Default 30 s (or `min`, if that is more), `min` to 1 h.
+    /// The upper bound of every delay.
     pub max: Duration,
 }
 
@@ -326,10 +320,9 @@ pub struct Backoff {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadLetters {
     /// Bytes that they may take: their records and words, plus about 256 bytes each. At half of it for a single index
-    /// `on_backlog_full` decides what becomes of that index; at all of it the destination pauses. Default 1 GiB, 1 MiB
-    /// to 1 TiB.
+    /// `on_backlog_full` decides what becomes of that index; at all of it the destination pauses.
     pub bytes_max: u64,
-    /// A letter that is older is deleted. Default: none ever is; 1 s to 87,600 h (ten years).
+    /// A letter that is older is deleted; none: none ever is.
     pub age_max: Option<Duration>,
 }
 
@@ -349,13 +342,13 @@ pub struct Transform {
     pub name: Arc<str>,
     /// The module, a WebAssembly component. It is watched: what replaces it serves within seconds.
     pub path: PathBuf,
-    /// The SHA-256 that it must have, so that no other is ever run. Default: any.
+    /// The SHA-256 that it must have, so that no other is ever run; none: any.
     pub sha256: Option<[u8; 32]>,
-    /// `config` as JSON text, an object, handed to the module's `init`; no place for secrets. Default `{}`.
+    /// `config` as JSON text, an object, handed to the module's `init`; no place for secrets.
     pub config: Arc<str>,
-    /// `cpu_ms_max`: CPU time of one call. Default 250 ms, 10 ms to 10 s.
+    /// `cpu_ms_max`: CPU time of one call.
     pub cpu_max: Duration,
-    /// Memory of one instance. Default 64 MiB, 16 MiB to 4 GiB, and at most `limits.transforms_bytes_max`.
+    /// Memory of one instance.
     pub memory_bytes_max: usize,
 }
 
@@ -366,7 +359,7 @@ pub struct IndexRule {
     pub pattern: String,
     /// Names of destinations; at least one, none twice.
     pub destinations: Vec<Arc<str>>,
-    /// The transform that its records pass. Default: none, they are delivered as they came.
+    /// The transform that its records pass; none: they are delivered as they came.
     pub transform: Option<Arc<str>>,
 }
 

@@ -2,7 +2,7 @@
 
 mod elasticsearch;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use http::{Uri, uri::Scheme};
 
@@ -12,10 +12,10 @@ use super::{
         OnBacklogFull, RateLimit, StartFrom,
     },
     environment::Environment,
-    ranges,
+    keys::{self, TYPES},
     reader::{Table, Value, one_of},
     secret::secret,
-    units::{Count, GIB, KIB, MIB, Size},
+    units::{Count, Quantity as _, Size},
 };
 
 /// What the document says about destinations.
@@ -38,8 +38,8 @@ impl<'a> Destinations<'a> {
     pub(super) fn read(mut table: Table<'a>, disk_bytes_max: u64, environment: &dyn Environment) -> Self {
         let mut destinations = Self { disk_bytes_max, ..Self::default() };
         for (name, value) in table.take_all() {
-            if !ranges::is_name(name) {
-                value.wrong_name(ranges::NAME);
+            if !keys::is_name(name) {
+                value.wrong_name(keys::NAME);
             }
             let name: Arc<str> = name.into();
             destinations.names.push(name.clone());
@@ -70,41 +70,40 @@ impl<'a> Destinations<'a> {
         mut table: Table<'a>,
         environment: &dyn Environment,
     ) -> Option<Destination> {
-        let accepted = one_of(["algolia", "elasticsearch", "file"].into_iter());
-        let Some(kind) = table.take("type") else {
+        let accepted = one_of(TYPES.iter().map(|kind| kind.name));
+        let Some(value) = table.take("type") else {
             table.missing("type", accepted);
             table.abandon();
             return None;
         };
-        let (kind, operations_max) = match kind.string(&accepted) {
-            Some("algolia") => (algolia(&mut table, environment).map(Kind::Algolia), 1_000),
-            Some("elasticsearch") => {
-                let settings = elasticsearch::elasticsearch(&mut table, environment);
-                (settings.map(Kind::Elasticsearch), 1_000)
+        let named = value.string(&accepted);
+        let Some(of) = TYPES.iter().find(|of| named == Some(of.name)) else {
+            if named.is_some() {
+                value.wrong("is not a type of destination", accepted);
             }
-            Some("file") => (self.file(&mut table).map(Kind::File), 5_000),
-            other => {
-                if other.is_some() {
-                    kind.wrong("is not a type of destination", accepted);
-                }
-                table.abandon();
-                return None;
-            }
+            table.abandon();
+            return None;
+        };
+        table.and(of.keys);
+        let kind = match of.name {
+            "algolia" => algolia(&mut table, environment).map(Kind::Algolia),
+            "elasticsearch" => elasticsearch::elasticsearch(&mut table, environment).map(Kind::Elasticsearch),
+            // What a type without a reader declares is not read, which is told when the table is finished.
+            _ => self.file(&mut table).map(Kind::File),
         };
         let from = start_from(&mut table);
         let index_names = index_names(&mut table, kind.as_ref());
-        let batch = batch(table.table("batch"), operations_max);
-        let requests_max = table.quantity("requests_max", Count(10), ranges::REQUESTS_MAX).length();
-        let timeout = table.quantity("timeout", Duration::from_secs(30), ranges::TIMEOUT);
+        let batch = batch(table.table("batch"), of.batch_operations);
+        let requests_max = table.quantity::<Count>("requests_max").length();
+        let timeout = table.quantity("timeout");
         let backoff = backoff(&mut table);
-        let attempts_max = table.quantity("attempts_max", Count(5), ranges::ATTEMPTS_MAX).0;
-        let range = Size(64 * KIB)..=Size(self.disk_bytes_max);
-        let backlog_bytes_max = table.quantity("backlog_bytes_max", Size(self.disk_bytes_max / 2), range).0;
-        let words = [("refuse", OnBacklogFull::Refuse), ("detach", OnBacklogFull::Detach)];
+        let attempts_max = table.quantity::<Count>("attempts_max").0;
+        let backlog_bytes_max = table.quantity_by("backlog_bytes_max", Size(self.disk_bytes_max)).0;
         if !table.has("on_backlog_full") {
             self.undecided.push(name.clone());
         }
-        let on_backlog_full = table.choice("on_backlog_full", OnBacklogFull::Refuse, &words);
+        let words = [("refuse", OnBacklogFull::Refuse), ("detach", OnBacklogFull::Detach)];
+        let on_backlog_full = table.choice("on_backlog_full", words);
         let dead_letters = dead_letters(table.table("dead_letters"));
         let rate_limit = rate_limit(table.table("rate_limit"));
         table.finish();
@@ -128,9 +127,8 @@ impl<'a> Destinations<'a> {
 
     fn file(&mut self, table: &mut Table<'a>) -> Option<FileSettings> {
         let mut rotate = table.table("rotate");
-        let hour = Duration::from_secs(3600);
-        let rotate_bytes = rotate.quantity("bytes", Size(128 * MIB), ranges::ROTATE_BYTES).0;
-        let rotate_age = rotate.quantity("age", hour, ranges::ROTATE_AGE);
+        let rotate_bytes = rotate.quantity::<Size>("bytes").0;
+        let rotate_age = rotate.quantity("age");
         rotate.finish();
         table.later(&["gzip"]);
         let accepted = "a directory, absolute or relative to the working directory, such as \"./out\"";
@@ -147,8 +145,8 @@ impl<'a> Destinations<'a> {
 fn algolia(table: &mut Table<'_>, environment: &dyn Environment) -> Option<AlgoliaSettings> {
     let app_id = secret(table, "app_id", environment);
     let api_key = secret(table, "api_key", environment);
-    let insecure = table.boolean("insecure", false);
-    let gzip = table.boolean("gzip", true);
+    let insecure = table.boolean("insecure");
+    let gzip = table.boolean("gzip");
     let hosts = match table.take("hosts") {
         Some(value) => {
             let hosts = value.items("an array of URLs");
@@ -228,13 +226,11 @@ fn start_from(table: &mut Table<'_>) -> StartFrom {
     }
 }
 
-fn batch(mut table: Table<'_>, operations_max: u32) -> BatchLimits {
+fn batch(mut table: Table<'_>, operations: u64) -> BatchLimits {
     let batch = BatchLimits {
-        operations_max: table
-            .quantity("operations_max", Count(operations_max), ranges::BATCH_OPERATIONS_MAX)
-            .length(),
-        bytes_max: table.quantity("bytes_max", Size(8 * MIB), Size(KIB)..=Size(64 * MIB)).length(),
-        linger: table.quantity("linger", Duration::from_millis(200), ranges::LINGER),
+        operations_max: table.quantity_by("operations_max", Count::from_amount(operations)).length(),
+        bytes_max: table.quantity::<Size>("bytes_max").length(),
+        linger: table.quantity("linger"),
     };
     table.finish();
     batch
@@ -242,29 +238,24 @@ fn batch(mut table: Table<'_>, operations_max: u32) -> BatchLimits {
 
 fn backoff(table: &mut Table<'_>) -> Backoff {
     let mut table = table.table("backoff");
-    let min = table.quantity("min", Duration::from_millis(200), ranges::BACKOFF_MIN);
-    // A larger first delay lifts the default of the largest.
-    let max = table.quantity("max", min.max(Duration::from_secs(30)), min..=ranges::BACKOFF_LONGEST);
+    let min = table.quantity("min");
+    let max = table.quantity_by("max", min);
     table.finish();
     Backoff { min, max }
 }
 
 fn rate_limit(mut table: Table<'_>) -> RateLimit {
     let rate_limit = RateLimit {
-        operations_per_second: table
-            .optional("operations_per_second", ranges::RATE_OPERATIONS)
-            .map(|Count(operations)| operations),
-        bytes_per_second: table.optional("bytes_per_second", ranges::RATE_BYTES).map(|Size(bytes)| bytes),
+        operations_per_second: table.optional("operations_per_second").map(|Count(operations)| operations),
+        bytes_per_second: table.optional("bytes_per_second").map(|Size(bytes)| bytes),
     };
     table.finish();
     rate_limit
 }
 
 fn dead_letters(mut table: Table<'_>) -> DeadLetters {
-    let dead_letters = DeadLetters {
-        bytes_max: table.quantity("bytes_max", Size(GIB), ranges::DEAD_LETTERS_BYTES_MAX).0,
-        age_max: table.optional("age_max", ranges::DEAD_LETTERS_AGE_MAX),
-    };
+    let dead_letters =
+        DeadLetters { bytes_max: table.quantity::<Size>("bytes_max").0, age_max: table.optional("age_max") };
     table.finish();
     dead_letters
 }

@@ -3,14 +3,16 @@
 //! [`load`] reads the file; from there on everything is one pure function of the text and an [`Environment`]. It goes
 //! on after an error, so that [`ConfigErrors`] holds all of them. Relative paths are relative to the working
 //! directory. Environment variables of the replaced system override the file ([`Override`]).
+//!
+//! Each key is declared once, in [`keys`]; what reads and what describes the file goes by that.
 
 mod load;
 
 mod check;
 mod destinations;
 mod environment;
+pub mod keys;
 mod overrides;
-mod ranges;
 mod reader;
 mod secret;
 mod transforms;
@@ -20,6 +22,9 @@ mod changes;
 mod checked;
 pub mod listing;
 mod problem;
+
+pub mod reference;
+mod schema;
 
 #[cfg(test)]
 mod tests;
@@ -36,4 +41,5 @@ pub use environment::{Environment, ProcessEnvironment};
 pub use load::{Loaded, Source, data_dir, load, load_text};
 pub use overrides::Override;
 pub use problem::{ConfigErrors, Problem};
+pub use schema::schema;
 pub use units::{show_duration, show_size};

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{
     checked::Config,
     environment::Environment,
-    ranges,
+    keys,
     reader::Findings,
     units::{Count, Quantity, show_duration, show_size},
 };
@@ -37,7 +37,9 @@ pub(super) fn apply(
     let mut applied = Applied { environment, findings, overrides: Vec::new() };
     applied.grpc_port(config);
 
-    if let Some((value, workers)) = applied.quantity("SYNCER_WORKER_COUNT", &ranges::REQUESTS_MAX) {
+    if let Some((value, workers)) =
+        applied.declared::<Count>("SYNCER_WORKER_COUNT", "destinations.*.requests_max")
+    {
         config.destinations.iter_mut().for_each(|d| d.requests_max = workers.length());
         let became = format!(
             "requests_max = {} of every destination (checked and shown; one batch is in flight for now)",
@@ -45,12 +47,14 @@ pub(super) fn apply(
         );
         applied.add("SYNCER_WORKER_COUNT", value, Some("destinations.*.requests_max"), became);
     }
-    if let Some((value, size)) = applied.quantity("SYNCER_BATCH_SIZE", &ranges::BATCH_OPERATIONS_MAX) {
+    if let Some((value, size)) =
+        applied.declared::<Count>("SYNCER_BATCH_SIZE", "destinations.*.batch.operations_max")
+    {
         config.destinations.iter_mut().for_each(|d| d.batch.operations_max = size.length());
         let became = format!("batch.operations_max = {} of every destination", size.0);
         applied.add("SYNCER_BATCH_SIZE", value, Some("destinations.*.batch.operations_max"), became);
     }
-    if let Some((value, linger)) = applied.quantity("SYNCER_BATCH_TIMEOUT", &ranges::LINGER) {
+    if let Some((value, linger)) = applied.declared("SYNCER_BATCH_TIMEOUT", "destinations.*.batch.linger") {
         config.destinations.iter_mut().for_each(|d| d.batch.linger = linger);
         let became = format!("batch.linger = {} of every destination", show_duration(linger));
         applied.add("SYNCER_BATCH_TIMEOUT", value, Some("destinations.*.batch.linger"), became);
@@ -60,7 +64,9 @@ pub(super) fn apply(
         let became = format!("nothing: the queue is on disk, and data.disk_bytes_max = {budget} bounds it");
         applied.add("SYNCER_QUEUE_SIZE", value, None, became);
     }
-    if let Some((value, attempts)) = applied.quantity("SYNCER_MAX_RETRY", &ranges::ATTEMPTS_MAX) {
+    if let Some((value, attempts)) =
+        applied.declared::<Count>("SYNCER_MAX_RETRY", "destinations.*.attempts_max")
+    {
         config.destinations.iter_mut().for_each(|d| d.attempts_max = attempts.0);
         let became = format!("attempts_max = {} of every destination", attempts.0);
         applied.add("SYNCER_MAX_RETRY", value, Some("destinations.*.attempts_max"), became);
@@ -94,13 +100,18 @@ impl Applied<'_> {
 
     fn initial_backoff(&mut self, config: &mut Config) {
         const NAME: &str = "SYNCER_INITIAL_BACKOFF";
-        let Some((value, min)) = self.quantity(NAME, &ranges::BACKOFF_MIN) else { return };
+        let Some((value, min)) = self.declared(NAME, "destinations.*.backoff.min") else { return };
         for destination in &mut config.destinations {
             destination.backoff.min = min;
             destination.backoff.max = destination.backoff.max.max(min);
         }
         let became = format!("backoff.min = {} of every destination", show_duration(min));
         self.add(NAME, value, Some("destinations.*.backoff.min"), became);
+    }
+
+    /// A quantity with the limits of the key that it replaces.
+    fn declared<Q: Quantity>(&self, name: &str, key: &str) -> Option<(String, Q)> {
+        self.quantity(name, &keys::range(key)?)
     }
 
     fn quantity<Q: Quantity>(&self, name: &str, range: &RangeInclusive<Q>) -> Option<(String, Q)> {

@@ -1,19 +1,25 @@
 //! A walk over a TOML document that keeps every value's place and goes on after an error, so that all errors are
 //! found at once.
 //!
-//! A [`Table`] gives its entries away by [`Table::take`] and the typed getters; what is left when it is finished is an
-//! unknown key. After an error a getter returns the default: the result is thrown away as a whole then.
+//! A [`Table`] gives its entries away by [`Table::take`] and the typed getters, which go by the declarations of its keys;
+//! what is left when it is finished is an unknown key. After an error a getter returns the default: the result is thrown
+//! away as a whole then.
+//!
+//! Reading a key that is not declared, or not reading one that is, is a defect of ours: it refuses every config, so that
+//! no test passes.
 
+mod declared;
 mod json;
 
-use std::{cell::RefCell, collections::BTreeMap, ops::Range, ops::RangeInclusive, path::PathBuf};
+use std::{cell::RefCell, collections::BTreeMap, ops::Range, path::PathBuf};
 
+use plugin_api::settings::{Form, Key};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use super::{problem::Problem, units::Quantity};
+use super::problem::Problem;
 
 /// Collects the problems of one document and the places that must never be shown.
 #[derive(Debug, Default)]
@@ -66,6 +72,8 @@ pub(super) struct Value<'a> {
     pub(super) path: String,
     /// Where the key stands; the value itself for an item of an array.
     pub(super) key_span: Range<usize>,
+    /// Those of the tables in it.
+    keys: &'static [Key],
     inner: &'a Spanned<DeValue<'a>>,
     findings: &'a Findings,
 }
@@ -114,7 +122,7 @@ impl<'a> Value<'a> {
     pub(super) fn as_table(&self) -> Option<Table<'a>> {
         // The span of a table that stands in its own section is its header.
         let table = self.inner.get_ref().as_table()?;
-        Some(Table::new(table, self.path.clone(), self.key_span.clone(), self.findings))
+        Some(Table::new(table, self.keys, self.path.clone(), self.key_span.clone(), self.findings))
     }
 
     /// A string that is not empty; anything else is noted.
@@ -145,30 +153,20 @@ impl<'a> Value<'a> {
         let item = |(at, inner): (usize, &'a Spanned<DeValue<'a>>)| Value {
             path: format!("{}[{at}]", self.path),
             key_span: inner.span(),
+            keys: self.keys,
             inner,
             findings: self.findings,
         };
         array.iter().enumerate().map(item).collect()
-    }
-
-    fn quantity<Q: Quantity>(&self, range: &RangeInclusive<Q>) -> Option<Q> {
-        let parsed = match self.inner.get_ref() {
-            DeValue::String(text) => Q::parse(text),
-            DeValue::Integer(integer) if Q::INTEGER && integer.radix() == 10 => Q::parse(integer.as_str()),
-            _ => None,
-        };
-        match parsed {
-            Some(quantity) if range.contains(&quantity) => return Some(quantity),
-            Some(_) => self.wrong("is out of range", Q::accepted(range)),
-            None => self.wrong(&format!("is not {}", Q::NOUN), Q::accepted(range)),
-        }
-        None
     }
 }
 
 /// A table whose entries are given away one by one.
 #[derive(Debug)]
 pub(super) struct Table<'a> {
+    keys: &'static [Key],
+    /// Those of a destination's type.
+    more: &'static [Key],
     path: String,
     span: Range<usize>,
     entries: BTreeMap<&'a str, (Range<usize>, &'a Spanned<DeValue<'a>>)>,
@@ -180,20 +178,45 @@ impl<'a> Table<'a> {
     /// The table of a path (empty for the whole document); `span` stands for it in messages.
     pub(super) fn new(
         table: &'a DeTable<'a>,
+        keys: &'static [Key],
         path: String,
         span: Range<usize>,
         findings: &'a Findings,
     ) -> Self {
         let entry =
             |(key, value): (&'a Spanned<_>, _)| (AsRef::<str>::as_ref(key.get_ref()), (key.span(), value));
-        Self { path, span, entries: table.iter().map(entry).collect(), asked: Vec::new(), findings }
+        let entries = table.iter().map(entry).collect();
+        Self { keys, more: &[], path, span, entries, asked: Vec::new(), findings }
+    }
+
+    /// From here on it has these keys, too.
+    pub(super) fn and(&mut self, keys: &'static [Key]) {
+        self.more = keys;
     }
 
     /// The entry of a key.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Value<'a>> {
         self.asked.push(key);
+        let Some(form) = self.form(key) else {
+            self.defect(key, "is read, but not declared");
+            return None;
+        };
         let (key_span, inner) = self.entries.remove(key)?;
-        Some(Value { path: self.path_of(key), key_span, inner, findings: self.findings })
+        Some(Value { path: self.path_of(key), key_span, keys: form.keys(), inner, findings: self.findings })
+    }
+
+    /// What a key is declared to hold.
+    fn form(&self, key: &str) -> Option<Form> {
+        self.keys().find(|declared| declared.name == key).map(|declared| declared.form)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &'static Key> + use<> {
+        self.keys.iter().chain(self.more)
+    }
+
+    /// Refuses the config for what we did wrong.
+    fn defect(&self, key: &str, what: &str) {
+        self.findings.add(&self.path_of(key), None, format!("{what}: a defect of sync-agent"), None);
     }
 
     /// Every entry, for a table whose keys are names that the operator chose; in the order of the file.
@@ -201,7 +224,8 @@ impl<'a> Table<'a> {
         let entries = std::mem::take(&mut self.entries).into_iter();
         let mut all: Vec<_> = entries
             .map(|(key, (key_span, inner))| {
-                (key, Value { path: self.path_of(key), key_span, inner, findings: self.findings })
+                let (path, keys) = (self.path_of(key), self.keys);
+                (key, Value { path, key_span, keys, inner, findings: self.findings })
             })
             .collect();
         all.sort_by_key(|(_, value)| value.key_span.start);
@@ -214,6 +238,8 @@ impl<'a> Table<'a> {
         match self.take(key).and_then(|value| value.table()) {
             Some(table) => table,
             None => Table {
+                keys: self.form(key).map_or(&[], |form| form.keys()),
+                more: &[],
                 path,
                 span: self.span.clone(),
                 entries: BTreeMap::new(),
@@ -226,45 +252,6 @@ impl<'a> Table<'a> {
     /// Whether there is such a key, still to be taken.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
-    }
-
-    /// A quantity within its range.
-    pub(super) fn quantity<Q: Quantity>(
-        &mut self,
-        key: &'static str,
-        default: Q,
-        range: RangeInclusive<Q>,
-    ) -> Q {
-        self.take(key).and_then(|value| value.quantity(&range)).unwrap_or(default)
-    }
-
-    /// A quantity within its range, where no value stands for no limit.
-    pub(super) fn optional<Q: Quantity>(&mut self, key: &'static str, range: RangeInclusive<Q>) -> Option<Q> {
-        self.take(key).and_then(|value| value.quantity(&range))
-    }
-
-    /// `true` or `false`.
-    pub(super) fn boolean(&mut self, key: &'static str, default: bool) -> bool {
-        let Some(value) = self.take(key) else { return default };
-        match value.inner.get_ref() {
-            DeValue::Boolean(boolean) => return *boolean,
-            _ => value.wrong("is not a boolean", "true or false"),
-        }
-        default
-    }
-
-    /// One of several words.
-    pub(super) fn choice<T: Copy>(&mut self, key: &'static str, default: T, words: &[(&str, T)]) -> T {
-        let accepted = one_of(words.iter().map(|(word, _)| *word));
-        let Some(value) = self.take(key) else { return default };
-        let Some(text) = value.string(&accepted) else { return default };
-        match words.iter().find(|(word, _)| *word == text) {
-            Some((_, choice)) => *choice,
-            None => {
-                value.wrong("is unknown", accepted);
-                default
-            }
-        }
     }
 
     /// A path, as it is written; `None` if there is none.
@@ -302,14 +289,18 @@ impl<'a> Table<'a> {
 
     /// Notes every key that nobody asked for.
     pub(super) fn finish(self) {
+        let names: Vec<&str> = self.keys().map(|key| key.name).collect();
         for (key, (span, value)) in &self.entries {
             hide_all(value, self.findings);
-            let accepted = match closest(key, &self.asked) {
+            let accepted = match closest(key, &names) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => one_of(self.asked.iter().copied()),
+                None => one_of(names.iter().copied()),
             };
             let path = self.path_of(key);
             self.findings.add(&path, Some(span.clone()), "unknown key".to_owned(), Some(accepted));
+        }
+        for name in names.iter().filter(|name| !self.asked.contains(name)) {
+            self.defect(name, "is declared, but not read");
         }
     }
 

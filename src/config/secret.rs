@@ -22,6 +22,11 @@ pub(super) fn secret(
         table.missing(key, ACCEPTED);
         return None;
     };
+    secret_of(&value, environment)
+}
+
+/// The secret of a value; `None` after noting what is wrong.
+pub(super) fn secret_of(value: &Value<'_>, environment: &dyn Environment) -> Option<Secret> {
     let Some(mut source) = value.as_table() else {
         let message = "must not stand in the config itself, which is copied, logged and kept in repositories";
         value.wrong_secretly(message, ACCEPTED);

@@ -1,6 +1,8 @@
 //! The whole config, from text to checked values or to the words that an operator reads.
 
 mod elasticsearch;
+mod keys;
+mod schema;
 mod transforms;
 
 use std::{path::Path, time::Duration};

@@ -4,13 +4,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     checked::{Limits, Transform},
-    ranges,
+    keys,
     reader::{Table, Value},
-    units::{Count, GIB, MIB, Size},
+    units::{Count, Size},
 };
-
-/// The smallest memory in which the languages' runtimes start.
-const MEMORY_LEAST: Size = Size(16 * MIB);
 
 /// What the document says about transforms, by name ascending.
 #[derive(Debug, Default)]
@@ -26,8 +23,8 @@ impl Transforms {
     pub(super) fn read(mut table: Table<'_>, limits: &Limits) -> Self {
         let mut transforms = Self::default();
         for (name, value) in table.take_all() {
-            if !ranges::is_name(name) {
-                value.wrong_name(ranges::NAME);
+            if !keys::is_name(name) {
+                value.wrong_name(keys::NAME);
             }
             let name: Arc<str> = name.into();
             transforms.names.push(name.clone());
@@ -51,11 +48,8 @@ fn transform(name: Arc<str>, mut table: Table<'_>, limits: &Limits) -> Option<Tr
         Some(value) => value.table().and_then(|_| value.json()).map(|json| json.to_string()),
         None => Some("{}".to_owned()),
     };
-    let cpu_ms = table.quantity("cpu_ms_max", Count(250), ranges::TRANSFORM_CPU_MS_MAX).0;
-    // An instance that could not be kept is of no use.
-    let memory_most = Size((4 * GIB).min(limits.transforms_bytes_max as u64));
-    let memory_default = Size((64 * MIB).min(limits.transforms_bytes_max as u64));
-    let memory = table.quantity("memory_bytes_max", memory_default, MEMORY_LEAST..=memory_most);
+    let cpu_ms = table.quantity::<Count>("cpu_ms_max").0;
+    let memory = table.quantity_by("memory_bytes_max", Size(limits.transforms_bytes_max as u64));
     table.finish();
     Some(Transform {
         name,

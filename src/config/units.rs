@@ -3,15 +3,9 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-/// One kibibyte.
-pub(super) const KIB: u64 = 1024;
-/// One mebibyte.
-pub(super) const MIB: u64 = 1024 * KIB;
-/// One gibibyte.
-pub(super) const GIB: u64 = 1024 * MIB;
+use plugin_api::settings::{Bounds, Form, GIB, KIB, MIB, TIB};
 
-const SIZE_UNITS: [(&str, u64); 5] =
-    [("TiB", 1024 * GIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB), ("B", 1)];
+const SIZE_UNITS: [(&str, u64); 5] = [("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB), ("B", 1)];
 
 /// From the largest down, in nanoseconds; the micro sign and the Greek letter mean the same.
 const DURATION_UNITS: [(&str, u128); 8] = [
@@ -33,6 +27,15 @@ pub(super) trait Quantity: Copy + PartialOrd {
     const EXAMPLE: &str;
     /// Whether TOML may give it as a plain integer.
     const INTEGER: bool;
+
+    /// What a declaration says of it; `None` if something else is declared.
+    fn bounds(form: &Form) -> Option<Bounds>;
+
+    /// From the number that a declaration has for it.
+    fn from_amount(amount: u64) -> Self;
+
+    /// The number that a declaration has for it.
+    fn amount(self) -> u64;
 
     /// Reads the notation; `None` if it is another.
     fn parse(text: &str) -> Option<Self>;
@@ -63,6 +66,18 @@ impl Quantity for Size {
     const EXAMPLE: &str = "\"512KiB\", \"1MiB\", \"20GiB\" or a number of bytes";
     const INTEGER: bool = true;
 
+    fn bounds(form: &Form) -> Option<Bounds> {
+        if let Form::Size(bounds) = form { Some(*bounds) } else { None }
+    }
+
+    fn from_amount(amount: u64) -> Self {
+        Self(amount)
+    }
+
+    fn amount(self) -> u64 {
+        self.0
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let number: u64 = text[..digits].parse().ok()?;
@@ -82,6 +97,18 @@ impl Quantity for Duration {
     const NOUN: &str = "a duration";
     const EXAMPLE: &str = "\"200ms\", \"1.5s\", \"1m30s\" or \"24h\"";
     const INTEGER: bool = false;
+
+    fn bounds(form: &Form) -> Option<Bounds> {
+        if let Form::Duration(bounds) = form { Some(*bounds) } else { None }
+    }
+
+    fn from_amount(amount: u64) -> Self {
+        Self::from_nanos(amount)
+    }
+
+    fn amount(self) -> u64 {
+        u64::try_from(self.as_nanos()).unwrap_or(u64::MAX)
+    }
 
     fn parse(text: &str) -> Option<Self> {
         parse_duration(text)
@@ -107,6 +134,18 @@ impl Quantity for Count {
     const NOUN: &str = "an integer";
     const EXAMPLE: &str = "10";
     const INTEGER: bool = true;
+
+    fn bounds(form: &Form) -> Option<Bounds> {
+        if let Form::Count(bounds) = form { Some(*bounds) } else { None }
+    }
+
+    fn from_amount(amount: u64) -> Self {
+        Self(u32::try_from(amount).unwrap_or(u32::MAX))
+    }
+
+    fn amount(self) -> u64 {
+        self.0.into()
+    }
 
     fn parse(text: &str) -> Option<Self> {
         if !text.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -15,4 +15,4 @@ mod classify;
 mod destination;
 
 pub use destination::Algolia;
-pub use settings::{Settings, SettingsError};
+pub use settings::{Settings, SettingsError, TYPE};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use plugin_api::settings::{Form, Key, Text, Type};
 use plugin_http::{
     client::ClientError,
     endpoint::{Endpoint, EndpointError},
@@ -9,6 +10,30 @@ use plugin_http::{
 };
 use reqwest::header::HeaderValue;
 use thiserror::Error;
+
+/// `type = "algolia"` in the config file.
+pub const TYPE: Type = Type {
+    name: "algolia",
+    meaning: "Algolia. It has no versions: what it applies late may undo what is newer.",
+    batch_operations: 1_000,
+    keys: &[
+        Key::new("app_id", Form::Secret, "The application's id, as in the dashboard.").required(),
+        Key::new(
+            "api_key",
+            Form::Secret,
+            "A key with the right `addObject` on every index that is written; no other right is needed.",
+        )
+        .required(),
+        Key::new(
+            "hosts",
+            Form::Texts(Text::HOST),
+            "Hosts in the order of preference, instead of Algolia's own.",
+        )
+        .or("Algolia's own"),
+        Key::new("insecure", Form::Flag(false), "Allows plain HTTP to hosts that are not on loopback."),
+        Key::new("gzip", Form::Flag(true), "Compresses the bodies of requests."),
+    ],
+};
 
 /// Settings of one destination.
 #[derive(Clone, Debug)]

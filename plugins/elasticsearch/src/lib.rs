@@ -20,4 +20,4 @@ mod rounds;
 mod destination;
 
 pub use destination::Elasticsearch;
-pub use settings::{Auth, PartialUpdates, Settings, SettingsError};
+pub use settings::{Auth, PartialUpdates, Settings, SettingsError, TYPE};

@@ -3,9 +3,49 @@
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use plugin_api::settings::{Form, Key, Text, Type};
 use plugin_http::{client::ClientError, endpoint::Endpoint, secret::Secret};
 use reqwest::header::HeaderValue;
 use thiserror::Error;
+
+/// `type = "elasticsearch"` in the config file.
+pub const TYPE: Type = Type {
+    name: "elasticsearch",
+    meaning: "Elasticsearch or OpenSearch. Both check versions: what comes late or twice changes nothing.",
+    batch_operations: 1_000,
+    keys: &[
+        Key::new("nodes", Form::Texts(Text::HOST), "The nodes, or what stands before them: they take turns.")
+            .required(),
+        Key::new("auth", Form::OneOf(AUTH), "How the agent shows who it is.").or("none"),
+        Key::new(
+            "ca_file",
+            Form::Text(Text::PATH),
+            "A PEM file with the certificates of the authorities to trust, instead of Mozilla's list.",
+        )
+        .or("Mozilla's list"),
+        Key::new("insecure", Form::Flag(false), "Allows plain HTTP to nodes that are not on loopback."),
+        Key::new("gzip", Form::Flag(true), "Compresses the bodies of requests."),
+        Key::new(
+            "partial_updates",
+            Form::Word { words: &["script", "deep_merge"], default: Some("script") },
+            "By `script` a partial update replaces first-level attributes, and one that comes late or twice touches \
+             nothing newer. `deep_merge` is for clusters without scripts: objects within objects are merged, and what \
+             comes late is applied all the same.",
+        ),
+    ],
+};
+
+const AUTH: &[Key] = &[
+    Key::new("basic", Form::Table(BASIC), "By user and password.").alone(),
+    Key::new("api_key", Form::Secret, "By a key as it is given out: base64 of id, colon and key.").alone(),
+    Key::new("bearer", Form::Secret, "By a token.").alone(),
+];
+
+const BASIC: &[Key] = &[
+    Key::new("user", Form::Text(Text::new("user's name").matching("^[^:]+$")), "The user, without a colon.")
+        .required(),
+    Key::new("password", Form::Secret, "The password.").required(),
+];
 
 /// Settings of one destination.
 #[derive(Clone, Debug)]

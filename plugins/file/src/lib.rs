@@ -36,4 +36,4 @@ mod name;
 mod classify;
 
 pub use destination::File;
-pub use settings::Settings;
+pub use settings::{Settings, TYPE};

@@ -1,6 +1,7 @@
 //! Who may ask: checked before anything else is looked at, so that a stranger does not even learn which routes there are.
 //!
-//! Over TCP a request needs the token, which no page in a browser has. A page is kept out twice more, since a browser
+//! Over TCP a request needs the token, which no page in a browser has until an operator types it into ours; the files of
+//! that page hold no data and are given to everybody. A page is kept out twice more, since a browser
 //! on the operator's machine reaches the port: by its Origin, and, against DNS that points a stranger's name at it, by the
 //! Host, which must be an address or `localhost`.
 
@@ -12,7 +13,7 @@ use http::{
     uri::Authority,
 };
 
-use super::token::Token;
+use super::{page, token::Token};
 use crate::admin::error::{ControlError, Kind};
 
 /// Guards one connection.
@@ -36,7 +37,8 @@ impl Guard {
                 if !is_own_origin(headers, &host) {
                     return Err(foreign_origin());
                 }
-                if token.is_in(headers) { Ok(()) } else { Err(no_token()) }
+                let may = page::is_of_page(request.method(), uri.path()) || token.is_in(headers);
+                if may { Ok(()) } else { Err(no_token()) }
             }
         }
     }

@@ -1,4 +1,5 @@
-//! The routes. What only looks is GET, or `find`, or `tail`; everything that changes something is POST.
+//! The routes. What only looks is GET, or a question that takes a body (`find`, `tail`, and `list` and `show` of dead
+//! letters); everything that changes something is POST.
 
 use std::sync::Arc;
 
@@ -20,17 +21,18 @@ use super::{
 use crate::admin::{
     control::Control,
     error::{ControlError, Kind},
+    letters::{ListLetters, ShowLetter},
     requests::{Drain, DropLetters, Find, Forget, Pause, Reload, Replay, ResetCursor, Resume, Tail},
 };
 
 type Shared = State<Arc<Api>>;
 type From = Extension<Peer>;
 
-/// Every route, with what answers for those that do not exist.
-pub(super) fn router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/v1/status", get(status))
+/// Every route, beside those of the page, with what answers for those that do not exist.
+pub(super) fn router(api: Arc<Api>, page: Router<Arc<Api>>) -> Router {
+    page.route("/v1/status", get(status))
         .route("/v1/events", get(async |State(api): Shared| events::status(api)))
+        .route("/v1/history", get(async |State(api): Shared| answer::json(&api.control.history().await)))
         .route("/v1/find", post(find))
         .route("/v1/tail", post(tail))
         .route("/v1/reload", post(reload))
@@ -41,6 +43,8 @@ pub(super) fn router(api: Arc<Api>) -> Router {
         .route("/v1/destinations/{name}/forget", post(forget))
         .route("/v1/destinations/{name}/reset-cursor", post(reset_cursor))
         .route("/v1/transforms/{name}/resume", post(resume_transform))
+        .route("/v1/dead-letters/list", post(list_letters))
+        .route("/v1/dead-letters/show", post(show_letter))
         .route("/v1/dead-letters/replay", post(replay))
         .route("/v1/dead-letters/drop", post(drop_letters))
         .fallback(no_route)
@@ -54,6 +58,15 @@ async fn status(State(api): Shared) -> Response {
 
 async fn find(State(api): Shared, body: Body) -> Response {
     api.ask(body, async |control: Arc<dyn Control>, asked: Find| control.find(asked).await).await
+}
+
+async fn list_letters(State(api): Shared, body: Body) -> Response {
+    api.ask(body, async |control: Arc<dyn Control>, asked: ListLetters| control.list_letters(asked).await)
+        .await
+}
+
+async fn show_letter(State(api): Shared, body: Body) -> Response {
+    api.ask(body, async |control: Arc<dyn Control>, asked: ShowLetter| control.show_letter(asked).await).await
 }
 
 async fn tail(State(api): Shared, body: Body) -> Response {

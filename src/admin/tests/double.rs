@@ -10,10 +10,11 @@ use plugin_api::identity::Position;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::admin::{
-    ConfigError, ConfigRefused, ConfigStatus, Control, ControlError, Drain, DrainReport, DropLetters,
-    DropReport, Find, Forget, ForgetReport, FoundReport, LogStatus, Pause, PauseReport, ProbeReport, Reload,
+    ConfigError, ConfigRefused, ConfigStatus, Control, ControlError, DestinationHistory, DestinationState,
+    Drain, DrainReport, DropLetters, DropReport, Find, Forget, ForgetReport, FoundReport, History, Kind,
+    LetterReport, LettersReport, ListLetters, LogStatus, Pause, PauseReport, ProbeReport, Reload,
     ReloadReport, Replay, ReplayProgress, ReplayState, ResetCursor, ResetReport, Resume, ResumeReport,
-    Status, Tail, TailEvent, Time, TransformReport,
+    ShowLetter, Status, Tail, TailEvent, Time, TransformReport,
 };
 use crate::tap::NotShown;
 
@@ -88,10 +89,30 @@ pub(super) fn status() -> Status {
     }
 }
 
+/// Two samples of one destination, of which the first tells nothing.
+pub(super) fn history() -> History {
+    let search = DestinationHistory {
+        state: DestinationState::Running,
+        since: Time::default(),
+        lag: vec![None, Some(7)],
+        records_per_second: vec![None, Some(0.5)],
+    };
+    History {
+        step_seconds: 10,
+        at: vec![Time::default(); 2],
+        accepted_per_second: vec![0.0, 0.6],
+        destinations: [("search".to_owned(), search)].into(),
+    }
+}
+
 #[async_trait]
 impl Control for Double {
     async fn status(&self) -> Status {
         status()
+    }
+
+    async fn history(&self) -> History {
+        history()
     }
 
     async fn reload(&self, request: Reload) -> Result<ReloadReport, ControlError> {
@@ -215,6 +236,17 @@ impl Control for Double {
             }
         }
         Ok(rx)
+    }
+
+    async fn list_letters(&self, request: ListLetters) -> Result<LettersReport, ControlError> {
+        self.note(format!("list_letters {request:?}"));
+        let destination = request.destination;
+        Ok(LettersReport { destination, letters: Vec::new(), more: false, ranges: Vec::new() })
+    }
+
+    async fn show_letter(&self, request: ShowLetter) -> Result<LetterReport, ControlError> {
+        self.note(format!("show_letter {request:?}"));
+        Err(ControlError::new(Kind::NotFound, "there is no such letter", "list what there is"))
     }
 
     async fn drop_letters(&self, request: DropLetters) -> Result<DropReport, ControlError> {

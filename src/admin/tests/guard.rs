@@ -6,9 +6,10 @@ use super::{
 };
 
 /// Every route, and some that do not exist.
-const PATHS: [&str; 23] = [
+const PATHS: [&str; 28] = [
     "/v1/status",
     "/v1/events",
+    "/v1/history",
     "/v1/find",
     "/v1/tail",
     "/v1/reload",
@@ -19,9 +20,12 @@ const PATHS: [&str; 23] = [
     "/v1/destinations/search/forget",
     "/v1/destinations/search/reset-cursor",
     "/v1/transforms/redact/resume",
+    "/v1/dead-letters/list",
+    "/v1/dead-letters/show",
     "/v1/dead-letters/replay",
     "/v1/dead-letters/drop",
-    "/",
+    "//",
+    "/dashboard",
     "/v1",
     "/v1/",
     "/v1/status/",
@@ -30,6 +34,7 @@ const PATHS: [&str; 23] = [
     "/v1/destinations/../status",
     "/metrics",
     "/admin-token",
+    "/dashboard/../v1/status",
 ];
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"];
 
@@ -165,7 +170,7 @@ async fn a_foreign_origin_is_refused() {
 #[tokio::test]
 async fn nothing_changes_by_get() {
     let bench = Bench::start();
-    for path in &PATHS[2..14] {
+    for path in &PATHS[3..17] {
         for method in METHODS.into_iter().filter(|method| *method != "POST") {
             let answer = over_unix(&bench, &request(&format!("{method} {path}"), "", "{}")).await;
             assert_eq!(answer.status, 405, "{method} {path}: {answer:?}");

@@ -7,7 +7,7 @@ use crate::config::{
     checked::{CaFile, ElasticsearchAuth, ElasticsearchSettings, IndexNames, PartialUpdates},
     environment::Environment,
     reader::{Table, Value},
-    secret::secret,
+    secret::{secret, secret_of},
 };
 
 /// Without more than one kind of it.
@@ -22,8 +22,8 @@ pub(super) fn elasticsearch(
     table: &mut Table<'_>,
     environment: &dyn Environment,
 ) -> Option<ElasticsearchSettings> {
-    let insecure = table.boolean("insecure", false);
-    let gzip = table.boolean("gzip", true);
+    let insecure = table.boolean("insecure");
+    let gzip = table.boolean("gzip");
     let nodes = nodes(table, insecure);
     let auth = match table.take("auth") {
         Some(value) => auth(&value, environment),
@@ -34,7 +34,7 @@ pub(super) fn elasticsearch(
         None => Some(None),
     };
     let words = [("script", PartialUpdates::Script), ("deep_merge", PartialUpdates::DeepMerge)];
-    let partial_updates = table.choice("partial_updates", PartialUpdates::Script, &words);
+    let partial_updates = table.choice("partial_updates", words);
     Some(ElasticsearchSettings { nodes, auth: auth?, ca_file: ca_file?, insecure, gzip, partial_updates })
 }
 
@@ -67,20 +67,19 @@ fn auth(value: &Value<'_>, environment: &dyn Environment) -> Option<Elasticsearc
         value.wrong_secretly("is not a table", AUTH);
         return None;
     };
-    let kinds = ["basic", "api_key", "bearer"].into_iter().filter(|kind| table.has(kind)).count();
-    if kinds > 1 {
-        value.wrong_secretly("names more than one way to log in", AUTH);
-        return None;
-    }
-    let auth = if let Some(basic) = table.take("basic") {
-        self::basic(&basic, environment)
-    } else if table.has("bearer") {
-        secret(&mut table, "bearer", environment).map(ElasticsearchAuth::Bearer)
-    } else if table.has("api_key") {
-        secret(&mut table, "api_key", environment).map(ElasticsearchAuth::ApiKey)
-    } else {
-        value.wrong_secretly("names no way to log in", AUTH);
-        return None;
+    let kinds = (table.take("basic"), table.take("api_key"), table.take("bearer"));
+    let auth = match &kinds {
+        (Some(basic), None, None) => self::basic(basic, environment),
+        (None, Some(key), None) => secret_of(key, environment).map(ElasticsearchAuth::ApiKey),
+        (None, None, Some(token)) => secret_of(token, environment).map(ElasticsearchAuth::Bearer),
+        (None, None, None) => {
+            value.wrong_secretly("names no way to log in", AUTH);
+            return None;
+        }
+        _ => {
+            value.wrong_secretly("names more than one way to log in", AUTH);
+            return None;
+        }
     };
     table.finish();
     auth

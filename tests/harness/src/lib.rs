@@ -6,7 +6,7 @@
 //!
 //! Read in the order in which a scenario uses it: [`process`] and [`watch`], [`load`], what destinations hold
 //! ([`ndjson`], [`algolia`], [`elasticsearch`], [`dead_letters`]), [`history`]. [`contract`] is the wire, [`server`] stands in for the
-//! agent in tests and baselines. [`guests`] builds transforms that misbehave.
+//! agent in tests and baselines. [`guests`] builds transforms that misbehave; [`schema`] judges config files.
 
 pub mod contract;
 
@@ -29,3 +29,5 @@ pub mod history;
 pub mod server;
 
 pub mod guests;
+
+pub mod schema;
