@@ -18,6 +18,7 @@ impl Live {
     }
 
     /// Prints a line above the others, where it stays.
+    #[cfg(feature = "demo")]
     pub(super) fn tell(&self, line: &str) {
         // A terminal that is gone is no reason to stop.
         let _ = self.lines.println(self.painted(line.trim_end()));
