@@ -233,8 +233,8 @@ mod tests {
     #[test]
     fn rotates_when_the_file_is_old_enough() {
         let dir = TempDir::new().unwrap();
-        let mut journal = Journal::new(Settings::new(dir.path()));
         let (now, day) = (SystemTime::now(), Duration::from_secs(24 * 60 * 60));
+        let mut journal = Journal::new(Settings { rotate_age: day, ..Settings::new(dir.path()) });
         journal.append(&[operation(0)], now).unwrap();
         journal.append(&[operation(1)], now + day - Duration::from_secs(60)).unwrap();
         journal.append(&[operation(2)], now - day).unwrap();

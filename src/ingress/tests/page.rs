@@ -86,11 +86,13 @@ fn answers() -> Vec<Status> {
     by_the_log.iter().map(answer::not_appended).chain(ours).collect()
 }
 
-/// The codes that the module's sources name.
+/// The codes that the module's sources name, but for the one that counts whatever code there is.
 fn codes_in_sources() -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ingress");
-    let files =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let files = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file() && !path.ends_with("meters.rs"));
     let sources: String = files.map(|path| fs::read_to_string(path).unwrap()).collect();
     let word =
         |rest: &str| rest.split(|it: char| !it.is_alphanumeric() && it != '_').next().unwrap().to_owned();

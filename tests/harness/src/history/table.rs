@@ -115,10 +115,8 @@ impl KeyHistory<'_> {
                 None => {
                     let next =
                         self.applied[at + 1..].iter().find_map(|occurrence| occurrence.applied.sequence);
-                    let previous = at.checked_sub(1).map(|before| self.applied[before]);
-                    let previous = previous.filter(|previous| !previous.batch.may_repeat_in(batch));
-                    let previous = previous.and_then(|previous| previous.sequence);
-                    self.delete_between(previous, next, &self.candidates(applied, requests, ids))
+                    let least = self.least(at, batch);
+                    self.delete_between(least, next, &self.candidates(applied, requests, ids))
                 }
             };
         }
@@ -129,6 +127,18 @@ impl KeyHistory<'_> {
                 None => self.candidates(applied, requests, ids).last().copied(),
             };
         }
+    }
+
+    /// What the operation at this place cannot be older than: the one before it, or the first of the key that a request
+    /// without an answer carried, since that may come again; after a restart anything may.
+    fn least(&self, at: usize, batch: Batch) -> Option<u64> {
+        let before = &self.applied[..at];
+        let previous = before.last().filter(|previous| previous.batch.run == batch.run)?;
+        if !previous.batch.may_repeat_in(batch) {
+            return previous.sequence;
+        }
+        let carried = before.iter().rev().take_while(|one| one.batch.number == previous.batch.number);
+        carried.last().and_then(|first| first.sequence)
     }
 
     /// Deletes that this one may be, ascending.
@@ -144,13 +154,13 @@ impl KeyHistory<'_> {
         possible.map(|(sequence, _)| *sequence).collect()
     }
 
-    fn delete_between(&self, previous: Option<u64>, next: Option<u64>, candidates: &[u64]) -> Option<u64> {
+    fn delete_between(&self, least: Option<u64>, next: Option<u64>, candidates: &[u64]) -> Option<u64> {
         let newest_below = |bound: u64| candidates.iter().rfind(|candidate| **candidate < bound);
-        let found = match (previous, next) {
+        let found = match (least, next) {
             (_, None) => candidates.last(),
             // What comes next goes back, so it tells nothing about this one.
-            (Some(previous), Some(next)) if next <= previous => {
-                candidates.iter().find(|candidate| **candidate >= previous)
+            (Some(least), Some(next)) if next <= least => {
+                candidates.iter().find(|candidate| **candidate >= least)
             }
             (_, Some(next)) => newest_below(next),
         };

@@ -278,6 +278,12 @@ fn a_delete_is_told_by_its_neighbours() {
         sent(&[5, 6]),
     ];
     judge(&with_deletes(), back).assert_hold();
+    // A delete without an answer comes again, and then the agent goes back: the one that was replaced is older than both.
+    let without_answer = Event::Batch { operations: vec![applied("k", None)], answered: false };
+    let events = vec![sent(&[3]), without_answer, deleted(), Event::Restart, sent(&[3]), deleted()];
+    let findings = coalescing(&with_deletes()[..4], events);
+    findings.assert_hold();
+    assert_eq!((findings.superseded, findings.duplicated), (2, 3));
     // All but the last delete was replaced.
     let findings = coalescing(&with_deletes()[..4], vec![deleted()]);
     findings.assert_hold();
