@@ -148,8 +148,9 @@ fn failed(span: &Span) -> bool {
 /// Sends one object, by a producer whose span is this one.
 async fn save(agent: &Agent, index: &str, traceparent: Option<&str>) -> Result<String, Status> {
     let channel = Endpoint::from_shared(format!("http://{}", agent.address())).unwrap().connect_lazy();
-    let payloads =
-        vec![SyncPayload { object_id: "1".to_owned(), data: Some(prost_types::Struct::default()) }];
+    // An object of its own, so that none takes the place of another that waits.
+    let object_id = traceparent.unwrap_or("untraced").to_owned();
+    let payloads = vec![SyncPayload { object_id, data: Some(prost_types::Struct::default()) }];
     let message =
         UpsertObjectsRequest { index_name: index.to_owned(), action_type: Action::Save as i32, payloads };
     let mut request = Request::new(message);
