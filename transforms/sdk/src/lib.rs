@@ -57,6 +57,11 @@ pub mod log;
 pub mod testing;
 
 use serde::{Deserialize, de::DeserializeOwned};
+
+/// Records are many small pieces of memory, for which the target's own allocator is slow.
+#[cfg(target_family = "wasm")]
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
 pub use serde_json::{Value, json};
 
 pub use self::{
