@@ -62,8 +62,9 @@ fn its_config_is_accepted() {
 /// Every key that it names, such as `data.dir` or `backlog_bytes_max`, is in the reference, with its path or the end of it.
 #[test]
 fn its_keys_exist() {
-    const TABLES: [&str; 12] = [
+    const TABLES: [&str; 13] = [
         "listen",
+        "telemetry",
         "data",
         "limits",
         "defaults",

@@ -25,7 +25,8 @@ enum Line<'a> {
 
 use Line::{Default, Set, Such};
 
-const LISTEN: &[Line<'_>] = &[Set("grpc", r#""127.0.0.1:50051""#), Such("admin", r#""127.0.0.1:9601""#)];
+const LISTEN: &[Line<'_>] =
+    &[Set("grpc", r#""127.0.0.1:50051""#), Default("http"), Such("admin", r#""127.0.0.1:9601""#)];
 
 const DATA: &[Line<'_>] = &[
     Set("dir", r#""./sync-agent-data""#),
