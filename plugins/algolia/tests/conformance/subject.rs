@@ -35,7 +35,7 @@ impl Subject for Application {
         let settings = Settings {
             hosts: Some(vec![host]),
             gzip: false,
-            timeout: Duration::from_millis(500),
+            timeout: Duration::from_millis(1500),
             ..Settings::new(Options::default().app_id, Secret::new(self.api_key.as_str()))
         };
         Arc::new(Algolia::new(settings).expect("the settings are right"))

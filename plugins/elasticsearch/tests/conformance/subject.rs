@@ -27,7 +27,7 @@ pub(crate) struct Cluster {
 #[async_trait]
 impl Subject for Cluster {
     async fn start() -> Self {
-        Self::start_with(Options::default(), Duration::from_millis(500)).await
+        Self::start_with(Options::default(), Duration::from_millis(1500)).await
     }
 
     fn destination(&self) -> Arc<dyn Destination> {
