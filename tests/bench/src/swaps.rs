@@ -54,6 +54,7 @@ pub(crate) async fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<
         ..batches()
     };
     let load = tokio::spawn(run(agent.address(), options));
+    fs::create_dir_all(agent.output("archive"))?;
     let arrivals = FileArrivals::watch(&agent.output("archive"))?;
     let probes = tokio::spawn(probe(agent.address(), PROBES.to_owned(), PROBE_EVERY, control.clone()));
     tokio::time::sleep(SETTLE).await;
