@@ -92,6 +92,8 @@ async fn the_screen_outlives_the_agent_and_leaves_the_terminal_as_it_was() {
     let Some(mut terminal) = Terminal::start(&agent, "first") else { return };
     terminal.shows("q quit").await;
     terminal.shows(ENTER).await;
+    // Before the agent has told of a destination there is none to be paused.
+    terminal.shows("archive").await;
     terminal.press("p");
     terminal.shows("y: yes, any other key: no").await;
     assert_eq!(state(&agent), "running", "it was not confirmed");
