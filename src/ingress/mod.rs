@@ -10,6 +10,7 @@ mod dispatch;
 mod server;
 
 mod budget;
+mod caller;
 mod codec;
 mod intake;
 mod policy;

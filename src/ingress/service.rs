@@ -12,12 +12,13 @@ use tracing::Instrument as _;
 use super::{
     answer,
     budget::Lease,
+    caller,
     indexes::Indexes,
     meters::Meters,
     policy::Policy,
     refusals::Refusals,
     spans::Traced,
-    validate::{Valid, validate},
+    validate::{Origin, Valid, validate},
 };
 use crate::{
     contract::{
@@ -63,9 +64,10 @@ impl SyncService for UpsertService {
         let (metadata, mut extensions, message) = request.into_parts();
         let lease =
             extensions.remove::<Arc<Lease>>().ok_or_else(|| Status::internal("request has no lease"))?;
-        let traceparent = traceparent(&metadata);
-        let traced = Traced::of(&upserts.tracer, traceparent.as_deref());
-        let valid = match upserts.decode(message, traceparent, lease).await {
+        let origin =
+            Origin { caller: caller::of(&metadata, &extensions), traceparent: traceparent(&metadata) };
+        let traced = Traced::of(&upserts.tracer, origin.traceparent.as_deref());
+        let valid = match upserts.decode(message, origin, lease).await {
             Ok(valid) => valid,
             Err(status) => {
                 traced.iter().for_each(|traced| traced.refused(&upserts.tracer, &status, None));
@@ -104,21 +106,21 @@ impl Upserts {
     async fn decode(
         self: &Arc<Self>,
         message: Bytes,
-        traceparent: Option<String>,
+        origin: Origin,
         lease: Arc<Lease>,
     ) -> Result<Valid, Status> {
         if message.len() <= DECODE_INLINE_BYTES_MAX {
-            return self.validate(&message, traceparent, &lease);
+            return self.validate(&message, origin, &lease);
         }
         let _decoder = self.decoders.acquire().await;
         let upserts = self.clone();
-        tokio::task::spawn_blocking(move || upserts.validate(&message, traceparent, &lease))
+        tokio::task::spawn_blocking(move || upserts.validate(&message, origin, &lease))
             .await
             .map_err(|_| Status::internal("request could not be decoded"))?
     }
 
-    fn validate(&self, message: &Bytes, traceparent: Option<String>, lease: &Lease) -> Result<Valid, Status> {
-        validate(message, traceparent, &self.policy.limits(), lease)
+    fn validate(&self, message: &Bytes, origin: Origin, lease: &Lease) -> Result<Valid, Status> {
+        validate(message, origin, &self.policy.limits(), lease)
     }
 
     /// Why a request is not appended whatever the log says.

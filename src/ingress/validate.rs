@@ -28,6 +28,15 @@ pub(crate) struct Valid {
     pub(crate) append: Append,
 }
 
+/// What is known of a request beside its message.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    /// Who sends it.
+    pub(crate) caller: Option<String>,
+    /// The W3C traceparent that it came with.
+    pub(crate) traceparent: Option<String>,
+}
+
 const INDEX_BYTES_MAX: usize = 256;
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 
@@ -37,7 +46,7 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 /// With the status that the producer gets.
 pub(crate) fn validate(
     message: &Bytes,
-    traceparent: Option<String>,
+    origin: Origin,
     limits: &Limits,
     lease: &Lease,
 ) -> Result<Valid, Status> {
@@ -72,7 +81,8 @@ pub(crate) fn validate(
     let records = payloads.writer.records();
     let payload = payloads.writer.into_bytes();
     let idempotency = (!key.is_empty()).then(|| idempotency(key, &payload));
-    let attributes = Attributes { idempotency, caller: None, traceparent };
+    let Origin { caller, traceparent } = origin;
+    let attributes = Attributes { idempotency, caller, traceparent };
     Ok(Valid { index: index.to_owned(), append: Append { records, payload, attributes } })
 }
 
