@@ -61,7 +61,7 @@ use crate::{
     dead_letter::StoreError,
     delivery::Snapshot,
     feed::{Routes, Routing, Tail},
-    ingress::{BindError, Indexes, Refusals, Server},
+    ingress::{BindError, Indexes, Refusals, Server, Terms},
     log::{
         EmbeddedLog, OpenReport,
         interface::{Log, LogError, LogStatus},
@@ -226,7 +226,7 @@ impl Agent {
         tracer.switch(config.telemetry.otlp.is_some());
         let server = Server::bind(
             config.listen.grpc,
-            config.limits.clone(),
+            Terms::of(config),
             Indexes::new([]),
             refusals.clone(),
             log.clone(),

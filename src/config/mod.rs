@@ -13,6 +13,7 @@ mod destinations;
 mod environment;
 pub mod keys;
 mod overrides;
+mod permissions;
 mod reader;
 mod secret;
 mod telemetry;
@@ -32,10 +33,10 @@ mod tests;
 
 pub use changes::{Change, ChangeKind, Changes};
 pub use checked::{
-    AlgoliaSettings, Backoff, BatchLimits, CaFile, Config, Data, DeadLetters, Destination, ElasticsearchAuth,
-    ElasticsearchSettings, FileSettings, IndexNames, IndexRule, Kind, Limits, Listen, NonIdempotent,
-    OnBacklogFull, PartialUpdates, RateLimit, Retention, Secret, SecretSource, StartFrom, Telemetry,
-    Transform,
+    AlgoliaSettings, Backoff, BatchLimits, CaFile, CallerRateLimit, Config, Data, DeadLetters, Destination,
+    ElasticsearchAuth, ElasticsearchSettings, FileSettings, IndexNames, IndexRule, Kind, Limits, Listen,
+    NonIdempotent, OnBacklogFull, PartialUpdates, Permission, RateLimit, Retention, Secret, SecretSource,
+    StartFrom, Telemetry, Transform,
 };
 #[cfg(test)]
 pub(crate) use environment::FixedEnvironment;

@@ -2,8 +2,9 @@
 //! can move.
 //!
 //! In the order of a request's way: `server` listens, `connections` accepts, `dispatch` finds the service, `intake` lets
-//! a request in within the `budget`, `service` serves it, `validate` checks it by way of `request` and `transcode`
-//! (both on `wire`), and `answer` says what is wrong; `meters` count it, `spans` tell it. A reload changes the `policy`. Nothing here waits for a destination.
+//! a request in within the `budget`, `service` serves it for its `caller`, `validate` asks the `permissions` and `caller_rates` and
+//! checks it by way of `request` and `transcode` (both on `wire`), and `answer` says what is wrong; `meters` count it,
+//! `spans` tell it. A reload changes the `policy`. Nothing here waits for a destination.
 
 mod connections;
 mod dispatch;
@@ -11,9 +12,12 @@ mod server;
 
 mod budget;
 mod caller;
+mod caller_rates;
 mod codec;
 mod intake;
+mod permissions;
 mod policy;
+
 mod service;
 
 mod fault;
@@ -32,7 +36,8 @@ mod spans;
 pub(crate) use codec::RawCodec;
 pub use indexes::Indexes;
 pub use meters::Meters;
-pub use policy::Policy;
+pub use permissions::{Allowed, Permissions};
+pub use policy::{Policy, Terms};
 pub use refusals::Refusals;
 pub use server::{BindError, Gauge, Server};
 

@@ -22,8 +22,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
-    budget::Budget, connections::Connections, dispatch::Services, indexes::Indexes, intake::Gate,
-    meters::Meters, policy::Policy, refusals::Refusals, service::Upserts,
+    budget::Budget,
+    caller_rates::CallerRates,
+    connections::Connections,
+    dispatch::Services,
+    indexes::Indexes,
+    intake::Gate,
+    meters::Meters,
+    policy::{Policy, Terms},
+    refusals::Refusals,
+    service::Upserts,
 };
 use crate::{
     config::Limits,
@@ -86,7 +94,7 @@ impl Server {
     /// If the address cannot be listened on.
     pub fn bind(
         address: SocketAddr,
-        limits: Limits,
+        terms: Terms,
         indexes: Indexes,
         refusals: Arc<Refusals>,
         log: Arc<dyn Log>,
@@ -96,14 +104,16 @@ impl Server {
         let (listener, local_address) =
             listen(address).map_err(|source| BindError::Listen { address, source })?;
 
+        let limits = terms.limits.clone();
         let budget = Budget::new(limits.decoding_bytes_max);
         let gauge = Gauge(budget.clone());
-        let policy = Policy::new(limits.clone());
+        let policy = Policy::new(terms);
         let gate = Gate::new(budget, policy.clone(), limits.receive_timeout);
         let (health, health_server) = tonic_health::server::health_reporter();
         let (appends, meters) = (TaskTracker::new(), Arc::new(Meters::default()));
         let upserts = Upserts {
             policy: policy.clone(),
+            rates: CallerRates::default(),
             indexes,
             refusals,
             log,

@@ -96,6 +96,7 @@ impl Leaf {
                 texts.iter().copied().map(Value::from).collect()
             }
             Form::Texts(_) if self.key.name == "destinations" => vec![vec!["d"].into()],
+            Form::Texts(_) if self.key.name == "actions" => vec![vec!["delete", "save"].into()],
             Form::Texts(_) => vec![vec!["https://a:1", "HTTPS://b/"].into()],
             Form::Secret => {
                 let file = Table::from_iter([("file".to_owned(), "/run/key".into())]);
@@ -139,8 +140,8 @@ pub(super) fn base(of: &Type) -> String {
         name => panic!("a type without an example: {name}"),
     };
     format!(
-        "[destinations.d]\ntype = \"{}\"\n{settings}\n[transforms.t]\npath = \"t.wasm\"\n[[indexes]]\nmatch = \
-         \"products*\"\ndestinations = [\"d\"]\n",
+        "[destinations.d]\ntype = \"{}\"\n{settings}\n[transforms.t]\npath = \"t.wasm\"\n[[permissions]]\ncaller = \
+         \"*\"\nindexes = [\"*\"]\n[[indexes]]\nmatch = \"products*\"\ndestinations = [\"d\"]\n",
         of.name
     )
 }
@@ -205,7 +206,7 @@ fn what_is_left_out_has_the_default_that_is_declared() {
     for leaf in leaves() {
         let listed = listed(&config(&base(leaf.of)));
         let Some((_, value)) = listed.iter().find(|(path, _)| *path == leaf.name()) else {
-            assert!(leaf.path[0] == "indexes", "{} is not listed", leaf.name());
+            assert!(["indexes", "permissions"].contains(&leaf.path[0]), "{} is not listed", leaf.name());
             continue;
         };
         let declared = match leaf.bounds() {

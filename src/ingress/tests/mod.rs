@@ -4,6 +4,7 @@
 mod bounds;
 mod original;
 mod page;
+mod permissions;
 mod repeats;
 mod requests;
 mod stopping;
@@ -25,7 +26,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    config::{Limits, NonIdempotent},
+    config::{CallerRateLimit, Limits, NonIdempotent},
     contract::client::{
         ActionType, SyncPayload, UpsertObjectsRequest, sync_service_client::SyncServiceClient,
     },
@@ -54,6 +55,7 @@ struct Running {
     address: SocketAddr,
     log: Arc<MemoryLog>,
     gauge: Gauge,
+    policy: Arc<Policy>,
     shutdown: Shutdown,
     refusals: Arc<Refusals>,
     serving: JoinHandle<()>,
@@ -71,7 +73,13 @@ fn limits() -> Limits {
         decoding_bytes_max: 64 << 20,
         receive_timeout: Duration::from_secs(10),
         transforms_bytes_max: 512 << 20,
+        caller_rate_limit: CallerRateLimit::default(),
     }
+}
+
+/// Everybody may do everything, within these limits.
+fn terms_of(limits: Limits) -> Terms {
+    Terms { limits, permissions: Permissions::default() }
 }
 
 impl Running {
@@ -86,7 +94,7 @@ impl Running {
         let refusals = Arc::new(Refusals::default());
         let server = Server::bind(
             any_port,
-            limits,
+            terms_of(limits),
             indexes,
             refusals.clone(),
             log.clone(),
@@ -94,8 +102,8 @@ impl Running {
             shutdown.intake(),
         )
         .unwrap();
-        let (address, gauge) = (server.local_address(), server.gauge());
-        Self { address, log, gauge, shutdown, refusals, serving: tokio::spawn(server.serve()) }
+        let (address, gauge, policy) = (server.local_address(), server.gauge(), server.policy());
+        Self { address, log, gauge, policy, shutdown, refusals, serving: tokio::spawn(server.serve()) }
     }
 
     async fn client(&self) -> Client {
