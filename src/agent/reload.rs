@@ -160,6 +160,9 @@ impl Reloader {
         self.outcomes.accepted.add(1);
         report.warnings.extend(warnings);
         report.generation = before.generation + 1;
+        for warning in &report.warnings {
+            tracing::warn!(generation = report.generation, "{warning}");
+        }
         Ok(report)
     }
 
@@ -190,7 +193,9 @@ impl Reloader {
                 Err(why) => errors.push((format!("destinations.{}.from", destination.name), why)),
             }
         }
-        let (refusals, warnings) = probe_all(&built).await;
+        let (refusals, mut warnings) = probe_all(&built).await;
+        let known = config::warnings(old);
+        warnings.extend(config::warnings(new).into_iter().filter(|warning| !known.contains(warning)));
         errors.extend(refusals);
         let transform_host = match changes.transforms {
             true => match host.next(Some(old), new, self.clock.clone(), Otherwise::Refuse).await {

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::output::{HEADING, NAME, WARNING, styled};
 use crate::config::{
-    AlgoliaSettings, Config, ElasticsearchSettings, Kind, Loaded, Override, Permission, Transform,
+    self, Loaded, Override, Permission,
     listing::{self, Rows},
 };
 
@@ -62,7 +62,7 @@ impl Plan {
         };
         Self {
             source: loaded.source.to_string(),
-            warnings: warnings(config),
+            warnings: config::warnings(config),
             listen: listing::listen(config),
             data: listing::data(config),
             limits: listing::limits(config),
@@ -121,37 +121,6 @@ impl Plan {
         }
         text
     }
-}
-
-fn warnings(config: &Config) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if config.permissions.is_empty() && !config.listen.grpc.ip().is_loopback() {
-        let address = config.listen.grpc;
-        warnings.push(format!(
-            "whoever reaches {address} may do everything to every index: no [[permissions]] say who may do what"
-        ));
-    }
-    if let Some(address) = config.listen.admin.filter(|address| !address.ip().is_loopback()) {
-        warnings.push(format!(
-            "{address} takes the admin token in the clear: reach it by a tunnel, or put TLS before it"
-        ));
-    }
-    for destination in &config.destinations {
-        match &destination.kind {
-            Kind::Algolia(AlgoliaSettings { insecure: true, .. })
-            | Kind::Elasticsearch(ElasticsearchSettings { insecure: true, .. }) => {
-                let name = &destination.name;
-                warnings.push(format!("destinations.{name} may send keys and records in the clear"));
-            }
-            Kind::Algolia(_) | Kind::Elasticsearch(_) | Kind::File(_) => {}
-        }
-    }
-    for Transform { name, .. } in &config.transforms {
-        if !config.indexes.iter().any(|rule| rule.transform.as_ref() == Some(name)) {
-            warnings.push(format!("transforms.{name} runs on nothing: no index rule names it"));
-        }
-    }
-    warnings
 }
 
 /// A heading and its rows, with the values in one column.

@@ -24,6 +24,7 @@ mod changes;
 mod checked;
 pub mod listing;
 mod problem;
+mod warnings;
 
 pub mod reference;
 mod schema;
@@ -46,3 +47,4 @@ pub use overrides::Override;
 pub use problem::{ConfigErrors, Problem};
 pub use schema::schema;
 pub use units::{show_duration, show_size};
+pub use warnings::warnings;
