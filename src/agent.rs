@@ -15,6 +15,7 @@ mod history;
 mod letters;
 mod letters_read;
 mod rates;
+mod status;
 mod tail;
 
 mod destinations;
