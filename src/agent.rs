@@ -61,7 +61,7 @@ use crate::{
     dead_letter::StoreError,
     delivery::Snapshot,
     feed::{Routes, Routing, Tail},
-    ingress::{BindError, Indexes, Refusals, Server},
+    ingress::{BindError, Entrance, Indexes, Policy, Refusals, Server, TlsError},
     log::{
         EmbeddedLog, OpenReport,
         interface::{Log, LogError, LogStatus},
@@ -154,6 +154,9 @@ pub enum StartError {
     /// The port could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The port's TLS could not be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// How long the last spans may take to be told.
@@ -226,7 +229,7 @@ impl Agent {
         tracer.switch(config.telemetry.otlp.is_some());
         let server = Server::bind(
             config.listen.grpc,
-            config.limits.clone(),
+            Policy::new(config.limits.clone(), Entrance::of(&config.listen)?),
             Indexes::new([]),
             refusals.clone(),
             log.clone(),

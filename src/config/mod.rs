@@ -12,10 +12,12 @@ mod check;
 mod destinations;
 mod environment;
 pub mod keys;
+mod listen;
 mod overrides;
 mod reader;
 mod secret;
 mod telemetry;
+mod tls;
 mod transforms;
 mod units;
 
@@ -32,10 +34,10 @@ mod tests;
 
 pub use changes::{Change, ChangeKind, Changes};
 pub use checked::{
-    AlgoliaSettings, Backoff, BatchLimits, CaFile, Config, Data, DeadLetters, Destination, ElasticsearchAuth,
-    ElasticsearchSettings, FileSettings, IndexNames, IndexRule, Kind, Limits, Listen, NonIdempotent,
-    OnBacklogFull, PartialUpdates, RateLimit, Retention, Secret, SecretSource, StartFrom, Telemetry,
-    Transform,
+    AlgoliaSettings, Backoff, BatchLimits, CaFile, ClientAuth, Clients, Config, Data, DeadLetters,
+    Destination, ElasticsearchAuth, ElasticsearchSettings, FileSettings, IndexNames, IndexRule, Kind, Limits,
+    Listen, NonIdempotent, OnBacklogFull, PartialUpdates, RateLimit, Retention, Secret, SecretSource,
+    StartFrom, Telemetry, Tls, Transform,
 };
 #[cfg(test)]
 pub(crate) use environment::FixedEnvironment;

@@ -1,13 +1,15 @@
 //! Takes requests over gRPC: whole or not at all, answered once they are safe in the log, within bounds that no client
 //! can move.
 //!
-//! In the order of a request's way: `server` listens, `connections` accepts, `dispatch` finds the service, `intake` lets
+//! In the order of a request's way: `server` listens, `connections` accepts (by `tls` or not, on a `transport`), `dispatch` finds the service, `intake` lets
 //! a request in within the `budget`, `service` serves it, `validate` checks it by way of `request` and `transcode`
-//! (both on `wire`), and `answer` says what is wrong; `meters` count it, `spans` tell it. A reload changes the `policy`. Nothing here waits for a destination.
+//! (both on `wire`), knows its `caller` (by certificate or `xfcc`), and `answer` says what is wrong; `meters` count it, `spans` tell it. A reload changes the `policy`. Nothing here waits for a destination.
 
 mod connections;
 mod dispatch;
 mod server;
+mod tls;
+mod transport;
 
 mod budget;
 mod caller;
@@ -24,6 +26,7 @@ mod text;
 mod transcode;
 mod validate;
 mod wire;
+mod xfcc;
 
 mod answer;
 mod meters;
@@ -35,6 +38,7 @@ pub use meters::Meters;
 pub use policy::Policy;
 pub use refusals::Refusals;
 pub use server::{BindError, Gauge, Server};
+pub use tls::{Entrance, TlsError};
 
 #[cfg(test)]
 mod tests;

@@ -7,18 +7,28 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 
+use super::tls::Entrance;
 use crate::config::Limits;
 
 /// See the module's text.
 #[derive(Debug)]
 pub struct Policy {
     limits: ArcSwap<Limits>,
+    entrance: ArcSwap<Entrance>,
     draining: AtomicBool,
 }
 
 impl Policy {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits: ArcSwap::from_pointee(limits), draining: AtomicBool::new(false) })
+    /// On these terms, by this entrance; nobody drains it.
+    #[must_use]
+    pub fn new(limits: Limits, entrance: Entrance) -> Arc<Self> {
+        let (limits, entrance) = (ArcSwap::from_pointee(limits), ArcSwap::from_pointee(entrance));
+        Arc::new(Self { limits, entrance, draining: AtomicBool::new(false) })
+    }
+
+    /// Another entrance counts for connections, and for requests on those that are open, that come from now on.
+    pub fn enter_by(&self, entrance: Entrance) {
+        self.entrance.store(Arc::new(entrance));
     }
 
     /// Other limits count for requests that come from now on. Those of connections and of the bytes of all requests stay
@@ -36,6 +46,10 @@ impl Policy {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn entrance(&self) -> Arc<Entrance> {
+        self.entrance.load_full()
     }
 
     pub(crate) fn limits(&self) -> Arc<Limits> {

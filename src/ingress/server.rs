@@ -2,7 +2,7 @@
 //!
 //! What clients can make it hold is at most `limits.decoding_bytes_max` for requests, plus
 //! [`CONNECTION_WINDOW_BYTES`] for each of `limits.connections_max` connections, which HTTP/2 lets a client send
-//! before anybody reads it.
+//! before anybody reads it, and a few TLS records of 16 KiB for each that is not plain.
 
 use std::{
     io,
@@ -78,7 +78,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const ACCEPT_BACKLOG: u32 = 1024;
 
 impl Server {
-    /// Listens on `address`; port 0 takes any free one. `stop` begins the end, see [`Server::serve`].
+    /// Listens on `address`; port 0 takes any free one. What the policy says of connections and of the bytes of all requests
+    /// counts as it is now. `stop` begins the end, see [`Server::serve`].
     ///
     /// Must be called within a tokio runtime.
     ///
@@ -86,7 +87,7 @@ impl Server {
     /// If the address cannot be listened on.
     pub fn bind(
         address: SocketAddr,
-        limits: Limits,
+        policy: Arc<Policy>,
         indexes: Indexes,
         refusals: Arc<Refusals>,
         log: Arc<dyn Log>,
@@ -96,9 +97,9 @@ impl Server {
         let (listener, local_address) =
             listen(address).map_err(|source| BindError::Listen { address, source })?;
 
+        let limits = Limits::clone(&policy.limits());
         let budget = Budget::new(limits.decoding_bytes_max);
         let gauge = Gauge(budget.clone());
-        let policy = Policy::new(limits.clone());
         let gate = Gate::new(budget, policy.clone(), limits.receive_timeout);
         let (health, health_server) = tonic_health::server::health_reporter();
         let (appends, meters) = (TaskTracker::new(), Arc::new(Meters::default()));
@@ -148,7 +149,8 @@ impl Server {
         self.health.set_service_status(SERVICE_NAME, ServingStatus::Serving).await;
         let (cut, drained) = (CancellationToken::new(), CancellationToken::new());
         let Limits { connections_max, receive_timeout, connection_requests_max, .. } = self.limits;
-        let connections = Connections::new(self.listener, connections_max, receive_timeout, cut.clone());
+        let connections =
+            Connections::new(self.listener, self.policy, connections_max, receive_timeout, cut.clone());
         let drain = {
             let (health, stop, appends, drained) = (self.health, self.stop, self.appends, drained.clone());
             async move {

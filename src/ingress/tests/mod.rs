@@ -7,6 +7,8 @@ mod page;
 mod repeats;
 mod requests;
 mod stopping;
+mod tls;
+mod xfcc;
 
 use std::{
     collections::HashMap,
@@ -52,6 +54,7 @@ struct MemoryLog {
 /// A running server.
 struct Running {
     address: SocketAddr,
+    policy: Arc<Policy>,
     log: Arc<MemoryLog>,
     gauge: Gauge,
     shutdown: Shutdown,
@@ -81,12 +84,16 @@ impl Running {
     }
 
     fn start_with(limits: Limits, indexes: Indexes, log: Arc<MemoryLog>) -> Self {
+        Self::start_at(Entrance::default(), limits, indexes, log)
+    }
+
+    fn start_at(entrance: Entrance, limits: Limits, indexes: Indexes, log: Arc<MemoryLog>) -> Self {
         let shutdown = Shutdown::default();
         let any_port = (Ipv4Addr::LOCALHOST, 0).into();
         let refusals = Arc::new(Refusals::default());
         let server = Server::bind(
             any_port,
-            limits,
+            Policy::new(limits, entrance),
             indexes,
             refusals.clone(),
             log.clone(),
@@ -94,8 +101,8 @@ impl Running {
             shutdown.intake(),
         )
         .unwrap();
-        let (address, gauge) = (server.local_address(), server.gauge());
-        Self { address, log, gauge, shutdown, refusals, serving: tokio::spawn(server.serve()) }
+        let (address, gauge, policy) = (server.local_address(), server.gauge(), server.policy());
+        Self { address, policy, log, gauge, shutdown, refusals, serving: tokio::spawn(server.serve()) }
     }
 
     async fn client(&self) -> Client {
@@ -105,6 +112,12 @@ impl Running {
 
     async fn channel(&self) -> Channel {
         Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
+    /// The callers of all requests that were appended, in their order.
+    fn callers(&self) -> Vec<Option<String>> {
+        let appends = self.log.appends.lock().unwrap();
+        appends.iter().map(|append| append.attributes.caller.clone()).collect()
     }
 
     /// The single request that was appended, as records.
