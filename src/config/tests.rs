@@ -3,6 +3,7 @@
 mod elasticsearch;
 mod keys;
 mod schema;
+mod tls;
 mod transforms;
 
 use std::{path::Path, time::Duration};
