@@ -61,7 +61,7 @@ use crate::{
     dead_letter::StoreError,
     delivery::Snapshot,
     feed::{Routes, Routing, Tail},
-    ingress::{BindError, Entrance, Indexes, Policy, Refusals, Server, TlsError},
+    ingress::{BindError, Entrance, Indexes, Refusals, Server, Terms, TlsError},
     log::{
         EmbeddedLog, OpenReport,
         interface::{Log, LogError, LogStatus},
@@ -229,7 +229,7 @@ impl Agent {
         tracer.switch(config.telemetry.otlp.is_some());
         let server = Server::bind(
             config.listen.grpc,
-            Policy::new(config.limits.clone(), Entrance::of(&config.listen)?),
+            Terms::of(config, Entrance::of(&config.listen)?),
             Indexes::new([]),
             refusals.clone(),
             log.clone(),

@@ -36,7 +36,7 @@ use crate::{
     admin::{ConfigError, ConfigRefused, ControlError, Planned, PlannedChange, ReloadReport},
     config::{self, Change, ChangeKind, Changes, Config, ConfigErrors, Environment, Loaded, StartFrom},
     feed::{Routes, Routing},
-    ingress::{Entrance, Policy},
+    ingress::{Entrance, Policy, Terms},
     log::interface::{AtTime, From as StartAt, Log, LogBounds},
     router::Router,
     runtime::{Clock, Counter, Stop, Tasks},
@@ -260,8 +260,7 @@ impl Reloader {
             }
             *transform_host = host;
         }
-        self.policy.limit(config.limits.clone());
-        self.policy.enter_by(entrance);
+        self.policy.change(Terms::of(&config, entrance));
         let otlp = config.telemetry.otlp.clone();
         self.otlp.send_if_modified(|now| std::mem::replace(now, otlp.clone()) != otlp);
         // At once, for every lane.

@@ -90,8 +90,11 @@ async fn serve(start: Start, grace: Duration) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("signals cannot be handled")?;
     let mut reload = signal(SignalKind::hangup()).context("signals cannot be handled")?;
     let grpc = start.loaded.config.listen.grpc;
-    if !grpc.ip().is_loopback() {
-        tracing::warn!(address = %grpc, "every client that reaches this address may write to every index");
+    if start.loaded.config.permissions.is_empty() && !grpc.ip().is_loopback() {
+        tracing::warn!(
+            address = %grpc,
+            "whoever reaches this address may do everything to every index: no [[permissions]] say who may do what",
+        );
     }
     let agent = Agent::start(start).await?;
     let healthy = loop {

@@ -12,12 +12,13 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    checked::{Config, Data, IndexRule, Limits, NonIdempotent, Retention},
+    checked::{CallerRateLimit, Config, Data, IndexRule, Limits, NonIdempotent, Retention},
     destinations::Destinations,
     environment::Environment,
     keys::{DATA_DIR, ROOT},
     listen,
     overrides::{self, Override},
+    permissions,
     problem::ConfigErrors,
     reader::{Findings, Table, Value, closest, one_of},
     telemetry,
@@ -85,6 +86,7 @@ fn sections(
     let data = data(root.table("data"));
     let limits = limits(root.table("limits"), data.segment_bytes);
     let telemetry = telemetry::read(root.table("telemetry"));
+    let permissions = permissions::read(&mut root);
 
     let mut destinations = Destinations::read(root.table("destinations"), data.disk_bytes_max, environment);
     if destinations.names.is_empty() {
@@ -108,6 +110,7 @@ fn sections(
         data,
         limits,
         telemetry,
+        permissions,
         destinations: destinations.checked,
         transforms: transforms.checked,
         indexes,
@@ -165,9 +168,19 @@ fn limits(mut table: Table<'_>, segment_bytes: u64) -> Limits {
         decoding_bytes_max: table.quantity_by("decoding_bytes_max", request).length(),
         receive_timeout: table.quantity("receive_timeout"),
         transforms_bytes_max: table.quantity::<Size>("transforms_bytes_max").length(),
+        caller_rate_limit: caller_rate_limit(table.table("caller_rate_limit")),
     };
     table.finish();
     limits
+}
+
+fn caller_rate_limit(mut table: Table<'_>) -> CallerRateLimit {
+    let limit = CallerRateLimit {
+        requests_per_second: table.optional("requests_per_second").map(|Count(requests)| requests),
+        bytes_per_second: table.optional("bytes_per_second").map(|Size(bytes)| bytes),
+    };
+    table.finish();
+    limit
 }
 
 fn index_rules(root: &mut Table<'_>, names: &[Arc<str>], transforms: &[Arc<str>]) -> Vec<IndexRule> {

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::{
     checked::{
         ClientAuth, Config, Destination, ElasticsearchAuth, ElasticsearchSettings, IndexRule, Kind,
-        NonIdempotent, OnBacklogFull, PartialUpdates, Secret, SecretSource, StartFrom, Transform,
+        NonIdempotent, OnBacklogFull, PartialUpdates, Permission, Secret, SecretSource, StartFrom, Transform,
     },
     units::{show_duration, show_size},
 };
@@ -99,6 +99,13 @@ pub fn rule(rule: &IndexRule) -> String {
     }
 }
 
+/// `[[permissions]]`: what its callers may do to which indexes.
+#[must_use]
+pub fn permission(permission: &Permission) -> String {
+    let actions: Vec<&str> = permission.actions.iter().map(|action| action.as_str()).collect();
+    format!("{} in {}", actions.join(", "), owned(&permission.indexes).join(", "))
+}
+
 fn elasticsearch(settings: &ElasticsearchSettings) -> Vec<(&'static str, Setting)> {
     let mut rows =
         vec![("type", Setting::text("elasticsearch")), ("nodes", Setting::Names(settings.nodes.clone()))];
@@ -129,6 +136,7 @@ fn elasticsearch(settings: &ElasticsearchSettings) -> Vec<(&'static str, Setting
 #[must_use]
 pub fn limits(config: &Config) -> Rows {
     let limits = &config.limits;
+    let rate = limits.caller_rate_limit;
     let non_idempotent = match limits.non_idempotent_operations {
         NonIdempotent::Refuse => "refuse",
         NonIdempotent::Allow => "allow",
@@ -144,6 +152,14 @@ pub fn limits(config: &Config) -> Rows {
         ("decoding_bytes_max", Setting::size(limits.decoding_bytes_max)),
         ("receive_timeout", Setting::duration(limits.receive_timeout)),
         ("transforms_bytes_max", Setting::size(limits.transforms_bytes_max)),
+        (
+            "caller_rate_limit.requests_per_second",
+            rate.requests_per_second.map_or(Setting::text("none"), |max| Setting::Count(max.into())),
+        ),
+        (
+            "caller_rate_limit.bytes_per_second",
+            rate.bytes_per_second.map_or(Setting::text("none"), Setting::Size),
+        ),
     ])
 }
 

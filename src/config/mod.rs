@@ -14,6 +14,7 @@ mod environment;
 pub mod keys;
 mod listen;
 mod overrides;
+mod permissions;
 mod reader;
 mod secret;
 mod telemetry;
@@ -34,10 +35,10 @@ mod tests;
 
 pub use changes::{Change, ChangeKind, Changes};
 pub use checked::{
-    AlgoliaSettings, Backoff, BatchLimits, CaFile, ClientAuth, Clients, Config, Data, DeadLetters,
-    Destination, ElasticsearchAuth, ElasticsearchSettings, FileSettings, IndexNames, IndexRule, Kind, Limits,
-    Listen, NonIdempotent, OnBacklogFull, PartialUpdates, RateLimit, Retention, Secret, SecretSource,
-    StartFrom, Telemetry, Tls, Transform,
+    AlgoliaSettings, Backoff, BatchLimits, CaFile, CallerRateLimit, ClientAuth, Clients, Config, Data,
+    DeadLetters, Destination, ElasticsearchAuth, ElasticsearchSettings, FileSettings, IndexNames, IndexRule,
+    Kind, Limits, Listen, NonIdempotent, OnBacklogFull, PartialUpdates, Permission, RateLimit, Retention,
+    Secret, SecretSource, StartFrom, Telemetry, Tls, Transform,
 };
 #[cfg(test)]
 pub(crate) use environment::FixedEnvironment;

@@ -2,6 +2,7 @@
 
 mod elasticsearch;
 mod keys;
+mod permissions;
 mod schema;
 mod tls;
 mod transforms;

@@ -83,7 +83,7 @@ impl Connections {
             cut: Box::pin(cut.cancelled_owned()),
             _permit: permit,
         };
-        let Some(acceptor) = self.policy.entrance().acceptor() else {
+        let Some(acceptor) = self.policy.terms().entrance.acceptor() else {
             return Some(open(Transport::Plain(stream), Peer::Plain));
         };
         self.handshakes.spawn(async move {

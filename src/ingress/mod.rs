@@ -1,9 +1,11 @@
 //! Takes requests over gRPC: whole or not at all, answered once they are safe in the log, within bounds that no client
 //! can move.
 //!
-//! In the order of a request's way: `server` listens, `connections` accepts (by `tls` or not, on a `transport`), `dispatch` finds the service, `intake` lets
-//! a request in within the `budget`, `service` serves it, `validate` checks it by way of `request` and `transcode`
-//! (both on `wire`), knows its `caller` (by certificate or `xfcc`), and `answer` says what is wrong; `meters` count it, `spans` tell it. A reload changes the `policy`. Nothing here waits for a destination.
+//! In the order of a request's way: `server` listens, `connections` accepts (on a `transport`, by `tls` or not), `dispatch`
+//! finds the service, `intake` lets a request in within the `budget`, `service` serves it for its `caller` (whom a certificate
+//! or `xfcc` names), `validate` asks the `permissions` and `caller_rates` and checks it by way of `request` and `transcode`
+//! (both on `wire`), and `answer` says what is wrong; `meters` count it, `spans` tell it. A reload changes the `policy`.
+//! Nothing here waits for a destination.
 
 mod connections;
 mod dispatch;
@@ -13,9 +15,12 @@ mod transport;
 
 mod budget;
 mod caller;
+mod caller_rates;
 mod codec;
 mod intake;
+mod permissions;
 mod policy;
+
 mod service;
 
 mod fault;
@@ -35,7 +40,8 @@ mod spans;
 pub(crate) use codec::RawCodec;
 pub use indexes::Indexes;
 pub use meters::Meters;
-pub use policy::Policy;
+pub use permissions::{Allowed, Permissions};
+pub use policy::{Policy, Terms};
 pub use refusals::Refusals;
 pub use server::{BindError, Gauge, Server};
 pub use tls::{Entrance, TlsError};

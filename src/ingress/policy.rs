@@ -7,34 +7,44 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 
-use super::tls::Entrance;
-use crate::config::Limits;
+use super::{permissions::Permissions, tls::Entrance};
+use crate::config::{Config, Limits};
 
 /// See the module's text.
 #[derive(Debug)]
 pub struct Policy {
-    limits: ArcSwap<Limits>,
-    entrance: ArcSwap<Entrance>,
+    terms: ArcSwap<Terms>,
     draining: AtomicBool,
 }
 
-impl Policy {
-    /// On these terms, by this entrance; nobody drains it.
+/// What a config says about requests.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// What one request, and all of them, may take.
+    pub limits: Limits,
+    /// Who may do what to which index.
+    pub permissions: Permissions,
+    /// How connections come in, and whose word on callers is taken.
+    pub entrance: Entrance,
+}
+
+impl Terms {
+    /// Those of a checked config, with the entrance that was made of it.
     #[must_use]
-    pub fn new(limits: Limits, entrance: Entrance) -> Arc<Self> {
-        let (limits, entrance) = (ArcSwap::from_pointee(limits), ArcSwap::from_pointee(entrance));
-        Arc::new(Self { limits, entrance, draining: AtomicBool::new(false) })
+    pub fn of(config: &Config, entrance: Entrance) -> Self {
+        Self { limits: config.limits.clone(), permissions: Permissions::new(&config.permissions), entrance }
+    }
+}
+
+impl Policy {
+    pub(crate) fn new(terms: Terms) -> Arc<Self> {
+        Arc::new(Self { terms: ArcSwap::from_pointee(terms), draining: AtomicBool::new(false) })
     }
 
-    /// Another entrance counts for connections, and for requests on those that are open, that come from now on.
-    pub fn enter_by(&self, entrance: Entrance) {
-        self.entrance.store(Arc::new(entrance));
-    }
-
-    /// Other limits count for requests that come from now on. Those of connections and of the bytes of all requests stay
+    /// Other terms count for connections and requests that come from now on. Limits of connections and of the bytes of all requests stay
     /// as they were when the server began to listen.
-    pub fn limit(&self, limits: Limits) {
-        self.limits.store(Arc::new(limits));
+    pub fn change(&self, terms: Terms) {
+        self.terms.store(Arc::new(terms));
     }
 
     /// Refuses every request that was not accepted before, or accepts them again.
@@ -48,11 +58,7 @@ impl Policy {
         self.draining.load(Ordering::Acquire)
     }
 
-    pub(crate) fn entrance(&self) -> Arc<Entrance> {
-        self.entrance.load_full()
-    }
-
-    pub(crate) fn limits(&self) -> Arc<Limits> {
-        self.limits.load_full()
+    pub(crate) fn terms(&self) -> Arc<Terms> {
+        self.terms.load_full()
     }
 }

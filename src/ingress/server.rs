@@ -22,8 +22,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
-    budget::Budget, connections::Connections, dispatch::Services, indexes::Indexes, intake::Gate,
-    meters::Meters, policy::Policy, refusals::Refusals, service::Upserts,
+    budget::Budget,
+    caller_rates::CallerRates,
+    connections::Connections,
+    dispatch::Services,
+    indexes::Indexes,
+    intake::Gate,
+    meters::Meters,
+    policy::{Policy, Terms},
+    refusals::Refusals,
+    service::Upserts,
 };
 use crate::{
     config::Limits,
@@ -78,8 +86,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const ACCEPT_BACKLOG: u32 = 1024;
 
 impl Server {
-    /// Listens on `address`; port 0 takes any free one. What the policy says of connections and of the bytes of all requests
-    /// counts as it is now. `stop` begins the end, see [`Server::serve`].
+    /// Listens on `address`; port 0 takes any free one. `stop` begins the end, see [`Server::serve`].
     ///
     /// Must be called within a tokio runtime.
     ///
@@ -87,7 +94,7 @@ impl Server {
     /// If the address cannot be listened on.
     pub fn bind(
         address: SocketAddr,
-        policy: Arc<Policy>,
+        terms: Terms,
         indexes: Indexes,
         refusals: Arc<Refusals>,
         log: Arc<dyn Log>,
@@ -97,14 +104,16 @@ impl Server {
         let (listener, local_address) =
             listen(address).map_err(|source| BindError::Listen { address, source })?;
 
-        let limits = Limits::clone(&policy.limits());
+        let limits = terms.limits.clone();
         let budget = Budget::new(limits.decoding_bytes_max);
         let gauge = Gauge(budget.clone());
+        let policy = Policy::new(terms);
         let gate = Gate::new(budget, policy.clone(), limits.receive_timeout);
         let (health, health_server) = tonic_health::server::health_reporter();
         let (appends, meters) = (TaskTracker::new(), Arc::new(Meters::default()));
         let upserts = Upserts {
             policy: policy.clone(),
+            rates: CallerRates::default(),
             indexes,
             refusals,
             log,

@@ -18,6 +18,7 @@ mod examples;
 mod metrics;
 mod operator;
 mod outage;
+mod permissions;
 
 mod poison;
 

@@ -107,6 +107,7 @@ impl Leaf {
                 texts.iter().copied().map(Value::from).collect()
             }
             Form::Texts(_) if self.key.name == "destinations" => vec![vec!["d"].into()],
+            Form::Texts(_) if self.key.name == "actions" => vec![vec!["delete", "save"].into()],
             Form::Texts(_) => vec![vec!["https://a:1", "HTTPS://b/"].into()],
             Form::Secret => {
                 let file = Table::from_iter([("file".to_owned(), "/run/key".into())]);
@@ -150,8 +151,8 @@ pub(super) fn base(of: &Type) -> String {
         name => panic!("a type without an example: {name}"),
     };
     format!(
-        "[destinations.d]\ntype = \"{}\"\n{settings}\n[transforms.t]\npath = \"t.wasm\"\n[[indexes]]\nmatch = \
-         \"products*\"\ndestinations = [\"d\"]\n",
+        "[destinations.d]\ntype = \"{}\"\n{settings}\n[transforms.t]\npath = \"t.wasm\"\n[[permissions]]\ncaller = \
+         \"*\"\nindexes = [\"*\"]\n[[indexes]]\nmatch = \"products*\"\ndestinations = [\"d\"]\n",
         of.name
     )
 }
@@ -227,7 +228,8 @@ fn what_is_left_out_has_the_default_that_is_declared() {
     for leaf in leaves() {
         let listed = listed(&config(&base(leaf.of)));
         let Some((_, value)) = listed.iter().find(|(path, _)| *path == leaf.name()) else {
-            assert!(leaf.path[0] == "indexes" || leaf.is_of_tls(), "{} is not listed", leaf.name());
+            let is_shown_otherwise = ["indexes", "permissions"].contains(&leaf.path[0]) || leaf.is_of_tls();
+            assert!(is_shown_otherwise, "{} is not listed", leaf.name());
             continue;
         };
         let declared = match leaf.bounds() {

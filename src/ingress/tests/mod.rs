@@ -4,6 +4,7 @@
 mod bounds;
 mod original;
 mod page;
+mod permissions;
 mod repeats;
 mod requests;
 mod stopping;
@@ -27,7 +28,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    config::{Limits, NonIdempotent},
+    config::{CallerRateLimit, Limits, NonIdempotent},
     contract::client::{
         ActionType, SyncPayload, UpsertObjectsRequest, sync_service_client::SyncServiceClient,
     },
@@ -54,9 +55,9 @@ struct MemoryLog {
 /// A running server.
 struct Running {
     address: SocketAddr,
-    policy: Arc<Policy>,
     log: Arc<MemoryLog>,
     gauge: Gauge,
+    policy: Arc<Policy>,
     shutdown: Shutdown,
     refusals: Arc<Refusals>,
     serving: JoinHandle<()>,
@@ -74,7 +75,13 @@ fn limits() -> Limits {
         decoding_bytes_max: 64 << 20,
         receive_timeout: Duration::from_secs(10),
         transforms_bytes_max: 512 << 20,
+        caller_rate_limit: CallerRateLimit::default(),
     }
+}
+
+/// Everybody may do everything, within these limits.
+fn terms_of(limits: Limits) -> Terms {
+    Terms { limits, permissions: Permissions::default(), entrance: Entrance::default() }
 }
 
 impl Running {
@@ -93,7 +100,7 @@ impl Running {
         let refusals = Arc::new(Refusals::default());
         let server = Server::bind(
             any_port,
-            Policy::new(limits, entrance),
+            Terms { entrance, ..terms_of(limits) },
             indexes,
             refusals.clone(),
             log.clone(),
@@ -102,7 +109,12 @@ impl Running {
         )
         .unwrap();
         let (address, gauge, policy) = (server.local_address(), server.gauge(), server.policy());
-        Self { address, policy, log, gauge, shutdown, refusals, serving: tokio::spawn(server.serve()) }
+        Self { address, log, gauge, policy, shutdown, refusals, serving: tokio::spawn(server.serve()) }
+    }
+
+    /// Lets whoever comes from now on in by another entrance, as a reload does.
+    fn enter_by(&self, entrance: Entrance) {
+        self.policy.change(Terms { entrance, ..terms_of(limits()) });
     }
 
     async fn client(&self) -> Client {

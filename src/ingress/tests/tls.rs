@@ -142,7 +142,7 @@ async fn without_a_certificate_there_is_no_name() {
         // Neither does a listener that trusts headers from now on: this connection has TLS, so no sidecar stands before it.
         let grpc = (Ipv4Addr::LOCALHOST, 0).into();
         let trusting = Listen { grpc, http: None, admin: None, trust_xfcc: true, tls: None };
-        server.policy.enter_by(Entrance::of(&trusting).unwrap());
+        server.enter_by(Entrance::of(&trusting).unwrap());
         let mut request = Request::new(small());
         request.metadata_mut().insert("x-forwarded-client-cert", "URI=spiffe://forged".parse().unwrap());
         client.upsert_objects(request).await.unwrap();
@@ -163,7 +163,7 @@ async fn open_connections_outlive_their_certificate() {
     let (agents, clients) = (Authority::new("agents"), Authority::new("clients"));
     site.put(&agents.issue(&["localhost"]));
     fs::write(site.path("clients.pem"), clients.certificate()).unwrap();
-    server.policy.enter_by(site.entrance(REQUIRED));
+    server.enter_by(site.entrance(REQUIRED));
 
     open.upsert_objects(small()).await.unwrap();
     send(&server, &site.client(Some(&shop))).await.unwrap_err();

@@ -89,7 +89,7 @@ async fn trust_ends_at_once() {
     let server = server(true);
     let mut client = server.client().await;
     for trusts in [true, false, true] {
-        server.policy.enter_by(entrance(trusts));
+        server.enter_by(entrance(trusts));
         client.upsert_objects(naming(&[SHOP])).await.unwrap();
     }
     let shop = Some("spiffe://mesh/ns/shop/sa/shop".to_owned());
