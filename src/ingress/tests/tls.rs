@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use harness::tls::{Authority, Client as Tls, Identity};
+use plugin_api::operation::Action;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -12,7 +13,7 @@ use tokio::{
 use tonic::{Code, Request};
 
 use super::*;
-use crate::config::{Listen, ProcessEnvironment, load_text};
+use crate::config::{Listen, Permission, ProcessEnvironment, load_text};
 
 /// An authority of the agent and one of its clients, and where their files are.
 struct Site {
@@ -148,6 +149,28 @@ async fn without_a_certificate_there_is_no_name() {
         client.upsert_objects(request).await.unwrap();
         assert_eq!(server.callers(), [None, None]);
     }
+}
+
+/// A good certificate alone allows nothing where rules say who may do what: whoever they do not name is refused by name, and
+/// nothing of theirs is accepted.
+#[tokio::test]
+async fn a_good_certificate_is_no_permission() {
+    let site = Site::new();
+    let server = site.start(REQUIRED, limits());
+    let shop = Permission {
+        caller: "spiffe://mesh/shop".into(),
+        indexes: vec!["*".into()],
+        actions: vec![Action::Save],
+    };
+    let terms = Terms { permissions: Permissions::new(&[shop]), ..terms_of(limits()) };
+    server.policy.change(Terms { entrance: site.entrance(REQUIRED), ..terms });
+    let of = |name: &str| site.client(Some(&site.clients.issue(&[name])));
+    let refused = send(&server, &of("spiffe://mesh/other")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    let words = refused.message();
+    assert!(words.contains("spiffe://mesh/other") && words.contains("products"), "{words}");
+    send(&server, &of("spiffe://mesh/shop")).await.unwrap();
+    assert_eq!(server.callers(), [Some("spiffe://mesh/shop".to_owned())]);
 }
 
 /// Certificates are renewed while a connection is open: it goes on, and the next one sees the new one. The authority of clients
