@@ -131,6 +131,17 @@ fn warnings(config: &Config) -> Vec<String> {
             "whoever reaches {address} may do everything to every index: no [[permissions]] say who may do what"
         ));
     }
+    if config.listen.trust_xfcc && !config.listen.grpc.ip().is_loopback() {
+        let address = config.listen.grpc;
+        warnings
+            .push(format!("whoever reaches {address} past the sidecar can name anybody: listen.trust_xfcc"));
+    }
+    let asks_for_names =
+        config.listen.trust_xfcc || config.listen.tls.as_ref().is_some_and(|tls| tls.clients.is_some());
+    if !asks_for_names && config.permissions.iter().any(|rule| &*rule.caller != "*") {
+        let words = "[[permissions]] name callers, and nobody has a name without listen.tls.client_ca or listen.trust_xfcc";
+        warnings.push(words.to_owned());
+    }
     if let Some(address) = config.listen.admin.filter(|address| !address.ip().is_loopback()) {
         warnings.push(format!(
             "{address} takes the admin token in the clear: reach it by a tunnel, or put TLS before it"
@@ -219,6 +230,7 @@ listen
   grpc                                   [::]:50051
   http                                   127.0.0.1:9600
   admin                                  none
+  trust_xfcc                             false
 
 data
   dir                                    ./sync-agent-data
@@ -330,5 +342,17 @@ environment, wins over the file
         assert_eq!(json["transforms"]["redact"]["memory_bytes_max"], 64 << 20);
         assert_eq!(json["warnings"].as_array().map(Vec::len), Some(3));
         assert!(!json.to_string().contains("SECRET"));
+    }
+
+    /// Where callers' names come from is said where it lets anybody be somebody, or where nobody ever is.
+    #[test]
+    fn names_that_mean_nothing_are_warned_of() {
+        let rules = "[[permissions]]\ncaller = \"spiffe://shop\"\nindexes = [\"*\"]\n";
+        let warned = |keys: &str| {
+            let warnings = plan(&format!("{keys}{rules}{CONFIG}"), &VARIABLES).warnings;
+            warnings.into_iter().filter(|warning| warning.contains("name")).collect::<Vec<_>>()
+        };
+        assert!(warned("")[0].contains("nobody has a name"));
+        assert!(warned("[listen]\ntrust_xfcc = true\n")[0].contains("past the sidecar can name anybody"));
     }
 }

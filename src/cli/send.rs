@@ -82,7 +82,7 @@ pub struct Arguments {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
     pub target: String,
     #[command(flatten)]
-    pub tls: connect::Files,
+    tls: connect::Files,
     /// Print the summary as JSON
     #[arg(long)]
     pub json: bool,

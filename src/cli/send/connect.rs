@@ -19,16 +19,16 @@ use super::sender::{BACKOFF, Options, SendError};
 
 /// The files of TLS; none: the connection is plain.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct Files {
+pub(super) struct Files {
     /// Connect by TLS, and trust the authorities of this PEM file
     #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
+    ca: Option<PathBuf>,
     /// The PEM file with the certificate to show
     #[arg(long, value_name = "FILE", requires_all = ["ca", "key"])]
-    pub cert: Option<PathBuf>,
+    cert: Option<PathBuf>,
     /// The PEM file with its key
     #[arg(long, value_name = "FILE", requires = "cert")]
-    pub key: Option<PathBuf>,
+    key: Option<PathBuf>,
 }
 
 impl Files {

@@ -82,8 +82,8 @@ fn what_is_wrong_is_told_by_key_and_file() {
         (
             "",
             vec![
-                format!("2:1 listen.tls.cert: missing ({CERT})"),
-                format!("2:1 listen.tls.key: missing ({KEY})"),
+                format!("2:9 listen.tls.cert: missing ({CERT})"),
+                format!("2:9 listen.tls.key: missing ({KEY})"),
             ],
         ),
         (
@@ -130,7 +130,7 @@ fn what_is_wrong_is_told_by_key_and_file() {
         ),
         (
             "cert = \"agent.pem\"\nkey = \"agent.key\"\nclient_auth = \"optional\"",
-            vec![format!("2:1 listen.tls.client_ca: missing ({CA}: `client_auth` is about them)")],
+            vec![format!("2:9 listen.tls.client_ca: missing ({CA}: `client_auth` is about them)")],
         ),
     ] {
         let text = format!("\n[listen.tls]\n{keys}\n{FILE}");

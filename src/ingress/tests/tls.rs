@@ -215,8 +215,9 @@ async fn what_is_no_tls_or_too_old_is_closed() {
     let said = until_closed(&mut plain).await;
     assert!(!said.starts_with(b"\0"), "it answers in HTTP/2");
 
-    // A hello of TLS 1.1 (RFC 4346, 7.4.1.2) that offers TLS_RSA_WITH_AES_128_CBC_SHA.
-    let body = [&[3, 2][..], &[7; 32], &[0], &[0, 2, 0, 0x2f], &[1, 0]].concat();
+    // A hello of TLS 1.1 (RFC 4346, 7.4.1.2) that offers TLS_RSA_WITH_AES_128_CBC_SHA, and RSA with SHA-256 for signatures.
+    let signatures = [0, 8, 0, 13, 0, 4, 0, 2, 4, 1];
+    let body = [&[3, 2][..], &[7; 32], &[0], &[0, 2, 0, 0x2f], &[1, 0], &signatures].concat();
     let hello = [&[1, 0, 0, body.len() as u8][..], &body].concat();
     let record = [&[22, 3, 1, 0, hello.len() as u8][..], &hello].concat();
     let mut old = TcpStream::connect(server.address).await.unwrap();
