@@ -320,8 +320,12 @@ impl Agent {
             "rates",
             rates.clone().watch(reloader.destinations.clone(), stop.clone()),
         );
-        let operator =
-            Arc::new(Operator { reloader: reloader.clone(), rates, tails, started_at: clock.now() });
+        let operator = Arc::new(Operator {
+            reloader: reloader.clone(),
+            rates: rates.clone(),
+            tails,
+            started_at: clock.now(),
+        });
         let observed = Arc::new(Observable {
             operator: operator.clone(),
             requests: server.meters(),
@@ -340,8 +344,10 @@ impl Agent {
             &telemetry.0,
             &telemetry.1,
         );
+        let full_in_seconds =
+            move |log: &LogStatus| rates.disk_full_in_seconds(log.held_bytes, log.disk_bytes_max);
         api.start(operator, clock, &shutdown.intake(), &intake);
-        delivery.spawn(TaskKind::Upkeep, "disk", watch_disk(log.clone(), stop.clone()));
+        delivery.spawn(TaskKind::Upkeep, "disk", watch_disk(log.clone(), full_in_seconds, stop.clone()));
         delivery.spawn(TaskKind::Upkeep, "reload", reloader.clone().follow(changes));
         intake.spawn(TaskKind::Ingress, "ingress", server.serve());
         let count = reloader.serving().loaded.config.destinations.len();

@@ -129,6 +129,7 @@ fn outcome(headers: &HeaderMap, message: &[u8]) -> Result<Outcome, ConnectionErr
             Ok(Outcome::Acknowledged { request_id: answer.request_id })
         }
         tonic::Code::InvalidArgument
+        | tonic::Code::PermissionDenied
         | tonic::Code::ResourceExhausted
         | tonic::Code::OutOfRange
         | tonic::Code::Unimplemented => Ok(Outcome::Refused { status: status() }),
@@ -137,7 +138,6 @@ fn outcome(headers: &HeaderMap, message: &[u8]) -> Result<Outcome, ConnectionErr
         | tonic::Code::DeadlineExceeded
         | tonic::Code::NotFound
         | tonic::Code::AlreadyExists
-        | tonic::Code::PermissionDenied
         | tonic::Code::FailedPrecondition
         | tonic::Code::Aborted
         | tonic::Code::Internal
