@@ -1,6 +1,11 @@
 //! TLS of the agent's own: certificates are renewed, broken, switched on and off while records pass.
 
-use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path, process::Output};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Output},
+};
 
 use harness::{
     load::{
@@ -76,15 +81,23 @@ async fn is_let_in(client: &Client, address: SocketAddr, id: &str) -> bool {
     SyncServiceClient::new(channel).upsert_objects(request(id)).await.is_ok()
 }
 
-/// The callers of an index's records, as the log has them.
-async fn callers(agent: &Agent, index: &str) -> BTreeSet<Option<String>> {
-    let output = execute(agent, &["log", "dump", "--index", index]).await;
+/// Ends the agent; then each record's index, id and caller, as its log has them.
+async fn logged(agent: &mut Agent) -> Vec<(String, String, Option<String>)> {
+    agent.kill();
+    let output = execute(agent, &["log", "dump"]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let caller = |line: &str| {
+    let record = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap();
-        line["caller"].as_str().map(ToOwned::to_owned)
+        let text = |field: &str| line[field].as_str().map(ToOwned::to_owned);
+        (text("index").unwrap(), text("object_id").unwrap(), text("caller"))
     };
-    String::from_utf8(output.stdout).unwrap().lines().map(caller).collect()
+    String::from_utf8(output.stdout).unwrap().lines().map(record).collect()
+}
+
+/// The ids of the records that were sent one by one, with their callers, in the order in which they were accepted.
+fn probes(logged: &[(String, String, Option<String>)]) -> Vec<(&str, Option<&str>)> {
+    let probes = logged.iter().filter(|(index, ..)| index == "probes");
+    probes.map(|(_, id, caller)| (&**id, caller.as_deref())).collect()
 }
 
 /// Waits until a load has come so much further.
@@ -100,7 +113,9 @@ async fn goes_on(control: &Control) {
 /// not belong together is refused and the one before serves; the caller is in the log, and no key is in anything written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certificates_are_renewed_under_load() {
-    let setup = setup().file("archive");
+    // What is sent one by one is not the load's.
+    let apart = "[[indexes]]\nmatch = \"probes\"\ndestinations = [\"other\"]";
+    let setup = setup().file("archive").file("other").config(apart);
     let dir = setup.directory().to_owned();
     let (first, second, clients) =
         (Authority::new("first"), Authority::new("second"), Authority::new("clients"));
@@ -109,7 +124,7 @@ async fn certificates_are_renewed_under_load() {
     put_identity(&dir, &old);
     put(&dir, "clients.pem", clients.certificate());
     let client = Client::new(first.certificate(), Some(&shop));
-    let agent = setup.listen(&tls_of(&dir)).tls(client.clone()).start().await.unwrap();
+    let mut agent = setup.listen(&tls_of(&dir)).tls(client.clone()).start().await.unwrap();
     let address = agent.address();
 
     let options = Options { until: Until::Elapsed(100 * DEADLINE), tls: Some(client.clone()), ..lively() };
@@ -129,8 +144,10 @@ async fn certificates_are_renewed_under_load() {
     assert!(!accepted && words.contains("listen.tls.key") && words.contains("is not the key of"), "{words}");
     assert!(words.contains("config.toml:") && words.contains("agent.pem"), "{words}");
     assert!(is_let_in(&renewed, address, "kept").await, "the pair before it does not serve");
-    let (good, words_of_check) = told(&agent, &["check"]).await;
-    assert!(!good && words_of_check.contains("is not the key of"), "{words_of_check}");
+    let check =
+        Command::new(env!("CARGO_BIN_EXE_sync-agent")).arg("check").arg(dir.join("config.toml")).output();
+    let words_of_check = String::from_utf8_lossy(&check.unwrap().stderr).into_owned();
+    assert!(words_of_check.contains("is not the key of"), "{words_of_check}");
     goes_on(&control).await;
     put_identity(&dir, &new);
     eventually("the mended pair is no error", || async {
@@ -143,15 +160,15 @@ async fn certificates_are_renewed_under_load() {
     assert!(report.problems.is_empty() && report.requests.unknown == 0, "{:?}", report.problems);
     let mut journal = Journal::new(agent.output("archive"));
     settled(&report.history, || file(&mut journal)).await;
-    for index in ["products0", "products1", "products2"] {
-        assert_eq!(callers(&agent, index).await, BTreeSet::from([Some(SHOP.to_owned())]), "{index}");
-    }
     let everything = format!("{}{words}{words_of_check}{}", agent.stderr(), status(&agent).await);
     for key in [&old.key, &new.key] {
         for line in key.lines().filter(|line| !line.contains("-----")) {
             assert!(!everything.contains(line), "a key's line is shown");
         }
     }
+    let logged = logged(&mut agent).await;
+    assert!(logged.iter().all(|(.., caller)| caller.as_deref() == Some(SHOP)));
+    assert!(probes(&logged).len() == 2 && logged.len() > 600);
 }
 
 /// Scenario: clients without a certificate, with one of another authority and with one that has expired come to an agent that
@@ -168,7 +185,7 @@ async fn who_is_let_in_follows_the_config() {
     put(&dir, "clients.pem", clients.certificate());
     let of = |identity: Option<&Identity>| Client::new(agents.certificate(), identity);
     let shop = of(Some(&clients.issue(&[SHOP])));
-    let agent = setup.listen(&tls_of(&dir)).tls(shop.clone()).start().await.unwrap();
+    let mut agent = setup.listen(&tls_of(&dir)).tls(shop.clone()).start().await.unwrap();
     let address = agent.address();
     let strangers = [
         of(None),
@@ -179,7 +196,6 @@ async fn who_is_let_in_follows_the_config() {
         assert!(!is_let_in(stranger, address, "stranger").await);
     }
     assert!(is_let_in(&shop, address, "named").await);
-    assert_eq!(callers(&agent, "probes").await, BTreeSet::from([Some(SHOP.to_owned())]));
 
     // Whoever comes without a certificate is served without a name, whatever a header says.
     let path = agent.directory().join("config.toml");
@@ -202,7 +218,6 @@ async fn who_is_let_in_follows_the_config() {
         !is_let_in(&strangers[1], address, "stranger").await
             && !is_let_in(&strangers[2], address, "stranger").await
     );
-    assert_eq!(callers(&agent, "probes").await, BTreeSet::from([None, Some(SHOP.to_owned())]));
 
     let tls = tls_of(&dir);
     reload(&strict.replace(&tls, "")).await;
@@ -217,8 +232,17 @@ async fn who_is_let_in_follows_the_config() {
         Err(_) => false,
     };
     assert!(!late, "plain connections are still taken");
-    plainly.upsert_objects(request("open")).await.unwrap();
-    assert!(is_let_in(&shop, address, "named").await);
+    plainly.upsert_objects(request("still plain")).await.unwrap();
+    assert!(is_let_in(&shop, address, "named again").await);
+    let expected = [
+        ("named", Some(SHOP)),
+        ("unnamed", None),
+        ("plain", None),
+        ("open", None),
+        ("still plain", None),
+        ("named again", Some(SHOP)),
+    ];
+    assert_eq!(probes(&logged(&mut agent).await), expected);
 }
 
 /// Scenario: the agent stands behind a sidecar that names callers; then its config trusts it no more.
@@ -226,12 +250,12 @@ async fn who_is_let_in_follows_the_config() {
 /// Protects G10: the header counts only where the config says so, from the reload on also on connections that are open.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sidecar_is_trusted_as_long_as_the_config_says_so() {
-    let agent = setup().file("archive").listen("trust_xfcc = true").start().await.unwrap();
+    let mut agent = setup().file("archive").listen("trust_xfcc = true").start().await.unwrap();
     let channel =
         Channel::from_shared(format!("http://{}", agent.address())).unwrap().connect().await.unwrap();
     let mut client = SyncServiceClient::new(channel);
-    let mut send = async |index: &str| {
-        let mut request = Request::new(UpsertObjectsRequest { index_name: index.to_owned(), ..request("1") });
+    let mut send = async |id: &str| {
+        let mut request = Request::new(request(id));
         let header = format!("URI=spiffe://forged;Subject=\",By=spiffe://agent;Hash=00;URI={SHOP}");
         request.metadata_mut().insert("x-forwarded-client-cert", header.parse().unwrap());
         client.upsert_objects(request).await.unwrap();
@@ -243,8 +267,7 @@ async fn a_sidecar_is_trusted_as_long_as_the_config_says_so() {
     let (accepted, words) = told(&agent, &["reload"]).await;
     assert!(accepted, "{words}");
     send("ignored").await;
-    assert_eq!(callers(&agent, "trusted").await, BTreeSet::from([Some(SHOP.to_owned())]));
-    assert_eq!(callers(&agent, "ignored").await, BTreeSet::from([None]));
+    assert_eq!(probes(&logged(&mut agent).await), [("trusted", Some(SHOP)), ("ignored", None)]);
 }
 
 /// Scenario: `sync-agent send` with a certificate, without one, and with the files mixed up.
@@ -261,17 +284,16 @@ async fn the_command_sends_by_tls() {
     put(&dir, "shop.key", &shop.key);
     put(&dir, "lines.ndjson", "{\"objectID\":\"1\",\"a\":1}\n");
     let client = Client::new(agents.certificate(), Some(&shop));
-    let agent = setup.listen(&tls_of(&dir)).tls(client).start().await.unwrap();
+    let mut agent = setup.listen(&tls_of(&dir)).tls(client).start().await.unwrap();
     let target = format!("localhost:{}", agent.address().port());
     let send = async |files: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sync-agent"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sync-agent"));
         command.args(["send", "--index", "products", "--target", &target]).args(files).arg("lines.ndjson");
         let output = tokio::task::block_in_place(|| command.current_dir(&dir).output().unwrap());
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (code, words) = send(&["--ca", "ca.pem", "--cert", "shop.pem", "--key", "shop.key"]).await;
     assert_eq!(code, Some(0), "{words}");
-    assert_eq!(callers(&agent, "products").await, BTreeSet::from([Some(SHOP.to_owned())]));
     let (code, words) = send(&["--ca", "clients.pem", "--cert", "shop.pem", "--key", "shop.key"]).await;
     assert!(code == Some(3) && words.contains("certificate"), "{words}");
     for (files, word) in [
@@ -287,4 +309,6 @@ async fn the_command_sends_by_tls() {
             "a key's line is shown"
         );
     }
+    let expected = ("products".to_owned(), "1".to_owned(), Some(SHOP.to_owned()));
+    assert_eq!(logged(&mut agent).await, [expected]);
 }
