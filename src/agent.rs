@@ -62,7 +62,7 @@ use crate::{
     dead_letter::StoreError,
     delivery::Snapshot,
     feed::{Routes, Routing, Tail},
-    ingress::{BindError, Indexes, Refusals, Server, Terms},
+    ingress::{BindError, Entrance, Indexes, Refusals, Server, Terms, TlsError},
     log::{
         EmbeddedLog, OpenReport,
         interface::{Log, LogError, LogStatus},
@@ -155,6 +155,9 @@ pub enum StartError {
     /// The port could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The port's TLS could not be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// How long the last spans may take to be told.
@@ -227,7 +230,7 @@ impl Agent {
         tracer.switch(config.telemetry.otlp.is_some());
         let server = Server::bind(
             config.listen.grpc,
-            Terms::of(config),
+            Terms::of(config, Entrance::of(&config.listen)?),
             Indexes::new([]),
             refusals.clone(),
             log.clone(),

@@ -188,6 +188,7 @@ listen
   grpc                                   [::]:50051
   http                                   127.0.0.1:9600
   admin                                  none
+  trust_xfcc                             false
 
 data
   dir                                    ./sync-agent-data
@@ -299,5 +300,17 @@ environment, wins over the file
         assert_eq!(json["transforms"]["redact"]["memory_bytes_max"], 64 << 20);
         assert_eq!(json["warnings"].as_array().map(Vec::len), Some(3));
         assert!(!json.to_string().contains("SECRET"));
+    }
+
+    /// Where callers' names come from is said where it lets anybody be somebody, or where nobody ever is.
+    #[test]
+    fn names_that_mean_nothing_are_warned_of() {
+        let rules = "[[permissions]]\ncaller = \"spiffe://shop\"\nindexes = [\"*\"]\n";
+        let warned = |keys: &str| {
+            let warnings = plan(&format!("{keys}{rules}{CONFIG}"), &VARIABLES).warnings;
+            warnings.into_iter().filter(|warning| warning.contains("name")).collect::<Vec<_>>()
+        };
+        assert!(warned("")[0].contains("nobody has a name"));
+        assert!(warned("[listen]\ntrust_xfcc = true\n")[0].contains("past the sidecar can name anybody"));
     }
 }

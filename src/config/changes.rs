@@ -79,10 +79,15 @@ impl Changes {
             ("limits", listing::limits),
             ("telemetry", listing::telemetry),
         ] {
-            let keys = differing(&rows(before), &rows(after));
+            let mut keys = differing(&rows(before), &rows(after));
             let paths = keys.iter().filter_map(|key| Some(format!("{section}.{}", key.split_once(':')?.0)));
             let takes_restart = |path: &String| keys::find(path).is_some_and(|key| key.restart);
             changes.needs_restart.extend(paths.filter(takes_restart));
+            if let ("listen", Some(old), Some(new)) = (section, &before.listen.tls, &after.listen.tls)
+                && !new.holds_what(old)
+            {
+                keys.push("a certificate's or key's content".to_owned());
+            }
             changes.note(ChangeKind::Changed, "setting", section, keys);
         }
         changes.permissions(before, after);

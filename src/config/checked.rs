@@ -5,6 +5,8 @@ use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use plugin_api::operation::Action;
 
+pub use super::tls::{ClientAuth, Clients, Tls};
+
 /// A config that passed every check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -38,6 +40,10 @@ pub struct Listen {
     pub http: Option<SocketAddr>,
     /// The port of the admin API, beside its socket in `data.dir`; by token; none: only the socket. Port 0 lets the system choose.
     pub admin: Option<SocketAddr>,
+    /// Whether the rightmost element of `x-forwarded-client-cert` names the caller; never beside `tls`.
+    pub trust_xfcc: bool,
+    /// TLS of the gRPC port; none: it is plain.
+    pub tls: Option<Tls>,
 }
 
 /// `[data]`

@@ -75,6 +75,36 @@ const LISTEN: &[Key] = &[
     )
     .or("none")
     .restart(),
+    Key::new(
+        "trust_xfcc",
+        Form::Flag(false),
+        "Whether the rightmost element of `x-forwarded-client-cert` names the caller. Only for a port that nobody but the \
+         sidecar reaches which sets it; not beside `tls`.",
+    ),
+    Key::new("tls", Form::Table(TLS), "TLS for producers that have no mesh. Its files are followed."),
+];
+
+const TLS: &[Key] = &[
+    Key::new(
+        "cert",
+        Form::Text(Text::PATH),
+        "A PEM file with the agent's certificate, and then those that lead to its authority. Connections \
+         that are open keep the one that they began with.",
+    )
+    .required(),
+    Key::new("key", Form::Text(Text::PATH), "A PEM file with the certificate's private key, unencrypted.").required(),
+    Key::new(
+        "client_ca",
+        Form::Text(Text::PATH),
+        "A PEM file with the authorities whose certificates clients show. A caller's name is its certificate's first URI of \
+         `spiffe://`, else its first URI, else its first DNS name.",
+    )
+    .or("none: no client is asked for a certificate"),
+    Key::new(
+        "client_auth",
+        Form::Word { words: &["required", "optional"], default: Some("required") },
+        "Whether a client without a certificate is refused, or has no name. Needs `client_ca`.",
+    ),
 ];
 
 const TELEMETRY: &[Key] = &[Key::new(

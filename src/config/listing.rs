@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 
 use super::{
     checked::{
-        Config, Destination, ElasticsearchAuth, ElasticsearchSettings, IndexRule, Kind, NonIdempotent,
-        OnBacklogFull, PartialUpdates, Permission, Secret, SecretSource, StartFrom, Transform,
+        ClientAuth, Config, Destination, ElasticsearchAuth, ElasticsearchSettings, IndexRule, Kind,
+        NonIdempotent, OnBacklogFull, PartialUpdates, Permission, Secret, SecretSource, StartFrom, Transform,
     },
     units::{show_duration, show_size},
 };
@@ -40,11 +40,29 @@ pub fn listen(config: &Config) -> Rows {
         Some(address) => Setting::text(address),
         None => Setting::Text(none.to_owned()),
     };
-    Rows(vec![
+    let mut rows = vec![
         ("grpc", Setting::text(config.listen.grpc)),
         ("http", or(config.listen.http, "off")),
         ("admin", or(config.listen.admin, "none")),
-    ])
+        ("trust_xfcc", Setting::Flag(config.listen.trust_xfcc)),
+    ];
+    if let Some(tls) = &config.listen.tls {
+        rows.extend([
+            ("tls.cert", Setting::text(tls.cert.display())),
+            ("tls.key", Setting::text(tls.key.display())),
+        ]);
+        if let Some(clients) = &tls.clients {
+            let auth = match clients.auth {
+                ClientAuth::Required => "required",
+                ClientAuth::Optional => "optional",
+            };
+            rows.extend([
+                ("tls.client_ca", Setting::text(clients.ca.display())),
+                ("tls.client_auth", Setting::text(auth)),
+            ]);
+        }
+    }
+    Rows(rows)
 }
 
 /// `[data]`

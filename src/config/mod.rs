@@ -12,11 +12,13 @@ mod check;
 mod destinations;
 mod environment;
 pub mod keys;
+mod listen;
 mod overrides;
 mod permissions;
 mod reader;
 mod secret;
 mod telemetry;
+mod tls;
 mod transforms;
 mod units;
 
@@ -34,10 +36,10 @@ mod tests;
 
 pub use changes::{Change, ChangeKind, Changes};
 pub use checked::{
-    AlgoliaSettings, Backoff, BatchLimits, CaFile, CallerRateLimit, Config, Data, DeadLetters, Destination,
-    ElasticsearchAuth, ElasticsearchSettings, FileSettings, IndexNames, IndexRule, Kind, Limits, Listen,
-    NonIdempotent, OnBacklogFull, PartialUpdates, Permission, RateLimit, Retention, Secret, SecretSource,
-    StartFrom, Telemetry, Transform,
+    AlgoliaSettings, Backoff, BatchLimits, CaFile, CallerRateLimit, ClientAuth, Clients, Config, Data,
+    DeadLetters, Destination, ElasticsearchAuth, ElasticsearchSettings, FileSettings, IndexNames, IndexRule,
+    Kind, Limits, Listen, NonIdempotent, OnBacklogFull, PartialUpdates, Permission, RateLimit, Retention,
+    Secret, SecretSource, StartFrom, Telemetry, Tls, Transform,
 };
 #[cfg(test)]
 pub(crate) use environment::FixedEnvironment;

@@ -4,6 +4,7 @@ mod elasticsearch;
 mod keys;
 mod permissions;
 mod schema;
+mod tls;
 mod transforms;
 
 use std::{path::Path, time::Duration};

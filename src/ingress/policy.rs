@@ -7,7 +7,7 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 
-use super::permissions::Permissions;
+use super::{permissions::Permissions, tls::Entrance};
 use crate::config::{Config, Limits};
 
 /// See the module's text.
@@ -24,13 +24,15 @@ pub struct Terms {
     pub limits: Limits,
     /// Who may do what to which index.
     pub permissions: Permissions,
+    /// How connections come in, and whose word on callers is taken.
+    pub entrance: Entrance,
 }
 
 impl Terms {
-    /// Those of a checked config.
+    /// Those of a checked config, with the entrance that was made of it.
     #[must_use]
-    pub fn of(config: &Config) -> Self {
-        Self { limits: config.limits.clone(), permissions: Permissions::new(&config.permissions) }
+    pub fn of(config: &Config, entrance: Entrance) -> Self {
+        Self { limits: config.limits.clone(), permissions: Permissions::new(&config.permissions), entrance }
     }
 }
 
@@ -39,7 +41,7 @@ impl Policy {
         Arc::new(Self { terms: ArcSwap::from_pointee(terms), draining: AtomicBool::new(false) })
     }
 
-    /// Other terms count for requests that come from now on. Limits of connections and of the bytes of all requests stay
+    /// Other terms count for connections and requests that come from now on. Limits of connections and of the bytes of all requests stay
     /// as they were when the server began to listen.
     pub fn change(&self, terms: Terms) {
         self.terms.store(Arc::new(terms));

@@ -2,7 +2,7 @@
 //!
 //! What clients can make it hold is at most `limits.decoding_bytes_max` for requests, plus
 //! [`CONNECTION_WINDOW_BYTES`] for each of `limits.connections_max` connections, which HTTP/2 lets a client send
-//! before anybody reads it.
+//! before anybody reads it, and a few TLS records of 16 KiB for each that is not plain.
 
 use std::{
     io,
@@ -158,7 +158,8 @@ impl Server {
         self.health.set_service_status(SERVICE_NAME, ServingStatus::Serving).await;
         let (cut, drained) = (CancellationToken::new(), CancellationToken::new());
         let Limits { connections_max, receive_timeout, connection_requests_max, .. } = self.limits;
-        let connections = Connections::new(self.listener, connections_max, receive_timeout, cut.clone());
+        let connections =
+            Connections::new(self.listener, self.policy, connections_max, receive_timeout, cut.clone());
         let drain = {
             let (health, stop, appends, drained) = (self.health, self.stop, self.appends, drained.clone());
             async move {

@@ -66,8 +66,9 @@ impl SyncService for UpsertService {
         let (metadata, mut extensions, message) = request.into_parts();
         let lease =
             extensions.remove::<Arc<Lease>>().ok_or_else(|| Status::internal("request has no lease"))?;
-        let origin =
-            Origin { caller: caller::of(&metadata, &extensions), traceparent: traceparent(&metadata) };
+        let trusts_xfcc = upserts.policy.terms().entrance.trusts_xfcc();
+        let caller = caller::of(&metadata, &extensions, trusts_xfcc);
+        let origin = Origin { caller, traceparent: traceparent(&metadata) };
         let traced = Traced::of(&upserts.tracer, origin.traceparent.as_deref());
         let valid = match upserts.decode(message, origin, lease).await {
             Ok(valid) => valid,

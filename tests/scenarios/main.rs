@@ -40,6 +40,8 @@ mod storm;
 
 mod tail;
 
+mod tls;
+
 mod traces;
 
 mod transforms;

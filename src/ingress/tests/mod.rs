@@ -8,6 +8,8 @@ mod permissions;
 mod repeats;
 mod requests;
 mod stopping;
+mod tls;
+mod xfcc;
 
 use std::{
     collections::HashMap,
@@ -79,7 +81,7 @@ fn limits() -> Limits {
 
 /// Everybody may do everything, within these limits.
 fn terms_of(limits: Limits) -> Terms {
-    Terms { limits, permissions: Permissions::default() }
+    Terms { limits, permissions: Permissions::default(), entrance: Entrance::default() }
 }
 
 impl Running {
@@ -89,12 +91,16 @@ impl Running {
     }
 
     fn start_with(limits: Limits, indexes: Indexes, log: Arc<MemoryLog>) -> Self {
+        Self::start_at(Entrance::default(), limits, indexes, log)
+    }
+
+    fn start_at(entrance: Entrance, limits: Limits, indexes: Indexes, log: Arc<MemoryLog>) -> Self {
         let shutdown = Shutdown::default();
         let any_port = (Ipv4Addr::LOCALHOST, 0).into();
         let refusals = Arc::new(Refusals::default());
         let server = Server::bind(
             any_port,
-            terms_of(limits),
+            Terms { entrance, ..terms_of(limits) },
             indexes,
             refusals.clone(),
             log.clone(),
@@ -106,6 +112,11 @@ impl Running {
         Self { address, log, gauge, policy, shutdown, refusals, serving: tokio::spawn(server.serve()) }
     }
 
+    /// Lets whoever comes from now on in by another entrance, as a reload does.
+    fn enter_by(&self, entrance: Entrance) {
+        self.policy.change(Terms { entrance, ..terms_of(limits()) });
+    }
+
     async fn client(&self) -> Client {
         // Headers carry error details; the default limit is 16 KiB.
         Client::new(self.channel().await)
@@ -113,6 +124,12 @@ impl Running {
 
     async fn channel(&self) -> Channel {
         Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
+    /// The callers of all requests that were appended, in their order.
+    fn callers(&self) -> Vec<Option<String>> {
+        let appends = self.log.appends.lock().unwrap();
+        appends.iter().map(|append| append.attributes.caller.clone()).collect()
     }
 
     /// The single request that was appended, as records.
