@@ -150,10 +150,8 @@ async fn certificates_are_renewed_under_load() {
     assert!(words_of_check.contains("is not the key of"), "{words_of_check}");
     goes_on(&control).await;
     put_identity(&dir, &new);
-    eventually("the mended pair is no error", || async {
-        status(&agent).await["config"]["refused"].is_null()
-    })
-    .await;
+    let (accepted, words_of_reload) = told(&agent, &["reload"]).await;
+    assert!(accepted && status(&agent).await["config"]["refused"].is_null(), "{words_of_reload}");
 
     control.stop();
     let report = load.await.unwrap().unwrap();
