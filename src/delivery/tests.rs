@@ -85,6 +85,7 @@ fn operation(offset: u64, key: u8) -> Operation {
             number: 0,
             request_id: RequestId(Uuid::nil()),
             accepted_at: Timestamp(0),
+            caller: None,
         },
     }
 }

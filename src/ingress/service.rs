@@ -64,9 +64,11 @@ impl SyncService for UpsertService {
         let (metadata, mut extensions, message) = request.into_parts();
         let lease =
             extensions.remove::<Arc<Lease>>().ok_or_else(|| Status::internal("request has no lease"))?;
-        let origin =
-            Origin { caller: caller::of(&metadata, &extensions), traceparent: traceparent(&metadata) };
-        let traced = Traced::of(&upserts.tracer, origin.traceparent.as_deref());
+        let origin = Origin {
+            caller: caller::of(&metadata, &extensions).map(Arc::from),
+            traceparent: traceparent(&metadata),
+        };
+        let traced = Traced::of(&upserts.tracer, &origin);
         let valid = match upserts.decode(message, origin, lease).await {
             Ok(valid) => valid,
             Err(status) => {

@@ -2,6 +2,8 @@
 //!
 //! Whole or nothing: nothing leaves this file unless every payload is valid.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use plugin_api::operation::Action;
 use ring::digest;
@@ -32,7 +34,7 @@ pub(crate) struct Valid {
 #[derive(Debug)]
 pub(crate) struct Origin {
     /// Who sends it.
-    pub(crate) caller: Option<String>,
+    pub(crate) caller: Option<Arc<str>>,
     /// The W3C traceparent that it came with.
     pub(crate) traceparent: Option<String>,
 }
