@@ -31,6 +31,8 @@ mod rot;
 
 mod screen;
 
+mod secrets;
+
 mod shutdown;
 
 mod stderr;
