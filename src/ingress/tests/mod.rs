@@ -2,6 +2,8 @@
 //! durability, which the log's own tests and the scenarios with real processes protect.
 
 mod bounds;
+mod frames;
+mod fuzz;
 mod original;
 mod page;
 mod repeats;

@@ -7,12 +7,11 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use memchr::memmem;
 
 /// What must not be found.
 pub(super) struct Wanted {
     /// Each with what it is.
-    forms: Vec<(String, Vec<u8>)>,
+    forms: Vec<(String, String)>,
 }
 
 /// A file is read in parts of this size, each after the end of the one before.
@@ -21,7 +20,7 @@ const PART_BYTES: usize = 1 << 20;
 impl Wanted {
     pub(super) fn new(keys: &[(&str, &str)]) -> Self {
         let forms = keys.iter().flat_map(|(name, key)| {
-            let named = move |(form, text): (&str, String)| (format!("{name}, {form}"), text.into_bytes());
+            let named = move |(form, text): (&str, String)| (format!("{name}, {form}"), text);
             forms(key).into_iter().map(named)
         });
         Self { forms: forms.collect() }
@@ -29,10 +28,13 @@ impl Wanted {
 
     /// What of it is in these bytes, and where.
     pub(super) fn find(&self, bytes: &[u8]) -> Vec<String> {
+        // What is sought is ASCII, and whatever is not text stands for itself.
+        let text = String::from_utf8_lossy(bytes);
         let found = self.forms.iter().filter_map(|(what, form)| {
-            let at = memmem::find(bytes, form)?;
-            let around = &bytes[at.saturating_sub(200)..(at + 200).min(bytes.len())];
-            Some(format!("{what}: {}", String::from_utf8_lossy(around)))
+            let at = text.find(form)?;
+            let (from, to) =
+                (text.floor_char_boundary(at.saturating_sub(200)), text.floor_char_boundary(at + 200));
+            Some(format!("{what}: {}", &text[from..to]))
         });
         found.collect()
     }
@@ -128,7 +130,7 @@ fn what_is_there_is_found() {
     .enumerate()
     {
         let bytes = format!("{}{form}{}", "\0".repeat(PART_BYTES - 7), "\0".repeat(PART_BYTES));
-        assert_eq!(wanted.find(bytes.as_bytes()).is_empty(), false, "{form}");
+        assert!(!wanted.find(bytes.as_bytes()).is_empty(), "{form}");
         fs::write(directory.path().join("a"), bytes).unwrap();
         let (files, found) = wanted.find_below(directory.path());
         assert!(files == 1 && !found.is_empty(), "{number}: {form}, over the edge of two parts");
