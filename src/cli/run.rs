@@ -112,9 +112,8 @@ fn prepare(connections_max: usize) {
 async fn serve(start: Start, grace: Duration) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("signals cannot be handled")?;
     let mut reload = signal(SignalKind::hangup()).context("signals cannot be handled")?;
-    let grpc = start.loaded.config.listen.grpc;
-    if !grpc.ip().is_loopback() {
-        tracing::warn!(address = %grpc, "every client that reaches this address may write to every index");
+    for warning in config::warnings(&start.loaded.config) {
+        tracing::warn!("{warning}");
     }
     let agent = Agent::start(start).await?;
     let healthy = loop {

@@ -3,7 +3,9 @@
 mod elasticsearch;
 mod fuzz;
 mod keys;
+mod permissions;
 mod schema;
+mod tls;
 mod transforms;
 
 use std::{path::Path, time::Duration};

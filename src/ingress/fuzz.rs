@@ -1,4 +1,5 @@
-//! A door for fuzzers: a message's bytes are judged as a request's, beside what prost makes of them. Not part of the agent.
+//! A door for fuzzers: a message's bytes are judged as a request's, beside what prost makes of them, and a header's as a
+//! caller's. Not part of the agent.
 
 use std::time::Duration;
 
@@ -7,11 +8,14 @@ use prost::Message as _;
 use tonic::Code;
 
 use super::{
+    Entrance, Permissions, Terms,
     budget::Lease,
+    caller_rates::CallerRates,
     validate::{Origin, Valid, validate},
+    xfcc,
 };
 use crate::{
-    config::{Limits, NonIdempotent},
+    config::{CallerRateLimit, Limits, NonIdempotent},
     contract::client::UpsertObjectsRequest,
     record::read_payload,
 };
@@ -32,10 +36,12 @@ pub fn request(message: &[u8]) {
         decoding_bytes_max: 64 << 20,
         receive_timeout: Duration::from_secs(1),
         transforms_bytes_max: 0,
+        caller_rate_limit: CallerRateLimit::default(),
     };
+    let terms = Terms { limits, permissions: Permissions::default(), entrance: Entrance::default() };
     let (lease, origin) = (Lease::of_its_own(64 << 20), Origin { caller: None, traceparent: None });
-    match validate(&Bytes::copy_from_slice(message), origin, &limits, &lease) {
-        Ok(Valid { index, append }) => {
+    match validate(&Bytes::copy_from_slice(message), origin, &terms, &CallerRates::default(), &lease) {
+        Ok(Valid { index, append, .. }) => {
             let read = UpsertObjectsRequest::decode(message).expect("what prost cannot read is not accepted");
             let records = read_payload(&append.payload.into(), append.records).expect("it can be read");
             assert_eq!(index, read.index_name);
@@ -53,5 +59,15 @@ pub fn request(message: &[u8]) {
             assert!(matches!(status.code(), Code::InvalidArgument | Code::ResourceExhausted), "{status}");
             assert!(!status.message().is_empty());
         }
+    }
+}
+
+/// Whatever the header's bytes are: no panic, and a name is one that may be written down.
+///
+/// # Panics
+/// If that is not so.
+pub fn caller(header: &[u8]) {
+    if let Some(name) = xfcc::caller([header].into_iter()) {
+        assert!(!name.is_empty() && name.len() <= 512 && !name.chars().any(char::is_control), "{name:?}");
     }
 }

@@ -19,6 +19,7 @@ mod examples;
 mod metrics;
 mod operator;
 mod outage;
+mod permissions;
 
 mod poison;
 
@@ -41,6 +42,8 @@ mod stderr;
 mod storm;
 
 mod tail;
+
+mod tls;
 
 mod traces;
 

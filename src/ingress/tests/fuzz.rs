@@ -66,5 +66,6 @@ proptest! {
     #[test]
     fn any_bytes(message in vec(any::<u8>(), 0..200)) {
         fuzz::request(&message);
+        fuzz::caller(&message);
     }
 }
