@@ -2,7 +2,8 @@
 #![no_main]
 
 use sync_agent::admin::{
-    Drain, DropLetters, Find, Forget, ListLetters, Pause, Reload, Replay, ResetCursor, Resume, ShowLetter, Tail,
+    Drain, DropLetters, Find, Forget, ListLetters, Pause, Reload, Replay, ResetCursor, Resume, ShowLetter,
+    Tail,
 };
 
 macro_rules! read {
