@@ -1,5 +1,7 @@
 //! What clients that mean no good can make a whole agent do: nothing to others.
 
+#![expect(clippy::print_stdout, reason = "what the machine allows, and what was measured, is worth a line")]
+
 use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
 
 use harness::{
