@@ -1,6 +1,7 @@
 //! The whole config, from text to checked values or to the words that an operator reads.
 
 mod elasticsearch;
+mod fuzz;
 mod keys;
 mod permissions;
 mod schema;

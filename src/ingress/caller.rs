@@ -24,12 +24,12 @@ pub(crate) enum Peer {
 const NAME_BYTES_MAX: usize = 512;
 
 /// The caller's name: a SPIFFE ID, or another name of its certificate; `None` if it is not known.
-pub(crate) fn of(metadata: &MetadataMap, connection: &Extensions, trusts_xfcc: bool) -> Option<String> {
+pub(crate) fn of(metadata: &MetadataMap, connection: &Extensions, trusts_xfcc: bool) -> Option<Arc<str>> {
     match connection.get::<Peer>() {
-        Some(Peer::Tls(name)) => name.as_deref().map(str::to_owned),
+        Some(Peer::Tls(name)) => name.clone(),
         Some(Peer::Plain) if trusts_xfcc => {
             let lines = metadata.get_all(xfcc::HEADER).iter();
-            xfcc::caller(lines.map(|line| line.as_encoded_bytes()))
+            xfcc::caller(lines.map(|line| line.as_encoded_bytes())).map(Arc::from)
         }
         Some(Peer::Plain) | None => None,
     }

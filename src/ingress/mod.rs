@@ -37,6 +37,10 @@ mod answer;
 mod meters;
 mod spans;
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
+
 pub(crate) use codec::RawCodec;
 pub use indexes::Indexes;
 pub use meters::Meters;

@@ -69,7 +69,7 @@ impl SyncService for UpsertService {
         let trusts_xfcc = upserts.policy.terms().entrance.trusts_xfcc();
         let caller = caller::of(&metadata, &extensions, trusts_xfcc);
         let origin = Origin { caller, traceparent: traceparent(&metadata) };
-        let traced = Traced::of(&upserts.tracer, origin.traceparent.as_deref());
+        let traced = Traced::of(&upserts.tracer, &origin);
         let valid = match upserts.decode(message, origin, lease).await {
             Ok(valid) => valid,
             Err(status) => {
@@ -81,7 +81,7 @@ impl SyncService for UpsertService {
             "upsert_objects",
             index = valid.index,
             records = valid.append.records,
-            caller = valid.append.attributes.caller,
+            caller = valid.append.attributes.caller.as_deref(),
             request_id = tracing::field::Empty
         );
         let (index, records) = (traced.as_ref().map(|_| valid.index.clone()), valid.append.records);

@@ -2,7 +2,10 @@
 //!
 //! Whole or nothing: nothing leaves this file unless every payload is valid.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use plugin_api::operation::Action;
@@ -38,7 +41,7 @@ pub(crate) struct Valid {
 #[derive(Debug)]
 pub(crate) struct Origin {
     /// Who sends it.
-    pub(crate) caller: Option<String>,
+    pub(crate) caller: Option<Arc<str>>,
     /// The W3C traceparent that it came with.
     pub(crate) traceparent: Option<String>,
 }

@@ -90,7 +90,7 @@ fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
     use super::*;
 
@@ -187,6 +187,11 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/seeds/xfcc.txt"))),
+            ..ProptestConfig::default()
+        })]
+
         /// Bytes without sense neither panic nor name somebody unseen.
         #[test]
         fn any_bytes(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..4)) {

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod abuse;
 mod alerts;
 
 mod backlog;
@@ -31,6 +32,8 @@ mod repeats;
 mod rot;
 
 mod screen;
+
+mod secrets;
 
 mod shutdown;
 

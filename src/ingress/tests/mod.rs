@@ -2,6 +2,8 @@
 //! durability, which the log's own tests and the scenarios with real processes protect.
 
 mod bounds;
+mod frames;
+mod fuzz;
 mod original;
 mod page;
 mod permissions;
@@ -129,7 +131,7 @@ impl Running {
     /// The callers of all requests that were appended, in their order.
     fn callers(&self) -> Vec<Option<String>> {
         let appends = self.log.appends.lock().unwrap();
-        appends.iter().map(|append| append.attributes.caller.clone()).collect()
+        appends.iter().map(|append| append.attributes.caller.as_deref().map(str::to_owned)).collect()
     }
 
     /// The single request that was appended, as records.
