@@ -7,7 +7,7 @@ use bytes::Bytes;
 use plugin_api::identity::LogId;
 
 use super::{
-    buffers,
+    buffers::Buffers,
     files::File,
     frame::{self, FIXED_BYTES},
     interface::Frame,
@@ -57,11 +57,20 @@ pub(super) struct Block {
 
 /// Reads the frames from `place` on: at least one, unless the source's limit or end is reached or there is a fault.
 pub(super) fn read(source: Source<'_>, place: Place) -> io::Result<Block> {
+    read_by(source, place, |length| Ok(source.file.read_at(place.at, length)?.into()))
+}
+
+/// The same, into buffers that are used again.
+pub(super) fn read_into(source: Source<'_>, place: Place, buffers: &Buffers) -> io::Result<Block> {
+    read_by(source, place, |length| buffers.read_at(source.file, place.at, length))
+}
+
+fn read_by(source: Source<'_>, place: Place, read: impl Fn(usize) -> io::Result<Bytes>) -> io::Result<Block> {
     let available = usize::try_from(source.limit.saturating_sub(place.at)).unwrap_or(usize::MAX);
     let mut wanted = BLOCK_BYTES;
     loop {
         let length = wanted.min(available);
-        let bytes = buffers::read_at(source.file, place.at, length)?;
+        let bytes = read(length)?;
         let mut block = Block { found: Vec::new(), next: place, fault: None };
         let ends_here = bytes.len() < length || length == available;
         match block.parse(source, bytes, ends_here) {

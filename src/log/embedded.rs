@@ -15,6 +15,7 @@ use ring::rand::SystemRandom;
 use tokio::{sync::watch, task::spawn_blocking};
 
 use super::{
+    buffers::Buffers,
     catalogue::{Catalogue, Durable},
     destinations::Destinations,
     directory::{self, Directory, Opened, at},
@@ -152,7 +153,12 @@ impl EmbeddedLog {
             tally: tally.clone(),
             no_space_until: None,
         };
-        let readable = Arc::new(Readable { log_id: directory.log_id, files, catalogue: catalogue.clone() });
+        let readable = Arc::new(Readable {
+            log_id: directory.log_id,
+            files,
+            catalogue: catalogue.clone(),
+            buffers: Buffers::default(),
+        });
         let ids = RequestIds::new(directory.log_id, &directory.key);
         let repeats = Repeats::new(keys, clock, ids, readable.clone(), durable.clone());
         let shared = Shared {

@@ -11,6 +11,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 
 use super::{
     block::{self, Place, Source},
+    buffers::Buffers,
     catalogue::{Catalogue, Durable},
     files::{Access, File, FileSystem},
     interface::{Frame, ReadError, Reader},
@@ -36,6 +37,7 @@ pub(super) struct Readable {
     pub(super) log_id: LogId,
     pub(super) files: Arc<dyn FileSystem>,
     pub(super) catalogue: Arc<Catalogue>,
+    pub(super) buffers: Buffers,
 }
 
 #[derive(Clone, Debug)]
@@ -110,7 +112,7 @@ impl Readable {
         let limit = segment.skips.limit(place.at, limit);
         let until = segment.end().map_or(durable.end, |end| end.min(durable.end));
         let source = Source { file: &**file, nonce: segment.nonce, log_id: self.log_id, limit, until };
-        let block = block::read(source, *place).map_err(cannot_read(segment))?;
+        let block = block::read_into(source, *place, &self.buffers).map_err(cannot_read(segment))?;
         if block.found.is_empty() {
             let fault = block.fault.unwrap_or_else(|| FormatError::broken("the segment ends too early"));
             let (path, at) = (segment.path.clone(), place.at);

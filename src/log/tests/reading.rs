@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::log::{
+    buffers::Buffers,
     catalogue::{Catalogue, Durable},
     directory,
     files::FileSystem,
@@ -118,7 +119,8 @@ async fn reader_stops_at_the_watermark() {
         bench.retention,
         recovered.segments,
     ));
-    let readable = Arc::new(Readable { log_id: opened.directory.log_id, files, catalogue });
+    let readable =
+        Arc::new(Readable { log_id: opened.directory.log_id, files, catalogue, buffers: Buffers::default() });
     // The second frame's bytes are there, its offset is not durable.
     for durable in
         [Durable { end: 1, ..all }, Durable { end: 1, at: HEADER as u64 + frame_bytes + 20, ..all }]
