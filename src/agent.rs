@@ -15,6 +15,7 @@ mod history;
 mod letters;
 mod letters_read;
 mod rates;
+mod status;
 mod tail;
 
 mod destinations;
@@ -61,7 +62,7 @@ use crate::{
     dead_letter::StoreError,
     delivery::Snapshot,
     feed::{Routes, Routing, Tail},
-    ingress::{BindError, Indexes, Refusals, Server},
+    ingress::{BindError, Entrance, Indexes, Refusals, Server, Terms, TlsError},
     log::{
         EmbeddedLog, OpenReport,
         interface::{Log, LogError, LogStatus},
@@ -154,6 +155,9 @@ pub enum StartError {
     /// The port could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The port's TLS could not be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// How long the last spans may take to be told.
@@ -226,7 +230,7 @@ impl Agent {
         tracer.switch(config.telemetry.otlp.is_some());
         let server = Server::bind(
             config.listen.grpc,
-            config.limits.clone(),
+            Terms::of(config, Entrance::of(&config.listen)?),
             Indexes::new([]),
             refusals.clone(),
             log.clone(),
@@ -317,8 +321,12 @@ impl Agent {
             "rates",
             rates.clone().watch(reloader.destinations.clone(), stop.clone()),
         );
-        let operator =
-            Arc::new(Operator { reloader: reloader.clone(), rates, tails, started_at: clock.now() });
+        let operator = Arc::new(Operator {
+            reloader: reloader.clone(),
+            rates: rates.clone(),
+            tails,
+            started_at: clock.now(),
+        });
         let observed = Arc::new(Observable {
             operator: operator.clone(),
             requests: server.meters(),
@@ -337,8 +345,10 @@ impl Agent {
             &telemetry.0,
             &telemetry.1,
         );
+        let full_in_seconds =
+            move |log: &LogStatus| rates.disk_full_in_seconds(log.held_bytes, log.disk_bytes_max);
         api.start(operator, clock, &shutdown.intake(), &intake);
-        delivery.spawn(TaskKind::Upkeep, "disk", watch_disk(log.clone(), stop.clone()));
+        delivery.spawn(TaskKind::Upkeep, "disk", watch_disk(log.clone(), full_in_seconds, stop.clone()));
         delivery.spawn(TaskKind::Upkeep, "reload", reloader.clone().follow(changes));
         intake.spawn(TaskKind::Ingress, "ingress", server.serve());
         let count = reloader.serving().loaded.config.destinations.len();

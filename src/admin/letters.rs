@@ -98,6 +98,8 @@ pub struct LetterReport {
     pub letter: LetterHead,
     /// The request that brought its record.
     pub request_id: String,
+    /// Who sent it; null where that is not known.
+    pub caller: Option<String>,
     /// The log that its record lies, or lay, in.
     pub log_id: String,
     /// Where there.

@@ -35,6 +35,9 @@ pub struct TailEvent {
     /// The request that brought it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// Who sent that; absent where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller: Option<String>,
     /// The record as it was accepted; absent with `not_shown`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<TailChange>,
@@ -102,6 +105,7 @@ impl TailEvent {
             reason: None,
             position: None,
             request_id: None,
+            caller: None,
             record: None,
             operation: None,
             over_rate: some(over_rate),
@@ -114,7 +118,7 @@ impl TailEvent {
 impl From<Event> for TailEvent {
     fn from(event: Event) -> Self {
         let Event { at, kind, destination, source, record, operation, reason } = event;
-        let Source { position, request_id, accepted_at, .. } = source;
+        let Source { position, request_id, accepted_at, caller, .. } = source;
         let age = at.0.saturating_sub(accepted_at.0) / 1_000;
         Self {
             at: Time(at),
@@ -124,6 +128,7 @@ impl From<Event> for TailEvent {
             reason: reason.map(|reason| reason.to_string()),
             position: Some(position),
             request_id: Some(request_id.to_string()),
+            caller: caller.map(|caller| caller.to_string()),
             record: Some(record.into()),
             operation: operation.map(TailChange::from),
             over_rate: None,

@@ -1,4 +1,5 @@
-//! Watches the config and the files that it names for its secrets: whoever changes one of them wants it to serve.
+//! Watches the config and the files that it names for its secrets and certificates: whoever changes one of them wants it to
+//! serve.
 //!
 //! It only says when to look, and says it once for each new content that has been left alone for a moment; contents are
 //! also compared from time to time, since some mounts send no events.
@@ -6,7 +7,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -20,7 +21,7 @@ use ring::digest::{SHA256, digest};
 use tokio::sync::mpsc;
 
 use crate::{
-    config::{Config, Secret, SecretSource},
+    config::{Config, Secret, SecretSource, Tls},
     runtime::{
         Stop,
         watch::{Directories, directories},
@@ -54,6 +55,7 @@ pub(super) fn files_of(path: Option<&PathBuf>, config: &Config) -> BTreeSet<Path
         SecretSource::Env(_) => None,
     };
     let mut files: BTreeSet<PathBuf> = path.cloned().into_iter().collect();
+    files.extend(config.listen.tls.iter().flat_map(Tls::files).map(Path::to_owned));
     for destination in &config.destinations {
         files.extend(destination.secrets().into_iter().filter_map(of_secret));
         files.extend(destination.ca_file().map(|file| file.path.clone()));

@@ -151,6 +151,7 @@ mod tests {
                 number: 0,
                 request_id: RequestId(Uuid::nil()),
                 accepted_at: Timestamp(0),
+                caller: None,
             },
             version: Version(offset),
             record: Change {

@@ -59,6 +59,7 @@ pub(super) async fn show(path: PathBuf, request: ShowLetter) -> Result<LetterRep
     Ok(LetterReport {
         destination,
         request_id: source.request_id.to_string(),
+        caller: source.caller.as_deref().map(str::to_owned),
         log_id: source.log_id.to_string(),
         position: source.position,
         number: source.number,

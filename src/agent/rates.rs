@@ -11,10 +11,10 @@ use plugin_api::identity::{Position, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
-    control::state_of,
     destinations::Destinations,
     history::{History, Seen},
     letters::{Stamp, count, stamp},
+    status::state_of,
 };
 use crate::{
     admin::{self, DeadLetterStatus, TransformStatus},

@@ -36,7 +36,7 @@ use crate::{
     admin::{ConfigError, ConfigRefused, ControlError, Planned, PlannedChange, ReloadReport},
     config::{self, Change, ChangeKind, Changes, Config, ConfigErrors, Environment, Loaded, StartFrom},
     feed::{Routes, Routing},
-    ingress::Policy,
+    ingress::{Entrance, Policy, Terms},
     log::interface::{AtTime, From as StartAt, Log, LogBounds},
     router::Router,
     runtime::{Clock, Counter, Stop, Tasks},
@@ -100,6 +100,7 @@ struct Next {
     built: Vec<Arc<Built>>,
     froms: BTreeMap<Arc<str>, StartAt>,
     transform_host: Option<TransformHost>,
+    entrance: Entrance,
     warnings: Vec<String>,
 }
 
@@ -160,6 +161,9 @@ impl Reloader {
         self.outcomes.accepted.add(1);
         report.warnings.extend(warnings);
         report.generation = before.generation + 1;
+        for warning in &report.warnings {
+            tracing::warn!(generation = report.generation, "{warning}");
+        }
         Ok(report)
     }
 
@@ -190,7 +194,9 @@ impl Reloader {
                 Err(why) => errors.push((format!("destinations.{}.from", destination.name), why)),
             }
         }
-        let (refusals, warnings) = probe_all(&built).await;
+        let (refusals, mut warnings) = probe_all(&built).await;
+        let known = config::warnings(old);
+        warnings.extend(config::warnings(new).into_iter().filter(|warning| !known.contains(warning)));
         errors.extend(refusals);
         let transform_host = match changes.transforms {
             true => match host.next(Some(old), new, self.clock.clone(), Otherwise::Refuse).await {
@@ -206,10 +212,12 @@ impl Reloader {
             },
             false => None,
         };
-        if !errors.is_empty() {
+        let entrance = Entrance::of(&new.listen);
+        errors.extend(entrance.as_ref().err().map(|error| ("listen.tls".to_owned(), error.to_string())));
+        let (Ok(entrance), true) = (entrance, errors.is_empty()) else {
             return Err(refused(&loaded.refused(&errors)));
-        }
-        Ok(Next { loaded, changes, built, froms, transform_host, warnings })
+        };
+        Ok(Next { loaded, changes, built, froms, transform_host, entrance, warnings })
     }
 
     /// From here on the next config serves, whatever happens; what could not be done is told.
@@ -219,7 +227,7 @@ impl Reloader {
         next: Next,
         transform_host: &mut TransformHost,
     ) -> Result<Vec<String>, ControlError> {
-        let Next { loaded, changes, built, froms, transform_host: next_host, warnings: _ } = next;
+        let Next { loaded, changes, built, froms, transform_host: next_host, entrance, warnings: _ } = next;
         let (config, mut warnings) = (loaded.config.clone(), Vec::new());
         // Before anything serves by it: an agent that is killed in the middle starts with the file or with this.
         if let Err(error) = self.kept.accept(loaded.text()) {
@@ -257,7 +265,7 @@ impl Reloader {
             }
             *transform_host = host;
         }
-        self.policy.limit(config.limits.clone());
+        self.policy.change(Terms::of(&config, entrance));
         let otlp = config.telemetry.otlp.clone();
         self.otlp.send_if_modified(|now| std::mem::replace(now, otlp.clone()) != otlp);
         // At once, for every lane.

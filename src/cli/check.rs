@@ -1,17 +1,19 @@
-//! `check`: validates a config, tries the modules that it names, and prints what the agent would do with it. Connects to
-//! nothing, creates nothing.
+//! `check`: validates a config, tries the modules that it names, and prints what the agent would do with it, or what a
+//! caller might do with the agent. Connects to nothing, creates nothing.
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 
-use super::{output, plan::Plan};
+use super::{may::May, output, plan::Plan};
 use crate::{
     config::{self, Config, ConfigErrors, Environment, Loaded, ProcessEnvironment},
     runtime::SystemClock,
     transform::{Engine, ModuleError, ModuleErrors, Modules},
 };
 
+/// The exit code where the caller may do nothing.
+const MAY_NOTHING: u8 = 1;
 /// The exit code for a config with errors.
 const CONFIG_ERRORS: u8 = 2;
 
@@ -25,14 +27,20 @@ Examples:
   sync-agent check agent.toml          what the agent would do with this file
   sync-agent check                     what it would do without a file
   sync-agent check agent.toml --json   the same, or { \"errors\": [...] }, for programs
+  sync-agent check agent.toml --as spiffe://cluster.local/ns/shop/sa/checkout
+                                       what this caller may do to which indexes
 
 Exit codes:
   0  the config is fine
+  1  it is, but --as names a caller who may do nothing
   2  it has errors")]
 pub struct Arguments {
     /// The config file; without one, the config that `run` would use
     #[arg(value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Show what a caller may do instead, by its SPIFFE ID or another name of its certificate; "" is one without a name
+    #[arg(long = "as", value_name = "CALLER")]
+    pub caller: Option<String>,
     /// Print JSON instead of text
     #[arg(long)]
     pub json: bool,
@@ -49,11 +57,18 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 fn check(arguments: &Arguments, environment: &dyn Environment) -> anyhow::Result<ExitCode> {
     match accepted(arguments, environment)? {
         Ok(loaded) => {
-            let plan = Plan::new(&loaded);
-            let printed =
-                if arguments.json { output::print_json(&plan) } else { output::print(&plan.to_text()) };
+            let may = arguments.caller.as_deref().map(|caller| May::new(&loaded.config, caller));
+            let printed = match (&may, arguments.json) {
+                (Some(may), true) => output::print_json(may),
+                (Some(may), false) => output::print(&may.to_text()),
+                (None, true) => output::print_json(&Plan::new(&loaded)),
+                (None, false) => output::print(&Plan::new(&loaded).to_text()),
+            };
             printed.context("cannot write to stdout")?;
-            Ok(ExitCode::SUCCESS)
+            Ok(match may {
+                Some(may) if may.is_nothing() => ExitCode::from(MAY_NOTHING),
+                _ => ExitCode::SUCCESS,
+            })
         }
         Err(errors) => {
             if arguments.json {
@@ -102,7 +117,7 @@ mod tests {
     #[test]
     fn the_exit_code_tells_whether_there_are_errors() {
         let code = |variables: &[(&'static str, &'static str)], json| {
-            let arguments = Arguments { config: None, json };
+            let arguments = Arguments { config: None, caller: None, json };
             check(&arguments, &FixedEnvironment::new(variables, &[])).unwrap()
         };
         for json in [false, true] {
@@ -120,7 +135,7 @@ mod tests {
             "[destinations.out]\ntype = \"file\"\ndir = \"out\"\n[transforms.a]\npath = {module:?}\n"
         );
         std::fs::write(&file, text).unwrap();
-        let arguments = Arguments { config: Some(file), json: false };
+        let arguments = Arguments { config: Some(file), caller: None, json: false };
         let code = || check(&arguments, &FixedEnvironment::new(&[], &[])).unwrap();
         assert_eq!(code(), ExitCode::from(2), "it is missing");
         std::fs::write(&module, "not a module").unwrap();

@@ -5,6 +5,7 @@ mod command;
 pub mod run;
 
 pub mod check;
+mod may;
 mod plan;
 
 pub mod config;

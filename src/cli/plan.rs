@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::output::{HEADING, NAME, WARNING, styled};
 use crate::config::{
-    AlgoliaSettings, Config, ElasticsearchSettings, Kind, Loaded, Override, Transform,
+    self, Loaded, Override, Permission,
     listing::{self, Rows},
 };
 
@@ -21,6 +21,7 @@ pub(super) struct Plan {
     data: Rows,
     limits: Rows,
     telemetry: Rows,
+    permissions: Vec<Permitted>,
     #[serde(serialize_with = "by_name")]
     destinations: Vec<(Arc<str>, Rows)>,
     #[serde(serialize_with = "by_name")]
@@ -28,6 +29,13 @@ pub(super) struct Plan {
     indexes: Vec<Rule>,
     defaults: Rows,
     environment: Vec<Override>,
+}
+
+#[derive(Debug, Serialize)]
+struct Permitted {
+    caller: String,
+    indexes: Vec<String>,
+    actions: Vec<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,13 +55,19 @@ impl Plan {
             destinations: rule.destinations.iter().map(ToString::to_string).collect(),
             transform: rule.transform.as_ref().map(ToString::to_string),
         };
+        let permitted = |permission: &Permission| Permitted {
+            caller: permission.caller.to_string(),
+            indexes: permission.indexes.iter().map(ToString::to_string).collect(),
+            actions: permission.actions.iter().map(|action| action.as_str()).collect(),
+        };
         Self {
             source: loaded.source.to_string(),
-            warnings: warnings(config),
+            warnings: config::warnings(config),
             listen: listing::listen(config),
             data: listing::data(config),
             limits: listing::limits(config),
             telemetry: listing::telemetry(config),
+            permissions: config.permissions.iter().map(permitted).collect(),
             destinations: config
                 .destinations
                 .iter()
@@ -76,6 +90,17 @@ impl Plan {
         section(&mut text, "data", self.data.shown());
         section(&mut text, "limits", self.limits.shown());
         section(&mut text, "telemetry", self.telemetry.shown());
+        if !self.permissions.is_empty() {
+            let permitted = |permitted: &Permitted| {
+                let may = format!("{} in {}", permitted.actions.join(", "), permitted.indexes.join(", "));
+                (permitted.caller.clone(), may)
+            };
+            section(
+                &mut text,
+                "permissions, nothing else is allowed",
+                self.permissions.iter().map(permitted),
+            );
+        }
         for (name, rows) in &self.destinations {
             section(&mut text, &format!("destinations.{name}"), rows.shown());
         }
@@ -98,41 +123,11 @@ impl Plan {
     }
 }
 
-fn warnings(config: &Config) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if !config.listen.grpc.ip().is_loopback() {
-        let address = config.listen.grpc;
-        warnings
-            .push(format!("{address} is open to everyone who can reach it: the port asks for no password"));
-    }
-    if let Some(address) = config.listen.admin.filter(|address| !address.ip().is_loopback()) {
-        warnings.push(format!(
-            "{address} takes the admin token in the clear: reach it by a tunnel, or put TLS before it"
-        ));
-    }
-    for destination in &config.destinations {
-        match &destination.kind {
-            Kind::Algolia(AlgoliaSettings { insecure: true, .. })
-            | Kind::Elasticsearch(ElasticsearchSettings { insecure: true, .. }) => {
-                let name = &destination.name;
-                warnings.push(format!("destinations.{name} may send keys and records in the clear"));
-            }
-            Kind::Algolia(_) | Kind::Elasticsearch(_) | Kind::File(_) => {}
-        }
-    }
-    for Transform { name, .. } in &config.transforms {
-        if !config.indexes.iter().any(|rule| rule.transform.as_ref() == Some(name)) {
-            warnings.push(format!("transforms.{name} runs on nothing: no index rule names it"));
-        }
-    }
-    warnings
-}
-
 /// A heading and its rows, with the values in one column.
 fn section(text: &mut String, heading: &str, rows: impl Iterator<Item = (String, String)>) {
     let _ = writeln!(text, "\n{}", styled(HEADING, heading));
     for (key, value) in rows {
-        let gap = " ".repeat(34_usize.saturating_sub(key.chars().count()).max(1));
+        let gap = " ".repeat(39_usize.saturating_sub(key.chars().count()).max(1));
         let _ = writeln!(text, "  {}{gap}{value}", styled(NAME, key));
     }
 }
@@ -185,103 +180,106 @@ mod tests {
     fn the_plan_is_shown_in_the_words_of_the_config() {
         let expected = "\
 config agent.toml
-warning: [::]:50051 is open to everyone who can reach it: the port asks for no password
+warning: whoever reaches [::]:50051 may do everything to every index: no [[permissions]] say who may do what
 warning: destinations.search may send keys and records in the clear
 warning: transforms.spare runs on nothing: no index rule names it
 
 listen
-  grpc                              [::]:50051
-  http                              127.0.0.1:9600
-  admin                             none
+  grpc                                   [::]:50051
+  http                                   127.0.0.1:9600
+  admin                                  none
+  trust_xfcc                             false
 
 data
-  dir                               ./sync-agent-data
-  disk_bytes_max                    20GiB
-  segment_bytes                     128MiB
-  retention.age                     24h
-  retention.bytes_max               5GiB
+  dir                                    ./sync-agent-data
+  disk_bytes_max                         20GiB
+  segment_bytes                          128MiB
+  retention.age                          24h
+  retention.bytes_max                    5GiB
 
 limits
-  record_bytes_max                  1MiB
-  request_bytes_max                 4MiB
-  request_records_max               10000
-  indexes_max                       1000
-  non_idempotent_operations         refuse
-  connections_max                   1024
-  connection_requests_max           128
-  decoding_bytes_max                64MiB
-  receive_timeout                   10s
-  transforms_bytes_max              512MiB
+  record_bytes_max                       1MiB
+  request_bytes_max                      4MiB
+  request_records_max                    10000
+  indexes_max                            1000
+  non_idempotent_operations              refuse
+  connections_max                        1024
+  connection_requests_max                128
+  decoding_bytes_max                     64MiB
+  receive_timeout                        10s
+  transforms_bytes_max                   512MiB
+  caller_rate_limit.requests_per_second  none
+  caller_rate_limit.bytes_per_second     none
 
 telemetry
-  otlp                              none
+  otlp                                   none
 
 destinations.archive
-  type                              file
-  dir                               ./out
-  rotate.bytes                      128MiB
-  rotate.age                        1h
-  from                              now
-  index                             {index}
-  batch.operations_max              5000
-  batch.bytes_max                   8MiB
-  batch.linger                      200ms
-  requests_max                      10
-  rate_limit.operations_per_second  none
-  rate_limit.bytes_per_second       none
-  timeout                           30s
-  backoff.min                       200ms
-  backoff.max                       30s
-  attempts_max                      5
-  backlog_bytes_max                 10GiB
-  on_backlog_full                   detach
-  dead_letters.bytes_max            1GiB
-  dead_letters.age_max              none
+  type                                   file
+  dir                                    ./out
+  rotate.bytes                           128MiB
+  rotate.age                             1h
+  from                                   now
+  index                                  {index}
+  batch.operations_max                   5000
+  batch.bytes_max                        8MiB
+  batch.linger                           200ms
+  requests_max                           10
+  rate_limit.operations_per_second       none
+  rate_limit.bytes_per_second            none
+  timeout                                30s
+  backoff.min                            200ms
+  backoff.max                            30s
+  attempts_max                           5
+  backlog_bytes_max                      10GiB
+  on_backlog_full                        detach
+  dead_letters.bytes_max                 1GiB
+  dead_letters.age_max                   none
 
 destinations.search
-  type                              algolia
-  app_id                            from the environment variable APP
-  api_key                           from the environment variable KEY
-  hosts                             http://fake:9201
-  insecure                          true
-  gzip                              true
-  from                              now
-  index                             {index}
-  batch.operations_max              1000
-  batch.bytes_max                   8MiB
-  batch.linger                      200ms
-  requests_max                      10
-  rate_limit.operations_per_second  none
-  rate_limit.bytes_per_second       none
-  timeout                           30s
-  backoff.min                       200ms
-  backoff.max                       30s
-  attempts_max                      5
-  backlog_bytes_max                 10GiB
-  on_backlog_full                   refuse
-  dead_letters.bytes_max            1GiB
-  dead_letters.age_max              none
+  type                                   algolia
+  app_id                                 from the environment variable APP
+  api_key                                from the environment variable KEY
+  hosts                                  http://fake:9201
+  insecure                               true
+  gzip                                   true
+  from                                   now
+  index                                  {index}
+  batch.operations_max                   1000
+  batch.bytes_max                        8MiB
+  batch.linger                           200ms
+  requests_max                           10
+  rate_limit.operations_per_second       none
+  rate_limit.bytes_per_second            none
+  timeout                                30s
+  backoff.min                            200ms
+  backoff.max                            30s
+  attempts_max                           5
+  backlog_bytes_max                      10GiB
+  on_backlog_full                        refuse
+  dead_letters.bytes_max                 1GiB
+  dead_letters.age_max                   none
 
 transforms.redact
-  path                              transforms/redact.wasm
-  sha256                            any
-  config                            {\"fields\":[\"email\"]}
-  cpu_ms_max                        250
-  memory_bytes_max                  64MiB
+  path                                   transforms/redact.wasm
+  sha256                                 any
+  config                                 {\"fields\":[\"email\"]}
+  cpu_ms_max                             250
+  memory_bytes_max                       64MiB
 
 transforms.spare
-  path                              spare.wasm
-  sha256                            0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
-  config                            {}
-  cpu_ms_max                        250
-  memory_bytes_max                  64MiB
+  path                                   spare.wasm
+  sha256                                 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+  config                                 {}
+  cpu_ms_max                             250
+  memory_bytes_max                       64MiB
 
 indexes, the first match wins
-  products*                         redact -> search, archive
-  every other index                 search
+  products*                              redact -> search, archive
+  every other index                      search
 
 environment, wins over the file
-  GRPC_PORT=:50051                  listen.grpc = [::]:50051: every address, IPv4 and IPv6
+  GRPC_PORT=:50051                       listen.grpc = [::]:50051: every address, IPv4 and IPv6
 ";
         let text = plan(CONFIG, &VARIABLES).to_text();
         assert_eq!(anstream::adapter::strip_str(&text).to_string(), expected);
@@ -302,5 +300,17 @@ environment, wins over the file
         assert_eq!(json["transforms"]["redact"]["memory_bytes_max"], 64 << 20);
         assert_eq!(json["warnings"].as_array().map(Vec::len), Some(3));
         assert!(!json.to_string().contains("SECRET"));
+    }
+
+    /// Where callers' names come from is said where it lets anybody be somebody, or where nobody ever is.
+    #[test]
+    fn names_that_mean_nothing_are_warned_of() {
+        let rules = "[[permissions]]\ncaller = \"spiffe://shop\"\nindexes = [\"*\"]\n";
+        let warned = |keys: &str| {
+            let warnings = plan(&format!("{keys}{rules}{CONFIG}"), &VARIABLES).warnings;
+            warnings.into_iter().filter(|warning| warning.contains("name")).collect::<Vec<_>>()
+        };
+        assert!(warned("")[0].contains("nobody has a name"));
+        assert!(warned("[listen]\ntrust_xfcc = true\n")[0].contains("past the sidecar can name anybody"));
     }
 }

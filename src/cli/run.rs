@@ -9,6 +9,7 @@ use super::output;
 use crate::{
     agent::{Agent, Start, Stopped},
     config::{self, ProcessEnvironment},
+    runtime::machine,
     telemetry::{LogFormat, start_logging},
 };
 
@@ -71,6 +72,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     start_logging(arguments.log_format)?;
+    prepare(start.loaded.config.limits.connections_max);
     if let Some(errors) = &start.refused {
         tracing::error!(
             errors = errors.errors.len(),
@@ -86,12 +88,32 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     serve(start, Duration::from_secs(arguments.grace)).await
 }
 
+/// What does not succeed is said, and the agent does without.
+fn prepare(connections_max: usize) {
+    /// For what is not a producer's connection: the log, the destinations, the admin API.
+    const OTHER_FILES: u64 = 512;
+    if let Err(error) = machine::keep_memory_private() {
+        tracing::warn!(%error, "a core dump of this process would hold keys and records");
+    }
+    let needed = connections_max as u64 + OTHER_FILES;
+    match machine::open_files_max() {
+        Ok(Some(allowed)) if allowed < needed => {
+            tracing::warn!(
+                allowed,
+                needed,
+                "too few files may be open for limits.connections_max: raise RLIMIT_NOFILE, or lower it"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
+}
+
 async fn serve(start: Start, grace: Duration) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("signals cannot be handled")?;
     let mut reload = signal(SignalKind::hangup()).context("signals cannot be handled")?;
-    let grpc = start.loaded.config.listen.grpc;
-    if !grpc.ip().is_loopback() {
-        tracing::warn!(address = %grpc, "every client that reaches this address may write to every index");
+    for warning in config::warnings(&start.loaded.config) {
+        tracing::warn!("{warning}");
     }
     let agent = Agent::start(start).await?;
     let healthy = loop {

@@ -1,7 +1,7 @@
 //! `send`: sends the lines of an NDJSON file to an agent, as a producer would.
 //!
 //! `lines` reads and `convert` turns JSON into the contract's types, on a thread of their own; [`sender`] makes
-//! requests and sees each of them through (`answer` says what an answer means); `progress` shows how it goes.
+//! requests over what `connect` connects and sees each of them through (`answer` says what an answer means); `progress` shows how it goes.
 //! The sender knows nothing of files and terminals, so `demo` uses it, too.
 
 mod lines;
@@ -11,6 +11,7 @@ mod convert;
 pub mod sender;
 
 mod answer;
+mod connect;
 mod progress;
 
 #[cfg(test)]
@@ -57,6 +58,8 @@ Examples:
   sync-agent send --index products --action partial prices.ndjson
   jq -c '.[]' products.json | sync-agent send --index products -
   echo '{\"objectID\":\"42\"}' | sync-agent send --index products --action delete -
+  sync-agent send --index products --target agent.example.com:50051 \\
+    --ca ca.pem --cert shop.pem --key shop.key products.ndjson
 
 A line: {\"objectID\":\"42\",\"name\":\"Desk lamp\",\"price\":49.9}
 Lines of `sync-agent dead-letters export` are read, too: their records are sent as new ones. (What is only to be
@@ -78,6 +81,8 @@ pub struct Arguments {
     /// The agent's gRPC address
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
     pub target: String,
+    #[command(flatten)]
+    tls: connect::Files,
     /// Print the summary as JSON
     #[arg(long)]
     pub json: bool,
@@ -122,8 +127,16 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(USAGE));
         }
     };
+    let tls = match arguments.tls.read() {
+        Ok(tls) => tls,
+        Err(error) => {
+            output::complain(&format!("{error}\n"));
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
     let action = ActionType::from(arguments.action);
     let options = Options::new(arguments.target.clone(), arguments.index.clone(), action);
+    let options = Options { tls, ..options };
     let progress = Arc::new(Progress::new(size));
     let started = Instant::now();
 

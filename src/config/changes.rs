@@ -34,7 +34,7 @@ pub struct Changes {
 pub struct Change {
     /// What becomes of it.
     pub kind: ChangeKind,
-    /// What it is: `destination`, `transform`, `index rule`, `default destinations` or `setting`.
+    /// What it is: `destination`, `transform`, `permission`, `index rule`, `default destinations` or `setting`.
     pub what: &'static str,
     /// Its name: a destination's or transform's, a rule's pattern, a section.
     pub name: String,
@@ -79,12 +79,18 @@ impl Changes {
             ("limits", listing::limits),
             ("telemetry", listing::telemetry),
         ] {
-            let keys = differing(&rows(before), &rows(after));
+            let mut keys = differing(&rows(before), &rows(after));
             let paths = keys.iter().filter_map(|key| Some(format!("{section}.{}", key.split_once(':')?.0)));
             let takes_restart = |path: &String| keys::find(path).is_some_and(|key| key.restart);
             changes.needs_restart.extend(paths.filter(takes_restart));
+            if let ("listen", Some(old), Some(new)) = (section, &before.listen.tls, &after.listen.tls)
+                && !new.holds_what(old)
+            {
+                keys.push("a certificate's or key's content".to_owned());
+            }
             changes.note(ChangeKind::Changed, "setting", section, keys);
         }
+        changes.permissions(before, after);
         changes.destinations(before, after);
         changes.transforms(before, after);
         changes.rules(before, after);
@@ -95,6 +101,24 @@ impl Changes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    fn permissions(&mut self, before: &Config, after: &Config) {
+        let of = |config: &Config| -> Vec<(String, String)> {
+            let rules = config.permissions.iter();
+            rules.map(|rule| (rule.caller.to_string(), listing::permission(rule))).collect()
+        };
+        let (old, new) = (of(before), of(after));
+        let only_in = |these: &[(String, String)], others: &[(String, String)]| -> Vec<(String, String)> {
+            these.iter().filter(|rule| !others.contains(rule)).cloned().collect()
+        };
+        for (kind, rules) in
+            [(ChangeKind::Removed, only_in(&old, &new)), (ChangeKind::Added, only_in(&new, &old))]
+        {
+            for (caller, may) in rules {
+                self.note(kind, "permission", &caller, vec![may]);
+            }
+        }
     }
 
     fn destinations(&mut self, before: &Config, after: &Config) {

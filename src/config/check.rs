@@ -4,7 +4,6 @@
 //! nobody made.
 
 use std::{
-    net::SocketAddr,
     ops::Range,
     path::{Component, Path, PathBuf},
     sync::Arc,
@@ -13,11 +12,13 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    checked::{Config, Data, IndexRule, Limits, Listen, NonIdempotent, Retention},
+    checked::{CallerRateLimit, Config, Data, IndexRule, Limits, NonIdempotent, Retention},
     destinations::Destinations,
     environment::Environment,
     keys::{DATA_DIR, ROOT},
+    listen,
     overrides::{self, Override},
+    permissions,
     problem::ConfigErrors,
     reader::{Findings, Table, Value, closest, one_of},
     telemetry,
@@ -81,10 +82,11 @@ fn sections(
     environment: &dyn Environment,
 ) -> (Config, Vec<Override>) {
     let mut root = Table::new(document, ROOT, String::new(), 0..0, findings);
-    let listen = listen(root.table("listen"));
+    let listen = listen::read(root.table("listen"), environment);
     let data = data(root.table("data"));
     let limits = limits(root.table("limits"), data.segment_bytes);
     let telemetry = telemetry::read(root.table("telemetry"));
+    let permissions = permissions::read(&mut root);
 
     let mut destinations = Destinations::read(root.table("destinations"), data.disk_bytes_max, environment);
     if destinations.names.is_empty() {
@@ -108,6 +110,7 @@ fn sections(
         data,
         limits,
         telemetry,
+        permissions,
         destinations: destinations.checked,
         transforms: transforms.checked,
         indexes,
@@ -115,42 +118,6 @@ fn sections(
     };
     let overrides = overrides::apply(&mut config, environment, findings);
     (config, overrides)
-}
-
-fn listen(mut table: Table<'_>) -> Listen {
-    let grpc = table.take("grpc");
-    let grpc = grpc.and_then(|value| address(&value)).unwrap_or(([127, 0, 0, 1], 50051).into());
-    let mut taken = vec![("listen.grpc", grpc)];
-    let http = match table.take("http") {
-        Some(value) if value.as_str() == Some("off") => None,
-        Some(value) => own_address(&value, &taken),
-        None => Some(([127, 0, 0, 1], 9600).into()),
-    };
-    taken.extend(http.map(|http| ("listen.http", http)));
-    let admin = table.take("admin").and_then(|value| own_address(&value, &taken));
-    table.finish();
-    Listen { grpc, http, admin }
-}
-
-/// An address that nothing else listens on; port 0 never is.
-fn own_address(value: &Value<'_>, taken: &[(&str, SocketAddr)]) -> Option<SocketAddr> {
-    let address = address(value)?;
-    if let Some((key, _)) = taken.iter().find(|(_, taken)| *taken == address && address.port() != 0) {
-        value.wrong(&format!("is the address of {key}"), "an address and a port of its own");
-    }
-    Some(address)
-}
-
-fn address(value: &Value<'_>) -> Option<SocketAddr> {
-    let accepted = match value.path.as_str() {
-        "listen.http" => "an address and a port, such as \"127.0.0.1:9600\" or \"0.0.0.0:9600\", or \"off\"",
-        _ => "an address and a port, such as \"127.0.0.1:50051\", \"0.0.0.0:50051\" or \"[::1]:50051\"",
-    };
-    let address = value.string(accepted)?.parse();
-    if address.is_err() {
-        value.wrong("is not an address with a port", accepted);
-    }
-    address.ok()
 }
 
 /// `data.dir` of a text that may have errors, or its default. What does not parse and does not show the key has errors
@@ -201,9 +168,19 @@ fn limits(mut table: Table<'_>, segment_bytes: u64) -> Limits {
         decoding_bytes_max: table.quantity_by("decoding_bytes_max", request).length(),
         receive_timeout: table.quantity("receive_timeout"),
         transforms_bytes_max: table.quantity::<Size>("transforms_bytes_max").length(),
+        caller_rate_limit: caller_rate_limit(table.table("caller_rate_limit")),
     };
     table.finish();
     limits
+}
+
+fn caller_rate_limit(mut table: Table<'_>) -> CallerRateLimit {
+    let limit = CallerRateLimit {
+        requests_per_second: table.optional("requests_per_second").map(|Count(requests)| requests),
+        bytes_per_second: table.optional("bytes_per_second").map(|Size(bytes)| bytes),
+    };
+    table.finish();
+    limit
 }
 
 fn index_rules(root: &mut Table<'_>, names: &[Arc<str>], transforms: &[Arc<str>]) -> Vec<IndexRule> {

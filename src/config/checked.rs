@@ -3,6 +3,10 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use plugin_api::operation::Action;
+
+pub use super::tls::{ClientAuth, Clients, Tls};
+
 /// A config that passed every check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -14,6 +18,8 @@ pub struct Config {
     pub limits: Limits,
     /// Whom it tells what it does.
     pub telemetry: Telemetry,
+    /// Who may do what to which indexes; empty: everybody everything.
+    pub permissions: Vec<Permission>,
     /// Every destination, by name ascending.
     pub destinations: Vec<Destination>,
     /// Every transform, by name ascending; also those that no rule names.
@@ -34,6 +40,10 @@ pub struct Listen {
     pub http: Option<SocketAddr>,
     /// The port of the admin API, beside its socket in `data.dir`; by token; none: only the socket. Port 0 lets the system choose.
     pub admin: Option<SocketAddr>,
+    /// Whether the rightmost element of `x-forwarded-client-cert` names the caller; never beside `tls`.
+    pub trust_xfcc: bool,
+    /// TLS of the gRPC port; none: it is plain.
+    pub tls: Option<Tls>,
 }
 
 /// `[data]`
@@ -82,6 +92,29 @@ pub struct Limits {
     pub receive_timeout: Duration,
     /// Bytes of the live instances of all transforms together; the least recently used ones go above it.
     pub transforms_bytes_max: usize,
+    /// `caller_rate_limit`
+    pub caller_rate_limit: CallerRateLimit,
+}
+
+/// `caller_rate_limit`: what each caller may send, and all those without a name together. Up to a second's share may come
+/// at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallerRateLimit {
+    /// Requests; none: any number.
+    pub requests_per_second: Option<u32>,
+    /// Bytes of their messages, uncompressed; none: any number.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// `[[permissions]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permission {
+    /// A caller's name, or a pattern for several.
+    pub caller: Arc<str>,
+    /// Indexes' names, or patterns for them; at least one.
+    pub indexes: Vec<Arc<str>>,
+    /// What they may do; at least one.
+    pub actions: Vec<Action>,
 }
 
 /// `[telemetry]`

@@ -20,6 +20,13 @@ pub const ROOT: &[Key] = &[
     Key::new("data", Form::Table(DATA), "Where it keeps its data, and how much."),
     Key::new("limits", Form::Table(LIMITS), "What one request, and all of them, may take."),
     Key::new("telemetry", Form::Table(TELEMETRY), "Whom it tells what it does."),
+    Key::new(
+        "permissions",
+        Form::List(PERMISSION),
+        "Who may do what to which indexes: what no rule allows is refused with PERMISSION_DENIED. Without a rule everybody may \
+         do everything.",
+    )
+    .or("none"),
     Key::new("defaults", Form::Table(DEFAULTS), "What holds for an index that no rule matches."),
     Key::new(
         "destinations",
@@ -68,6 +75,36 @@ const LISTEN: &[Key] = &[
     )
     .or("none")
     .restart(),
+    Key::new(
+        "trust_xfcc",
+        Form::Flag(false),
+        "Whether the rightmost element of `x-forwarded-client-cert` names the caller. Only for a port that nobody but the \
+         sidecar reaches which sets it; not beside `tls`.",
+    ),
+    Key::new("tls", Form::Table(TLS), "TLS for producers that have no mesh. Its files are followed."),
+];
+
+const TLS: &[Key] = &[
+    Key::new(
+        "cert",
+        Form::Text(Text::PATH),
+        "A PEM file with the agent's certificate, and then those that lead to its authority. Connections \
+         that are open keep the one that they began with.",
+    )
+    .required(),
+    Key::new("key", Form::Text(Text::PATH), "A PEM file with the certificate's private key, unencrypted.").required(),
+    Key::new(
+        "client_ca",
+        Form::Text(Text::PATH),
+        "A PEM file with the authorities whose certificates clients show. A caller's name is its certificate's first URI of \
+         `spiffe://`, else its first URI, else its first DNS name.",
+    )
+    .or("none: no client is asked for a certificate"),
+    Key::new(
+        "client_auth",
+        Form::Word { words: &["required", "optional"], default: Some("required") },
+        "Whether a client without a certificate is refused, or has no name. Needs `client_ca`.",
+    ),
 ];
 
 const TELEMETRY: &[Key] = &[Key::new(
@@ -185,6 +222,45 @@ const LIMITS: &[Key] = &[
         Form::Size(Bounds::fixed(512 * MIB, 16 * MIB, TIB)),
         "The live instances of all transforms together. Above it the least recently used ones go.",
     ),
+    Key::new(
+        "caller_rate_limit",
+        Form::Table(CALLER_RATE_LIMIT),
+        "What each caller may send, and all those without a name together. Up to a second's share may come at once; more is \
+         refused with RESOURCE_EXHAUSTED, and when to try again.",
+    ),
+];
+
+const CALLER_RATE_LIMIT: &[Key] = &[
+    Key::new("requests_per_second", Form::Count(Bounds::optional(1, 1_000_000)), "Requests of each caller.")
+        .or("none"),
+    Key::new(
+        "bytes_per_second",
+        Form::Size(Bounds::optional(KIB, TIB)),
+        "Bytes of each caller's messages, uncompressed. One message may have more, and takes its time then.",
+    )
+    .or("none"),
+];
+
+const PERMISSION: &[Key] = &[
+    Key::new(
+        "caller",
+        Form::Text(Text::new("caller's name of 1 to 512 bytes, in which * stands for any characters and ? for one")),
+        "Whom the rule is about: the SPIFFE ID or another name of the caller's certificate. Only `*` is also about those \
+         without a name.",
+    )
+    .required(),
+    Key::new(
+        "indexes",
+        Form::Texts(Text::new("name of 1 to 256 bytes, in which * stands for any characters and ? for one")),
+        "The indexes that they may change.",
+    )
+    .required(),
+    Key::new(
+        "actions",
+        Form::Texts(Text::new("action").matching("^(save|partial_update|partial_update_no_create|delete)$")),
+        "What they may do: save, partial_update, partial_update_no_create, delete.",
+    )
+    .or("all"),
 ];
 
 const DESTINATION: Text = Text::new("destination's name").matching(NAME_PATTERN);

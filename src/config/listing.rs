@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 
 use super::{
     checked::{
-        Config, Destination, ElasticsearchAuth, ElasticsearchSettings, IndexRule, Kind, NonIdempotent,
-        OnBacklogFull, PartialUpdates, Secret, SecretSource, StartFrom, Transform,
+        ClientAuth, Config, Destination, ElasticsearchAuth, ElasticsearchSettings, IndexRule, Kind,
+        NonIdempotent, OnBacklogFull, PartialUpdates, Permission, Secret, SecretSource, StartFrom, Transform,
     },
     units::{show_duration, show_size},
 };
@@ -40,11 +40,29 @@ pub fn listen(config: &Config) -> Rows {
         Some(address) => Setting::text(address),
         None => Setting::Text(none.to_owned()),
     };
-    Rows(vec![
+    let mut rows = vec![
         ("grpc", Setting::text(config.listen.grpc)),
         ("http", or(config.listen.http, "off")),
         ("admin", or(config.listen.admin, "none")),
-    ])
+        ("trust_xfcc", Setting::Flag(config.listen.trust_xfcc)),
+    ];
+    if let Some(tls) = &config.listen.tls {
+        rows.extend([
+            ("tls.cert", Setting::text(tls.cert.display())),
+            ("tls.key", Setting::text(tls.key.display())),
+        ]);
+        if let Some(clients) = &tls.clients {
+            let auth = match clients.auth {
+                ClientAuth::Required => "required",
+                ClientAuth::Optional => "optional",
+            };
+            rows.extend([
+                ("tls.client_ca", Setting::text(clients.ca.display())),
+                ("tls.client_auth", Setting::text(auth)),
+            ]);
+        }
+    }
+    Rows(rows)
 }
 
 /// `[data]`
@@ -81,6 +99,13 @@ pub fn rule(rule: &IndexRule) -> String {
     }
 }
 
+/// `[[permissions]]`: what its callers may do to which indexes.
+#[must_use]
+pub fn permission(permission: &Permission) -> String {
+    let actions: Vec<&str> = permission.actions.iter().map(|action| action.as_str()).collect();
+    format!("{} in {}", actions.join(", "), owned(&permission.indexes).join(", "))
+}
+
 fn elasticsearch(settings: &ElasticsearchSettings) -> Vec<(&'static str, Setting)> {
     let mut rows =
         vec![("type", Setting::text("elasticsearch")), ("nodes", Setting::Names(settings.nodes.clone()))];
@@ -111,6 +136,7 @@ fn elasticsearch(settings: &ElasticsearchSettings) -> Vec<(&'static str, Setting
 #[must_use]
 pub fn limits(config: &Config) -> Rows {
     let limits = &config.limits;
+    let rate = limits.caller_rate_limit;
     let non_idempotent = match limits.non_idempotent_operations {
         NonIdempotent::Refuse => "refuse",
         NonIdempotent::Allow => "allow",
@@ -126,6 +152,14 @@ pub fn limits(config: &Config) -> Rows {
         ("decoding_bytes_max", Setting::size(limits.decoding_bytes_max)),
         ("receive_timeout", Setting::duration(limits.receive_timeout)),
         ("transforms_bytes_max", Setting::size(limits.transforms_bytes_max)),
+        (
+            "caller_rate_limit.requests_per_second",
+            rate.requests_per_second.map_or(Setting::text("none"), |max| Setting::Count(max.into())),
+        ),
+        (
+            "caller_rate_limit.bytes_per_second",
+            rate.bytes_per_second.map_or(Setting::text("none"), Setting::Size),
+        ),
     ])
 }
 

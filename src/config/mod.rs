@@ -12,10 +12,13 @@ mod check;
 mod destinations;
 mod environment;
 pub mod keys;
+mod listen;
 mod overrides;
+mod permissions;
 mod reader;
 mod secret;
 mod telemetry;
+mod tls;
 mod transforms;
 mod units;
 
@@ -23,6 +26,7 @@ mod changes;
 mod checked;
 pub mod listing;
 mod problem;
+mod warnings;
 
 pub mod reference;
 mod schema;
@@ -32,10 +36,10 @@ mod tests;
 
 pub use changes::{Change, ChangeKind, Changes};
 pub use checked::{
-    AlgoliaSettings, Backoff, BatchLimits, CaFile, Config, Data, DeadLetters, Destination, ElasticsearchAuth,
-    ElasticsearchSettings, FileSettings, IndexNames, IndexRule, Kind, Limits, Listen, NonIdempotent,
-    OnBacklogFull, PartialUpdates, RateLimit, Retention, Secret, SecretSource, StartFrom, Telemetry,
-    Transform,
+    AlgoliaSettings, Backoff, BatchLimits, CaFile, CallerRateLimit, ClientAuth, Clients, Config, Data,
+    DeadLetters, Destination, ElasticsearchAuth, ElasticsearchSettings, FileSettings, IndexNames, IndexRule,
+    Kind, Limits, Listen, NonIdempotent, OnBacklogFull, PartialUpdates, Permission, RateLimit, Retention,
+    Secret, SecretSource, StartFrom, Telemetry, Tls, Transform,
 };
 #[cfg(test)]
 pub(crate) use environment::FixedEnvironment;
@@ -45,3 +49,4 @@ pub use overrides::Override;
 pub use problem::{ConfigErrors, Problem};
 pub use schema::schema;
 pub use units::{show_duration, show_size};
+pub use warnings::warnings;

@@ -1,8 +1,11 @@
 //! The whole config, from text to checked values or to the words that an operator reads.
 
 mod elasticsearch;
+mod fuzz;
 mod keys;
+mod permissions;
 mod schema;
+mod tls;
 mod transforms;
 
 use std::{path::Path, time::Duration};

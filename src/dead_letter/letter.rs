@@ -100,14 +100,15 @@ pub struct Letter {
 }
 
 impl Letter {
-    /// Bytes that it counts for in its store: its bodies and words, names twice since they are in an index, too, and a
-    /// flat sum for the rest of its row. `FORMAT.md` has the same sum in SQL.
+    /// Bytes that it counts for in its store: its bodies, words and caller, names twice since they are in an index,
+    /// too, and a flat sum for the rest of its row. `FORMAT.md` has the same sum in SQL.
     #[must_use]
     pub fn size(&self) -> u64 {
         const ROW: usize = 256;
         let of = |Change { key, body, .. }: &Change| body.len() + 2 * (key.index.len() + key.object_id.len());
         let operation = self.operation.as_ref().map_or(0, of);
-        (ROW + of(&self.record) + operation + self.reason.message.len()) as u64
+        let caller = self.source.caller.as_ref().map_or(0, |caller| caller.len());
+        (ROW + of(&self.record) + operation + self.reason.message.len() + caller) as u64
     }
 }
 

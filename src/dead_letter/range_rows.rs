@@ -59,7 +59,7 @@ pub(super) fn add<'a>(
         "UPDATE ranges SET end_offset = end_offset + 1, records = records + 1 WHERE id = ?1",
     )?;
     for letter in letters {
-        let Source { log_id, position, .. } = letter.source;
+        let &Source { log_id, position, .. } = &letter.source;
         let cause = Cause::DeadLettersFull;
         let index = &letter.record.key.index;
         let key = params![log_id.0.as_bytes(), position.partition, cause.as_str(), &**index, position.offset];

@@ -15,7 +15,7 @@ use super::{
     deletion::bounded,
     filter::{WHERE, integer},
     ledger::Ledger,
-    rows,
+    rows, schema,
 };
 
 /// The letters that a replay is about.
@@ -80,7 +80,7 @@ pub(super) fn portion(
         "{} FROM letters
          WHERE log_id = :log_id AND (partition, offset) > (:partition, :offset) AND {WHERE}
          ORDER BY partition, offset, number",
-        rows::select(true)
+        rows::select(schema::FORMAT)
     );
     let mut parameters = filter.parameters();
     let before_all = (-1, -1);

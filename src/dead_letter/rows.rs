@@ -11,11 +11,13 @@ use plugin_api::{
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params, types::Type};
 use uuid::Uuid;
 
-use super::{Change, Filed, Letter, LetterId, Stage};
+use super::{Change, Filed, Letter, LetterId, Stage, schema};
 
-/// What [`read`] expects of a query, to be followed by its FROM; of a file that has no column for modules, none.
-pub(super) fn select(has_modules: bool) -> String {
-    format!("{SELECT}, {}", if has_modules { "module" } else { "NULL AS module" })
+/// What [`read`] expects of a query, to be followed by its FROM; nothing where a file of this format has no column for it.
+pub(super) fn select(format: i64) -> String {
+    let module = if format >= schema::MODULES { "module" } else { "NULL AS module" };
+    let caller = if format >= schema::CALLERS { "caller" } else { "NULL AS caller" };
+    format!("{SELECT}, {module}, {caller}")
 }
 
 const SELECT: &str = "
@@ -28,11 +30,11 @@ const FILE: &str = "
     INSERT INTO letters (log_id, partition, offset, number, version, request_id, accepted_at, dead_lettered_at,
         stage, reason, status, message, attempts, record_action, record_index, record_object_id,
         operation_action, operation_index, operation_object_id, operation_body, record_body,
-        module)
+        module, caller)
     VALUES (:log_id, :partition, :offset, :number, :version, :request_id, :accepted_at, :dead_lettered_at,
         :stage, :reason, :status, :message, :attempts, :record_action, :record_index, :record_object_id,
         :operation_action, :operation_index, :operation_object_id, :operation_body, :record_body,
-        :module)
+        :module, :caller)
     ON CONFLICT (log_id, partition, offset, number) DO UPDATE SET
         version = excluded.version, request_id = excluded.request_id, accepted_at = excluded.accepted_at,
         dead_lettered_at = excluded.dead_lettered_at, stage = excluded.stage, reason = excluded.reason,
@@ -41,7 +43,7 @@ const FILE: &str = "
         record_object_id = excluded.record_object_id, operation_action = excluded.operation_action,
         operation_index = excluded.operation_index, operation_object_id = excluded.operation_object_id,
         operation_body = excluded.operation_body, record_body = excluded.record_body,
-        module = excluded.module";
+        module = excluded.module, caller = excluded.caller";
 
 /// Files letters.
 pub(super) fn file<'a>(
@@ -76,6 +78,7 @@ pub(super) fn file<'a>(
             ":operation_body": operation.map(|operation| &*operation.body),
             ":record_body": &*record.body,
             ":module": module,
+            ":caller": source.caller.as_deref(),
         })?;
     }
     Ok(())
@@ -83,7 +86,7 @@ pub(super) fn file<'a>(
 
 /// Whether this letter is in the store, whatever its account.
 pub(super) fn holds(connection: &Connection, letter: &Letter) -> rusqlite::Result<bool> {
-    let Source { log_id, position, number, .. } = letter.source;
+    let Source { log_id, position, number, .. } = &letter.source;
     let sql = "SELECT 1 FROM letters WHERE log_id = ?1 AND partition = ?2 AND offset = ?3 AND number = ?4";
     connection.prepare_cached(sql)?.exists(params![
         log_id.0.as_bytes(),
@@ -108,6 +111,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Filed> {
         number: row.get("number")?,
         request_id: RequestId(Uuid::from_bytes(row.get("request_id")?)),
         accepted_at: Timestamp(row.get("accepted_at")?),
+        caller: row.get("caller")?,
     };
     let reason = Reason {
         code: word(row, "reason", &ReasonCode::ALL, ReasonCode::as_str)?,

@@ -15,9 +15,15 @@ use super::StoreError;
 /// "SyDL": marks the file as ours.
 const APPLICATION_ID: i64 = 0x5379_444c;
 /// The format of this agent, in `user_version`.
-const FORMAT: i64 = 4;
+pub(super) const FORMAT: i64 = 5;
 /// The oldest that it reads; [`open`] brings a file up to date.
 const FORMAT_OLDEST: i64 = 1;
+/// The format that brought ranges and the letters' bytes.
+const RANGES: i64 = 2;
+/// The format that brought modules.
+pub(super) const MODULES: i64 = 4;
+/// The format that brought callers.
+pub(super) const CALLERS: i64 = 5;
 /// How long to wait for another connection's write: an operator's, or a reader's recovery of the log.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -54,8 +60,7 @@ const CREATE: &str = "
         WHERE operation_index IS NOT NULL;
 ";
 
-/// From format 1 to 2. What a letter takes is [`super::Letter::size`], said once more in SQL; the triggers keep `usage`
-/// true whoever changes a letter, an operator with a shell of SQLite's own included.
+/// From format 1 to 2, before [`USAGE`].
 const FROM_1_TO_2: &str = "
     ALTER TABLE letters ADD COLUMN bytes INTEGER GENERATED ALWAYS AS (
         256 + length(record_body) + ifnull(length(operation_body), 0) + length(CAST(message AS BLOB))
@@ -71,21 +76,6 @@ const FROM_1_TO_2: &str = "
         bytes        INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     INSERT INTO usage SELECT record_index, count(*), sum(bytes) FROM letters GROUP BY record_index;
-    CREATE TRIGGER usage_of_new AFTER INSERT ON letters BEGIN
-        INSERT INTO usage VALUES (new.record_index, 1, new.bytes)
-        ON CONFLICT DO UPDATE SET letters = letters + 1, bytes = bytes + excluded.bytes;
-    END;
-    CREATE TRIGGER usage_of_old AFTER DELETE ON letters BEGIN
-        UPDATE usage SET letters = letters - 1, bytes = bytes - old.bytes WHERE record_index = old.record_index;
-        DELETE FROM usage WHERE record_index = old.record_index AND letters = 0;
-    END;
-    CREATE TRIGGER usage_of_changed AFTER UPDATE ON letters
-    WHEN old.bytes <> new.bytes OR old.record_index <> new.record_index BEGIN
-        UPDATE usage SET letters = letters - 1, bytes = bytes - old.bytes WHERE record_index = old.record_index;
-        INSERT INTO usage VALUES (new.record_index, 1, new.bytes)
-        ON CONFLICT DO UPDATE SET letters = letters + 1, bytes = bytes + excluded.bytes;
-        DELETE FROM usage WHERE letters = 0;
-    END;
 
     CREATE TABLE ranges (
         id           INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -103,8 +93,44 @@ const FROM_1_TO_2: &str = "
         ON ranges (log_id, partition, cause, ifnull(record_index, ''), first_offset);
 ";
 
+/// The triggers keep `usage` true whoever changes a letter, an operator with a shell of SQLite's own included.
+const USAGE: &str = "
+    CREATE TRIGGER usage_of_new AFTER INSERT ON letters BEGIN
+        INSERT INTO usage VALUES (new.record_index, 1, new.bytes)
+        ON CONFLICT DO UPDATE SET letters = letters + 1, bytes = bytes + excluded.bytes;
+    END;
+    CREATE TRIGGER usage_of_old AFTER DELETE ON letters BEGIN
+        UPDATE usage SET letters = letters - 1, bytes = bytes - old.bytes WHERE record_index = old.record_index;
+        DELETE FROM usage WHERE record_index = old.record_index AND letters = 0;
+    END;
+    CREATE TRIGGER usage_of_changed AFTER UPDATE ON letters
+    WHEN old.bytes <> new.bytes OR old.record_index <> new.record_index BEGIN
+        UPDATE usage SET letters = letters - 1, bytes = bytes - old.bytes WHERE record_index = old.record_index;
+        INSERT INTO usage VALUES (new.record_index, 1, new.bytes)
+        ON CONFLICT DO UPDATE SET letters = letters + 1, bytes = bytes + excluded.bytes;
+        DELETE FROM usage WHERE letters = 0;
+    END;
+";
+
 /// From format 3 to 4.
 const FROM_3_TO_4: &str = "ALTER TABLE letters ADD COLUMN module BLOB;";
+
+/// From format 4 to 5, before [`USAGE`]: a caller counts, too. Letters that are there have none, so `usage` stays true.
+/// What a letter takes is [`super::Letter::size`], said once more in SQL.
+const FROM_4_TO_5: &str = "
+    DROP TRIGGER usage_of_new;
+    DROP TRIGGER usage_of_old;
+    DROP TRIGGER usage_of_changed;
+    ALTER TABLE letters ADD COLUMN caller TEXT;
+    ALTER TABLE letters DROP COLUMN bytes;
+    ALTER TABLE letters ADD COLUMN bytes INTEGER GENERATED ALWAYS AS (
+        256 + length(record_body) + ifnull(length(operation_body), 0) + length(CAST(message AS BLOB))
+        + ifnull(length(CAST(caller AS BLOB)), 0)
+        + 2 * (length(CAST(record_index AS BLOB)) + length(CAST(record_object_id AS BLOB))
+            + ifnull(length(CAST(operation_index AS BLOB)), 0)
+            + ifnull(length(CAST(operation_object_id AS BLOB)), 0))
+    ) VIRTUAL;
+";
 
 /// Opens the database for its one writer; creates it (0600) and its directory (0700) where they are missing.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
@@ -154,7 +180,7 @@ fn prepare_to_write(connection: &mut Connection) -> rusqlite::Result<()> {
 
 /// Whether the file has a table for ranges: one of format 1 that no agent has opened since has none.
 pub(super) fn has_ranges(connection: &Connection) -> rusqlite::Result<bool> {
-    Ok(format_of(connection)? >= 2)
+    Ok(format_of(connection)? >= RANGES)
 }
 
 /// Whether the file counts the bytes of its letters.
@@ -162,12 +188,8 @@ pub(super) fn has_bytes(connection: &Connection) -> rusqlite::Result<bool> {
     has_ranges(connection)
 }
 
-/// Whether the letters have a column for modules.
-pub(super) fn has_modules(connection: &Connection) -> rusqlite::Result<bool> {
-    Ok(format_of(connection)? >= 4)
-}
-
-fn format_of(connection: &Connection) -> rusqlite::Result<i64> {
+/// The file's format, once it was opened.
+pub(super) fn format_of(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
@@ -205,12 +227,17 @@ fn bring_up_to_date(connection: &mut Connection, found: Option<i64>) -> rusqlite
         transaction.execute_batch(CREATE)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     }
-    if found.unwrap_or(FORMAT_OLDEST) < 2 {
+    if found.unwrap_or(FORMAT_OLDEST) < RANGES {
         transaction.execute_batch(FROM_1_TO_2)?;
+        transaction.execute_batch(USAGE)?;
     }
     // Format 3 brought a word and changed no table.
-    if found.unwrap_or(FORMAT_OLDEST) < 4 {
+    if found.unwrap_or(FORMAT_OLDEST) < MODULES {
         transaction.execute_batch(FROM_3_TO_4)?;
+    }
+    if found.unwrap_or(FORMAT_OLDEST) < CALLERS {
+        transaction.execute_batch(FROM_4_TO_5)?;
+        transaction.execute_batch(USAGE)?;
     }
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()

@@ -31,6 +31,7 @@ fn letter(offset: u64) -> Letter {
             number: 0,
             request_id: RequestId(Uuid::from_u128(8)),
             accepted_at: Timestamp(1_795_446_000_000_000),
+            caller: None,
         },
         version: Version(1_795_446_000_000_000 + offset),
         record: Change {
@@ -85,6 +86,7 @@ async fn keeps_everything() {
             body: Bytes::new(),
         });
         letter.module = (number % 3 == 0).then_some([number as u8; 32]);
+        letter.source.caller = (number % 4 == 0).then(|| format!("spiffe://mesh/{number}").into());
         letters.push(letter);
     }
     store.file(letters.clone()).await.unwrap();
@@ -258,8 +260,8 @@ async fn refuses_what_it_does_not_understand() {
         }
         assert!(fs::read(&path).unwrap() == before, "a refused file was changed");
     };
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 5).unwrap();
-    refused("have format 5, this agent reads up to 4");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 6).unwrap();
+    refused("have format 6, this agent reads up to 5");
     Connection::open(&path).unwrap().pragma_update(None, "application_id", 1).unwrap();
     refused("not of dead letters");
     fs::write(&path, vec![b'x'; 8192]).unwrap();
@@ -274,7 +276,8 @@ async fn reports_damage() {
     store.file((0..2000).map(letter).collect()).await.unwrap();
     store.close().await.unwrap();
     let mut bytes = fs::read(&path).unwrap();
-    bytes[4096..200_000].fill(0xff);
+    // The second page is the root of `letters`.
+    bytes[4096..8192].fill(0xff);
     fs::write(&path, bytes).unwrap();
 
     let store = Store::open(&path, Bounds::default()).unwrap();
@@ -389,15 +392,42 @@ async fn brings_an_older_store_up_to_date() {
     let taken: u64 = found.iter().map(|filed| filed.letter.size()).sum();
     assert_eq!(store.usage().borrow().used, taken, "the older ones are counted");
     store.close().await.unwrap();
+}
 
-    // Formats 2 and 3 have the same tables, but for modules.
-    let older = Connection::open(&path).unwrap();
-    older.execute_batch("ALTER TABLE letters DROP COLUMN module; PRAGMA user_version = 2").unwrap();
-    drop(older);
-    assert_eq!(read(&path, Filter::default(), Order::OldestFirst).len(), 3);
-    let store = Store::open(&path, Bounds::default()).unwrap();
-    assert_eq!((store.count().await.unwrap(), store.usage().borrow().used), (3, taken));
-    store.close().await.unwrap();
-    let version = Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0));
-    assert_eq!(version, Ok(4));
+/// The same of a file of format 4, which knew no callers, and of one of format 2, which is the same but for modules: what
+/// is filed from then on has its caller, which counts.
+#[tokio::test]
+async fn letters_without_callers_stay_so() {
+    for format in [2, 4] {
+        let (_dir, path) = place();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(include_str!("tests/format_4.sql")).unwrap();
+        if format == 2 {
+            old.execute_batch("ALTER TABLE letters DROP COLUMN module; PRAGMA user_version = 2").unwrap();
+        }
+        drop(old);
+        let callers = || {
+            let letters = read(&path, Filter::default(), Order::OldestFirst);
+            letters.into_iter().map(|filed| filed.letter.source.caller).collect::<Vec<_>>()
+        };
+        assert_eq!(callers(), [None, None], "a reader shows it as it is");
+        let store = Store::open(&path, Bounds::default()).unwrap();
+        let mut of_caller = letter(3);
+        of_caller.source.caller = Some("shop".repeat(100).into());
+        store.file(vec![letter(2), of_caller.clone()]).await.unwrap();
+        assert_eq!(callers(), [None, None, of_caller.source.caller.clone()]);
+        let letters = read(&path, Filter::default(), Order::OldestFirst);
+        assert_eq!(letters[0].letter.module.is_some(), format == 4);
+        let taken: u64 = letters.iter().map(|filed| filed.letter.size()).sum();
+        assert_eq!(store.usage().borrow().used, taken);
+        store.close().await.unwrap();
+        let connection = Connection::open(&path).unwrap();
+        connection.execute("DELETE FROM letters WHERE caller IS NOT NULL", []).unwrap();
+        let left =
+            connection.query_row("SELECT sum(bytes) FROM usage", [], |row| row.get::<_, u64>(0)).unwrap();
+        assert_eq!(left, taken - of_caller.size(), "it is counted whoever changes it");
+        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+        assert_eq!(version, Ok(5));
+    }
 }

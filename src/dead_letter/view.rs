@@ -71,7 +71,7 @@ impl View {
     }
 
     fn select(&self) -> rusqlite::Result<String> {
-        schema::has_modules(&self.connection).map(rows::select)
+        schema::format_of(&self.connection).map(rows::select)
     }
 
     /// The ranges that the filter lets through; one whose index is not known may hold any index's records. None at all

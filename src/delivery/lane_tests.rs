@@ -4,6 +4,7 @@
 //! sees is checked: the counts of settled records never run ahead of what was accepted, nor behind the watermark.
 
 mod bench;
+mod callers;
 mod told;
 
 mod replay;

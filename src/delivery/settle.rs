@@ -281,9 +281,9 @@ impl Settling<'_> {
     }
 
     fn settled(&mut self, operation: &Operation, outcome: Outcome) {
-        self.outcomes.push((operation.source, outcome));
+        self.outcomes.push((operation.source.clone(), outcome));
         let replaced = self.queue.settled(operation, self.moment.now);
-        self.outcomes.extend(replaced.iter().map(|replaced| (replaced.source, Outcome::Superseded)));
+        self.outcomes.extend(replaced.iter().map(|replaced| (replaced.source.clone(), Outcome::Superseded)));
         if self.moment.is_watched {
             self.watched.push((operation.clone(), outcome));
             self.watched.extend(replaced.into_iter().map(|replaced| (replaced, Outcome::Superseded)));

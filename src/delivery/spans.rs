@@ -32,6 +32,7 @@ struct Open {
     accept: TraceContext,
     delivery: SpanId,
     request_id: String,
+    caller: Option<Arc<str>>,
     began: Timestamp,
     attempts: u64,
     rejected: u64,
@@ -62,7 +63,7 @@ impl Spans {
             return;
         }
         let began = self.tracer.now();
-        for TracedRequest { context, first, records, request_id } in requests {
+        for TracedRequest { context, first, records, request_id, caller } in requests {
             if self.open.len() >= OPEN_MAX {
                 self.tracer.drop_spans(1);
                 continue;
@@ -72,6 +73,7 @@ impl Spans {
                 accept: context.under(SpanId::of_accept(request_id)),
                 delivery: SpanId::of(request_id, &self.destination),
                 request_id: request_id.to_string(),
+                caller,
                 began,
                 attempts: 0,
                 rejected: 0,
@@ -86,6 +88,12 @@ impl Spans {
             let TracedTransform { request, transform, index, failed, began, ended } = transform;
             let accept = SpanId::of_accept(request.request_id);
             let records = u64::from(request.records);
+            let attributes = vec![
+                ("transform", Attribute::text(&transform)),
+                ("index", Attribute::text(index)),
+                ("records", Attribute::Number(records)),
+                ("failed", Attribute::Number(failed)),
+            ];
             self.tracer.tell(Span {
                 parent: request.context.under(accept),
                 id: SpanId::random(),
@@ -93,12 +101,7 @@ impl Spans {
                 kind: SpanKind::Internal,
                 began,
                 ended,
-                attributes: vec![
-                    ("transform", Attribute::text(transform)),
-                    ("index", Attribute::text(index)),
-                    ("records", Attribute::Number(records)),
-                    ("failed", Attribute::Number(failed)),
-                ],
+                attributes: with_caller(attributes, request.caller.as_ref()),
                 error: (failed > 0).then(|| format!("{failed} of {records} records failed")),
             });
         }
@@ -134,6 +137,15 @@ impl Spans {
             open.attempts += 1;
             open.rejected += share.rejected;
             let number = |name, value| (name, Attribute::Number(value));
+            let attributes = vec![
+                ("destination", Attribute::text(&self.destination)),
+                number("attempt", open.attempts),
+                number("operations", share.operations),
+                number("written", share.written),
+                number("superseded", share.superseded),
+                number("retried", share.retried),
+                number("rejected", share.rejected),
+            ];
             self.tracer.tell(Span {
                 parent: open.accept.under(open.delivery),
                 id: SpanId::random(),
@@ -141,15 +153,7 @@ impl Spans {
                 kind: SpanKind::Client,
                 began,
                 ended,
-                attributes: vec![
-                    ("destination", Attribute::text(&self.destination)),
-                    number("attempt", open.attempts),
-                    number("operations", share.operations),
-                    number("written", share.written),
-                    number("superseded", share.superseded),
-                    number("retried", share.retried),
-                    number("rejected", share.rejected),
-                ],
+                attributes: with_caller(attributes, open.caller.as_ref()),
                 error: share.error,
             });
         }
@@ -172,8 +176,14 @@ impl Spans {
     }
 
     fn close(&self, open: Open, error: Option<String>) {
-        let Open { accept, delivery, request_id, began, attempts, rejected, .. } = open;
+        let Open { accept, delivery, request_id, caller, began, attempts, rejected, .. } = open;
         let rejections = (rejected > 0).then(|| format!("{rejected} operations were rejected"));
+        let attributes = vec![
+            ("destination", Attribute::text(&self.destination)),
+            ("request_id", Attribute::Text(request_id)),
+            ("attempts", Attribute::Number(attempts)),
+            ("rejected", Attribute::Number(rejected)),
+        ];
         self.tracer.tell(Span {
             parent: accept,
             id: delivery,
@@ -181,15 +191,19 @@ impl Spans {
             kind: SpanKind::Internal,
             began,
             ended: self.tracer.now(),
-            attributes: vec![
-                ("destination", Attribute::text(&self.destination)),
-                ("request_id", Attribute::Text(request_id)),
-                ("attempts", Attribute::Number(attempts)),
-                ("rejected", Attribute::Number(rejected)),
-            ],
+            attributes: with_caller(attributes, caller.as_ref()),
             error: error.or(rejections),
         });
     }
+}
+
+/// And who sent the request, where that is known.
+fn with_caller(
+    mut attributes: Vec<(&'static str, Attribute)>,
+    caller: Option<&Arc<str>>,
+) -> Vec<(&'static str, Attribute)> {
+    attributes.extend(caller.map(|caller| ("caller", Attribute::text(caller))));
+    attributes
 }
 
 impl Share {

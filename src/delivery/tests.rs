@@ -8,7 +8,7 @@ use plugin_api::{
     operation::{Action, Batch, Key, Operation, Source},
     verdict::{Reason, ReasonCode, Scope, Verdict, WriteError},
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -85,6 +85,7 @@ fn operation(offset: u64, key: u8) -> Operation {
             number: 0,
             request_id: RequestId(Uuid::nil()),
             accepted_at: Timestamp(0),
+            caller: None,
         },
     }
 }
@@ -239,7 +240,10 @@ impl Lane {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/seeds/delivery.txt"))),
+        ..ProptestConfig::with_cases(600)
+    })]
 
     /// G3, G4 and G6: whatever is wrong with whichever records, with one or several requests in flight, every operation
     /// is settled once, only the guilty are dead-lettered, no two requests in flight share a key, and each object ends

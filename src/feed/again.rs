@@ -37,7 +37,7 @@ impl Again {
             accepted_at: source.accepted_at,
             records: 1,
             request_id: source.request_id,
-            attributes: Attributes::default(),
+            attributes: Attributes { caller: source.caller, ..Attributes::default() },
             payload: Bytes::new(),
         };
         (frame, vec![Record { action, index, object_id, body }])

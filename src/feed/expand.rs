@@ -62,7 +62,7 @@ impl Routed<'_> {
         number: u32,
         origin: Option<Arc<Origin>>,
     ) -> Operation {
-        let Frame { version, log_id, position, request_id, accepted_at, .. } = self.frame;
+        let Frame { version, log_id, position, request_id, accepted_at, attributes, .. } = self.frame;
         Operation {
             action,
             record_index: self.record.index.clone(),
@@ -76,6 +76,7 @@ impl Routed<'_> {
                 number,
                 request_id: *request_id,
                 accepted_at: *accepted_at,
+                caller: attributes.caller.clone(),
             },
         }
     }

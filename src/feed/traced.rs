@@ -7,7 +7,7 @@ use plugin_api::identity::{Position, RequestId, Timestamp};
 use crate::{log::interface::Frame, runtime::TraceContext};
 
 /// A request with a sampled traceparent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TracedRequest {
     /// Where its producer's span is.
     pub context: TraceContext,
@@ -17,6 +17,8 @@ pub struct TracedRequest {
     pub records: u32,
     /// What its producer got.
     pub request_id: RequestId,
+    /// Who sent it, where that is known.
+    pub caller: Option<Arc<str>>,
 }
 
 /// A transform that ran on records of such a request, among others'.
@@ -41,6 +43,7 @@ impl TracedRequest {
     pub(super) fn of(frame: &Frame) -> Option<Self> {
         let context = TraceContext::sampled(frame.attributes.traceparent.as_deref()?)?;
         let Frame { position, records, request_id, .. } = frame;
-        Some(Self { context, first: *position, records: *records, request_id: *request_id })
+        let caller = frame.attributes.caller.clone();
+        Some(Self { context, first: *position, records: *records, request_id: *request_id, caller })
     }
 }

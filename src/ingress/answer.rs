@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use plugin_api::identity::RequestId;
+use plugin_api::{identity::RequestId, operation::Action};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, QuotaViolation, StatusExt};
 
@@ -35,6 +35,8 @@ const MESSAGE_MAX: usize = 200;
 
 /// The reason in the ErrorInfo of a key that came with other content.
 const KEY_REUSED: &str = "IDEMPOTENCY_KEY_REUSED";
+/// The reason in the ErrorInfo of what no rule allows.
+const NOT_PERMITTED: &str = "NOT_PERMITTED";
 
 /// When to try again after something that passes in a moment.
 const SOON: Duration = Duration::from_secs(1);
@@ -106,6 +108,28 @@ pub(crate) fn too_many_records(records: usize, limit: usize) -> Status {
 pub(crate) fn too_many_indexes(index: &str, error: TooManyIndexes) -> Status {
     let TooManyIndexes { max } = error;
     over_limit("limits.indexes_max", format!("index \"{index}\" is new, and there are {max} already"))
+}
+
+/// The caller has used up what it may send in this time.
+pub(crate) fn too_fast(caller: Option<&str>, wait: Duration) -> Status {
+    let whose =
+        caller.map_or_else(|| "callers without a name".to_owned(), |caller| format!("caller \"{caller}\""));
+    let message = format!("{whose} sent as much as limits.caller_rate_limit allows: try again in {wait:.1?}");
+    retry(Code::ResourceExhausted, message, wait)
+}
+
+/// PERMISSION_DENIED with an ErrorInfo: no rule lets the caller do this to the index.
+pub(crate) fn not_permitted(caller: Option<&str>, index: &str, action: Action) -> Status {
+    let (whose, action) = match caller {
+        Some(caller) => (format!("caller \"{caller}\""), action.as_str()),
+        None => ("a caller without a name".to_owned(), action.as_str()),
+    };
+    let message =
+        format!("{whose} may not {action} in index \"{index}\": no rule of [[permissions]] allows it");
+    let metadata = [("caller", caller.unwrap_or_default()), ("index", index), ("action", action)];
+    let metadata = metadata.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let details = ErrorDetails::with_error_info(NOT_PERMITTED, SERVICE_NAME, HashMap::from(metadata));
+    Status::with_error_details(Code::PermissionDenied, message, details)
 }
 
 /// Others take all that there is at the moment; `what` says of what.

@@ -73,6 +73,12 @@ impl Budget {
 }
 
 impl Lease {
+    /// One that nobody else takes from.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn of_its_own(bytes_max: usize) -> Self {
+        Self { pool: Pool::new(bytes_max), bytes: AtomicUsize::new(0) }
+    }
+
     /// Takes `bytes` more without waiting: who already holds bytes must not wait for others who do.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! Accepts connections, so many at once and no more, and closes those that do not begin to speak HTTP/2 in time.
+//! Accepts connections, so many at once and no more, and closes those that do not begin to speak HTTP/2 in time. With TLS each
+//! shakes hands in a task of its own, so that one that is slow or silent delays nobody.
 //!
 //! What comes after the first bytes is guarded elsewhere: half a frame by HTTP/2's keepalive, a request by `intake`.
 
@@ -6,6 +7,7 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
+    panic::resume_unwind,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -16,25 +18,32 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep},
+    task::JoinSet,
+    time::{Instant, Sleep, sleep, sleep_until, timeout_at},
 };
 use tokio_stream::Stream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
+
+use super::{caller::Peer, policy::Policy, tls, transport::Transport};
 
 /// A listener's connections.
 pub(crate) struct Connections {
     listener: TcpListener,
+    policy: Arc<Policy>,
     permits: Arc<Semaphore>,
     first_bytes_within: Duration,
     cut: CancellationToken,
+    /// None of them yields a connection that failed.
+    handshakes: JoinSet<Option<Connection>>,
     /// Set while accepting is given a rest after an error such as "too many open files".
     rest: Option<Pin<Box<Sleep>>>,
 }
 
 /// One connection; its permit lives as long as it does.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    transport: Transport,
+    peer: Peer,
     /// Bytes of the preface that are still to come, and until when.
     preface: Option<(usize, Pin<Box<Sleep>>)>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -49,27 +58,55 @@ impl Connections {
     /// `cut` closes every connection at once.
     pub(crate) fn new(
         listener: TcpListener,
+        policy: Arc<Policy>,
         connections_max: usize,
         first_bytes_within: Duration,
         cut: CancellationToken,
     ) -> Self {
         let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
-        Self { listener, permits, first_bytes_within, cut, rest: None }
+        Self { listener, policy, permits, first_bytes_within, cut, handshakes: JoinSet::new(), rest: None }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr) -> Option<Connection> {
+    /// The connection, unless it is refused or shakes hands first.
+    fn admit(&mut self, stream: TcpStream, address: SocketAddr) -> Option<Connection> {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            tracing::debug!(%peer, "connection refused: limits.connections_max are open");
+            tracing::debug!(peer = %address, "connection refused: limits.connections_max are open");
             return None;
         };
         // Answers are small and complete; holding them back would only delay them.
         stream.set_nodelay(true).ok()?;
-        Some(Connection {
-            stream,
-            preface: Some((PREFACE_BYTES, Box::pin(sleep(self.first_bytes_within)))),
-            cut: Box::pin(self.cut.clone().cancelled_owned()),
+        let (cut, deadline) = (self.cut.clone(), Instant::now() + self.first_bytes_within);
+        let open = move |transport, peer| Connection {
+            transport,
+            peer,
+            preface: Some((PREFACE_BYTES, Box::pin(sleep_until(deadline)))),
+            cut: Box::pin(cut.cancelled_owned()),
             _permit: permit,
-        })
+        };
+        let Some(acceptor) = self.policy.terms().entrance.acceptor() else {
+            return Some(open(Transport::Plain(stream), Peer::Plain));
+        };
+        self.handshakes.spawn(async move {
+            match timeout_at(deadline, tls::handshake(acceptor, stream)).await {
+                Ok(Ok((stream, peer))) => return Some(open(Transport::Tls(Box::new(stream)), peer)),
+                Ok(Err(error)) => tracing::debug!(peer = %address, %error, "TLS handshake failed"),
+                Err(_) => tracing::debug!(peer = %address, "TLS handshake took too long"),
+            }
+            None
+        });
+        None
+    }
+
+    /// The next connection that has shaken hands.
+    fn poll_handshakes(&mut self, ctx: &mut Context<'_>) -> Option<Connection> {
+        while let Poll::Ready(Some(ended)) = self.handshakes.poll_join_next(ctx) {
+            match ended.map_err(tokio::task::JoinError::try_into_panic) {
+                Ok(Some(connection)) => return Some(connection),
+                Err(Ok(panic)) => resume_unwind(panic),
+                Ok(None) | Err(Err(_)) => {}
+            }
+        }
+        None
     }
 }
 
@@ -78,6 +115,9 @@ impl Stream for Connections {
 
     fn poll_next(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
+            if let Some(connection) = self.poll_handshakes(ctx) {
+                return Poll::Ready(Some(Ok(connection)));
+            }
             if let Some(rest) = &mut self.rest {
                 ready!(rest.as_mut().poll(ctx));
                 self.rest = None;
@@ -98,10 +138,10 @@ impl Stream for Connections {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
     }
 }
 
@@ -116,7 +156,7 @@ impl AsyncRead for Connection {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let before = buffer.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(ctx, buffer);
+        let read = Pin::new(&mut this.transport).poll_read(ctx, buffer);
         if let Some((missing, timer)) = &mut this.preface {
             *missing = missing.saturating_sub(buffer.filled().len() - before);
             if *missing == 0 {
@@ -131,7 +171,7 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, ctx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(ctx, bytes)
+        Pin::new(&mut self.transport).poll_write(ctx, bytes)
     }
 
     fn poll_write_vectored(
@@ -139,18 +179,18 @@ impl AsyncWrite for Connection {
         ctx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(ctx, slices)
+        Pin::new(&mut self.transport).poll_write_vectored(ctx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.transport.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(ctx)
+        Pin::new(&mut self.transport).poll_flush(ctx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(ctx)
+        Pin::new(&mut self.transport).poll_shutdown(ctx)
     }
 }

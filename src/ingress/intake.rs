@@ -66,7 +66,7 @@ impl Gate {
             .await
             .map_err(|_| answer::too_slow("message", self.receive_timeout))??;
         let length = message_length(&head);
-        let request_bytes_max = self.policy.limits().request_bytes_max;
+        let request_bytes_max = self.policy.terms().limits.request_bytes_max;
         if length > request_bytes_max {
             return Err(answer::request_too_large(length, request_bytes_max));
         }

@@ -7,24 +7,44 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 
-use crate::config::Limits;
+use super::{permissions::Permissions, tls::Entrance};
+use crate::config::{Config, Limits};
 
 /// See the module's text.
 #[derive(Debug)]
 pub struct Policy {
-    limits: ArcSwap<Limits>,
+    terms: ArcSwap<Terms>,
     draining: AtomicBool,
 }
 
+/// What a config says about requests.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// What one request, and all of them, may take.
+    pub limits: Limits,
+    /// Who may do what to which index.
+    pub permissions: Permissions,
+    /// How connections come in, and whose word on callers is taken.
+    pub entrance: Entrance,
+}
+
+impl Terms {
+    /// Those of a checked config, with the entrance that was made of it.
+    #[must_use]
+    pub fn of(config: &Config, entrance: Entrance) -> Self {
+        Self { limits: config.limits.clone(), permissions: Permissions::new(&config.permissions), entrance }
+    }
+}
+
 impl Policy {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits: ArcSwap::from_pointee(limits), draining: AtomicBool::new(false) })
+    pub(crate) fn new(terms: Terms) -> Arc<Self> {
+        Arc::new(Self { terms: ArcSwap::from_pointee(terms), draining: AtomicBool::new(false) })
     }
 
-    /// Other limits count for requests that come from now on. Those of connections and of the bytes of all requests stay
+    /// Other terms count for connections and requests that come from now on. Limits of connections and of the bytes of all requests stay
     /// as they were when the server began to listen.
-    pub fn limit(&self, limits: Limits) {
-        self.limits.store(Arc::new(limits));
+    pub fn change(&self, terms: Terms) {
+        self.terms.store(Arc::new(terms));
     }
 
     /// Refuses every request that was not accepted before, or accepts them again.
@@ -38,7 +58,7 @@ impl Policy {
         self.draining.load(Ordering::Acquire)
     }
 
-    pub(crate) fn limits(&self) -> Arc<Limits> {
-        self.limits.load_full()
+    pub(crate) fn terms(&self) -> Arc<Terms> {
+        self.terms.load_full()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! What clients can make it hold is at most `limits.decoding_bytes_max` for requests, plus
 //! [`CONNECTION_WINDOW_BYTES`] for each of `limits.connections_max` connections, which HTTP/2 lets a client send
-//! before anybody reads it.
+//! before anybody reads it, and a few TLS records of 16 KiB for each that is not plain.
 
 use std::{
     io,
@@ -22,8 +22,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
-    budget::Budget, connections::Connections, dispatch::Services, indexes::Indexes, intake::Gate,
-    meters::Meters, policy::Policy, refusals::Refusals, service::Upserts,
+    budget::Budget,
+    caller_rates::CallerRates,
+    connections::Connections,
+    dispatch::Services,
+    indexes::Indexes,
+    intake::Gate,
+    meters::Meters,
+    policy::{Policy, Terms},
+    refusals::Refusals,
+    service::Upserts,
 };
 use crate::{
     config::Limits,
@@ -86,7 +94,7 @@ impl Server {
     /// If the address cannot be listened on.
     pub fn bind(
         address: SocketAddr,
-        limits: Limits,
+        terms: Terms,
         indexes: Indexes,
         refusals: Arc<Refusals>,
         log: Arc<dyn Log>,
@@ -96,14 +104,16 @@ impl Server {
         let (listener, local_address) =
             listen(address).map_err(|source| BindError::Listen { address, source })?;
 
+        let limits = terms.limits.clone();
         let budget = Budget::new(limits.decoding_bytes_max);
         let gauge = Gauge(budget.clone());
-        let policy = Policy::new(limits.clone());
+        let policy = Policy::new(terms);
         let gate = Gate::new(budget, policy.clone(), limits.receive_timeout);
         let (health, health_server) = tonic_health::server::health_reporter();
         let (appends, meters) = (TaskTracker::new(), Arc::new(Meters::default()));
         let upserts = Upserts {
             policy: policy.clone(),
+            rates: CallerRates::default(),
             indexes,
             refusals,
             log,
@@ -148,7 +158,8 @@ impl Server {
         self.health.set_service_status(SERVICE_NAME, ServingStatus::Serving).await;
         let (cut, drained) = (CancellationToken::new(), CancellationToken::new());
         let Limits { connections_max, receive_timeout, connection_requests_max, .. } = self.limits;
-        let connections = Connections::new(self.listener, connections_max, receive_timeout, cut.clone());
+        let connections =
+            Connections::new(self.listener, self.policy, connections_max, receive_timeout, cut.clone());
         let drain = {
             let (health, stop, appends, drained) = (self.health, self.stop, self.appends, drained.clone());
             async move {

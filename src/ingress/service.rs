@@ -13,6 +13,7 @@ use super::{
     answer,
     budget::Lease,
     caller,
+    caller_rates::CallerRates,
     indexes::Indexes,
     meters::Meters,
     policy::Policy,
@@ -32,6 +33,7 @@ use crate::{
 /// What serves `UpsertObjects`.
 pub(crate) struct Upserts {
     pub(crate) policy: Arc<Policy>,
+    pub(crate) rates: CallerRates,
     pub(crate) indexes: Indexes,
     pub(crate) refusals: Arc<Refusals>,
     pub(crate) log: Arc<dyn Log>,
@@ -64,9 +66,10 @@ impl SyncService for UpsertService {
         let (metadata, mut extensions, message) = request.into_parts();
         let lease =
             extensions.remove::<Arc<Lease>>().ok_or_else(|| Status::internal("request has no lease"))?;
-        let origin =
-            Origin { caller: caller::of(&metadata, &extensions), traceparent: traceparent(&metadata) };
-        let traced = Traced::of(&upserts.tracer, origin.traceparent.as_deref());
+        let trusts_xfcc = upserts.policy.terms().entrance.trusts_xfcc();
+        let caller = caller::of(&metadata, &extensions, trusts_xfcc);
+        let origin = Origin { caller, traceparent: traceparent(&metadata) };
+        let traced = Traced::of(&upserts.tracer, &origin);
         let valid = match upserts.decode(message, origin, lease).await {
             Ok(valid) => valid,
             Err(status) => {
@@ -78,6 +81,7 @@ impl SyncService for UpsertService {
             "upsert_objects",
             index = valid.index,
             records = valid.append.records,
+            caller = valid.append.attributes.caller.as_deref(),
             request_id = tracing::field::Empty
         );
         let (index, records) = (traced.as_ref().map(|_| valid.index.clone()), valid.append.records);
@@ -120,13 +124,16 @@ impl Upserts {
     }
 
     fn validate(&self, message: &Bytes, origin: Origin, lease: &Lease) -> Result<Valid, Status> {
-        validate(message, origin, &self.policy.limits(), lease)
+        validate(message, origin, &self.policy.terms(), &self.rates, lease)
     }
 
     /// Why a request is not appended whatever the log says.
     fn refusal(&self, valid: &Valid) -> Option<Status> {
         if self.stop.is_cancelled() {
             return Some(answer::stopping());
+        }
+        if let Some(wait) = valid.too_fast {
+            return Some(answer::too_fast(valid.append.attributes.caller.as_deref(), wait));
         }
         if self.policy.is_draining() {
             return Some(answer::draining());
@@ -135,7 +142,7 @@ impl Upserts {
         if let Some(refusal) = self.refusals.of(index) {
             return Some(answer::index_refused(index, &refusal));
         }
-        let indexes_max = self.policy.limits().indexes_max;
+        let indexes_max = self.policy.terms().limits.indexes_max;
         self.indexes.admit(index, indexes_max).err().map(|error| answer::too_many_indexes(index, error))
     }
 

@@ -2,6 +2,11 @@
 //!
 //! Whole or nothing: nothing leaves this file unless every payload is valid.
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
 use bytes::Bytes;
 use plugin_api::operation::Action;
 use ring::digest;
@@ -10,12 +15,14 @@ use tonic::Status;
 use super::{
     answer::{self, Violations},
     budget::Lease,
+    caller_rates::CallerRates,
     fault::{Faults, shortened},
+    policy::Terms,
     request::{Payload, Request},
     transcode::{Rules, Transcoder},
 };
 use crate::{
-    config::{Limits, NonIdempotent},
+    config::NonIdempotent,
     contract::server::ActionType,
     log::interface::{Append, Attributes, Idempotency},
     record::{OBJECT_ID_BYTES_MAX, PayloadWriter},
@@ -26,13 +33,15 @@ use crate::{
 pub(crate) struct Valid {
     pub(crate) index: String,
     pub(crate) append: Append,
+    /// Its caller has used up what it may send, and has to wait so long; a repeat of what was accepted has not.
+    pub(crate) too_fast: Option<Duration>,
 }
 
 /// What is known of a request beside its message.
 #[derive(Debug)]
 pub(crate) struct Origin {
     /// Who sends it.
-    pub(crate) caller: Option<String>,
+    pub(crate) caller: Option<Arc<str>>,
     /// The W3C traceparent that it came with.
     pub(crate) traceparent: Option<String>,
 }
@@ -47,9 +56,11 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 pub(crate) fn validate(
     message: &Bytes,
     origin: Origin,
-    limits: &Limits,
+    terms: &Terms,
+    rates: &CallerRates,
     lease: &Lease,
 ) -> Result<Valid, Status> {
+    let limits = &terms.limits;
     let request = Request::read(message).map_err(|error| Status::invalid_argument(error.to_string()))?;
     if request.payload_count > limits.request_records_max {
         return Err(answer::too_many_records(request.payload_count, limits.request_records_max));
@@ -58,6 +69,18 @@ pub(crate) fn validate(
     let index = index_name(request.index_name, &mut violations);
     let key = idempotency_key(request.idempotency_key, &mut violations);
     let action = action(request.action_type, &mut violations);
+    let caller = origin.caller.as_deref();
+    if let Some(action) = action
+        && !index.is_empty()
+        && !terms.permissions.allow(caller, index, action)
+    {
+        return Err(answer::not_permitted(caller, index, action));
+    }
+    let too_fast = rates.take(caller, message.len(), limits.caller_rate_limit, Instant::now()).err();
+    if let Some(wait) = too_fast.filter(|_| key.is_empty()) {
+        // It can be no repeat.
+        return Err(answer::too_fast(caller, wait));
+    }
     if request.payload_count == 0 {
         violations.push("payloads", "is empty: give at least one");
     }
@@ -83,7 +106,7 @@ pub(crate) fn validate(
     let idempotency = (!key.is_empty()).then(|| idempotency(key, &payload));
     let Origin { caller, traceparent } = origin;
     let attributes = Attributes { idempotency, caller, traceparent };
-    Ok(Valid { index: index.to_owned(), append: Append { records, payload, attributes } })
+    Ok(Valid { index: index.to_owned(), append: Append { records, payload, attributes }, too_fast })
 }
 
 /// The records of one request on their way into its frame.

@@ -49,7 +49,7 @@ fn attributes_size(attributes: &Attributes) -> usize {
     let Attributes { idempotency, caller, traceparent } = attributes;
     let lengths = [
         idempotency.as_ref().map(|it| it.digest.len() + it.key.len()),
-        caller.as_ref().map(String::len),
+        caller.as_ref().map(|caller| caller.len()),
         traceparent.as_ref().map(String::len),
     ];
     lengths.into_iter().flatten().map(|length| length + SECTION_BYTES).sum()
@@ -202,7 +202,7 @@ fn decode_attributes(bytes: &[u8]) -> Result<Attributes, FormatError> {
                     .ok_or_else(|| FormatError::broken("an idempotency digest is cut off"))?;
                 attributes.idempotency = Some(Idempotency { key: sections::text(key)?, digest: *digest });
             }
-            TAG_CALLER => attributes.caller = Some(sections::text(value)?),
+            TAG_CALLER => attributes.caller = Some(sections::text(value)?.into()),
             TAG_TRACEPARENT => attributes.traceparent = Some(sections::text(value)?),
             _ => return Ok(false),
         }
@@ -227,6 +227,7 @@ mod tests {
         (1..u32::MAX, payload, idempotency, text(), text()).prop_map(
             |(records, payload, idempotency, caller, traceparent)| {
                 let idempotency = idempotency.map(|(key, digest)| Idempotency { key, digest });
+                let caller = caller.map(String::into);
                 Append { records, payload, attributes: Attributes { idempotency, caller, traceparent } }
             },
         )

@@ -227,4 +227,28 @@ mod tests {
         read_payload(&payload, records + 1).unwrap_err();
         read_payload(&payload, u32::MAX).unwrap_err();
     }
+
+    proptest::proptest! {
+        /// Whatever lies in a frame is read as what it is, or is an error: nothing panics.
+        #[test]
+        fn any_payload_is_judged(
+            changes in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<u8>()), 0..6),
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..100),
+            count in 0..5_u32,
+        ) {
+            let mut changed = sample().0.to_vec();
+            for (at, byte) in changes {
+                let at = at.index(changed.len());
+                changed[at] ^= byte;
+            }
+            for payload in [Bytes::from(changed), Bytes::from(bytes)] {
+                let index = payload_index(&payload);
+                if let Ok(records) = read_payload(&payload, count) {
+                    assert!(records.len() == count as usize);
+                    let index = index.expect("what can be read has an index");
+                    assert!(records.iter().all(|record| &*record.index == index));
+                }
+            }
+        }
+    }
 }

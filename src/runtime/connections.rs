@@ -81,9 +81,20 @@ pub async fn serve<A>(
 ) where
     A: Future<Output = Result<Response, Infallible>>,
 {
+    serve_within(HEAD_WITHIN, stream, answer, stop).await;
+}
+
+async fn serve_within<A>(
+    head_within: Duration,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    answer: impl Fn(Request<Incoming>) -> A,
+    stop: Stop,
+) where
+    A: Future<Output = Result<Response, Infallible>>,
+{
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WITHIN)
+        .header_read_timeout(head_within)
         .max_header_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service_fn(answer));
@@ -96,4 +107,59 @@ pub async fn serve<A>(
     }
     connection.as_mut().graceful_shutdown();
     let _ = timeout(LAST_ANSWERS_WITHIN, connection).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::StatusCode;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    const WITHIN: Duration = Duration::from_millis(300);
+
+    /// A client's end of a connection on which everything is answered with 200.
+    fn client() -> DuplexStream {
+        let (ours, theirs) = duplex(1 << 20);
+        let answer = |_| async {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::OK;
+            Ok(response)
+        };
+        tokio::spawn(serve_within(WITHIN, theirs, answer, Stop::new()));
+        ours
+    }
+
+    /// A head that comes byte by byte is waited for as long as none, whether it is the first or a later one.
+    #[tokio::test]
+    async fn slow_heads_are_cut() {
+        for before in ["", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+            let mut client = client();
+            client.write_all(before.as_bytes()).await.unwrap();
+            let drip = async {
+                client.write_all(b"GET / HTTP/1.1\r\nX: ").await.unwrap();
+                while client.write_all(b"x").await.is_ok() {
+                    // The pace is what is tried out.
+                    sleep(WITHIN / 20).await;
+                }
+            };
+            timeout(Duration::from_secs(20), drip).await.expect("the connection is closed");
+        }
+    }
+
+    /// Heads that are too long, or of too many fields, are refused as they come.
+    #[tokio::test]
+    async fn oversized_heads_are_refused() {
+        let long = format!("X: {}\r\n", "x".repeat(2 * HEAD_BYTES_MAX));
+        let many = "X: x\r\n".repeat(HEADERS_MAX + 1);
+        for (fields, status) in [("X: x\r\n", "200"), (&long, "431"), (&many, "431")] {
+            let mut client = client();
+            let request = format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n");
+            client.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 mod clock;
 pub mod connections;
 pub mod files;
+pub mod machine;
 mod measure;
 mod shutdown;
 mod tasks;

@@ -78,6 +78,7 @@ impl Event {
             number: 0,
             request_id: frame.request_id,
             accepted_at: frame.accepted_at,
+            caller: frame.attributes.caller.clone(),
         };
         Self {
             at: frame.accepted_at,
@@ -103,7 +104,7 @@ impl Event {
             at,
             kind,
             destination: Some(destination.clone()),
-            source: operation.source,
+            source: operation.source.clone(),
             record: Shown::of(&record),
             operation: made,
             reason: None,
@@ -115,7 +116,7 @@ impl Event {
             at,
             kind,
             destination: Some(destination.clone()),
-            source: letter.source,
+            source: letter.source.clone(),
             record: Shown::of(&letter.record),
             operation: letter.operation.as_ref().map(Shown::of),
             reason: Some(letter.reason.clone()),

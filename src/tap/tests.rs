@@ -26,6 +26,7 @@ fn operation(index: &str, id: usize, body: &'static str) -> Operation {
         number: 0,
         request_id: RequestId(Uuid::nil()),
         accepted_at: Timestamp(1),
+        caller: None,
     };
     Operation {
         action: Action::Save,

@@ -3,13 +3,9 @@
 //!
 //! A level is told once when it is reached, and again only after it was left by some percent.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     log::interface::{Log, LogStatus},
@@ -18,15 +14,13 @@ use crate::{
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How long back the rate is taken from.
-const WINDOW: Duration = Duration::from_secs(60);
 /// What is told, in percent; the last one as an error.
 const LEVELS: [u64; 3] = [50, 80, 95];
 /// So many percent below a level it counts as left.
 const HYSTERESIS: u64 = 5;
 
-/// Looks until told to stop.
-pub async fn watch_disk(log: Arc<dyn Log>, stop: Stop) {
+/// Looks until told to stop. `full_in_seconds` knows when the budget is used up if it goes on as lately.
+pub async fn watch_disk(log: Arc<dyn Log>, full_in_seconds: impl Fn(&LogStatus) -> Option<u64>, stop: Stop) {
     let mut watch = DiskWatch::default();
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -41,15 +35,13 @@ pub async fn watch_disk(log: Arc<dyn Log>, stop: Stop) {
             tracing::error!(%error, "segments cannot be given back to the disk");
         }
         let status = log.status();
-        watch.observe(Instant::now(), &status).iter().for_each(Warning::tell);
+        watch.observe(&status, full_in_seconds(&status)).iter().for_each(Warning::tell);
     }
 }
 
 /// What was seen so far.
 #[derive(Debug, Default)]
 struct DiskWatch {
-    /// The bytes that destinations still need, the oldest look first.
-    held: VecDeque<(Instant, u64)>,
     /// The level that was told of each budget.
     told: HashMap<Budget, u64>,
 }
@@ -73,12 +65,7 @@ struct Warning {
 }
 
 impl DiskWatch {
-    fn observe(&mut self, now: Instant, status: &LogStatus) -> Vec<Warning> {
-        self.held.push_back((now, status.held_bytes));
-        while self.held.front().is_some_and(|(seen, _)| now.duration_since(*seen) > WINDOW) {
-            self.held.pop_front();
-        }
-        let disk_full_in_seconds = self.disk_full_in_seconds(status);
+    fn observe(&mut self, status: &LogStatus, disk_full_in_seconds: Option<u64>) -> Vec<Warning> {
         let mut warnings = Vec::new();
         let disk = (Budget::Disk, status.held_bytes, status.disk_bytes_max);
         let attached = status.backlogs.iter().filter(|backlog| !backlog.detached);
@@ -105,15 +92,6 @@ impl DiskWatch {
         }
         *told = (*told).min(at(percent + u128::from(HYSTERESIS)));
         None
-    }
-
-    /// When the budget is used up if it goes on as in the last minute; `None` if it does not grow.
-    fn disk_full_in_seconds(&self, status: &LogStatus) -> Option<u64> {
-        let ((from, before), (to, now)) = (self.held.front()?, self.held.back()?);
-        let grown = now.checked_sub(*before).filter(|grown| *grown > 0)?;
-        let room = status.disk_bytes_max.saturating_sub(*now);
-        let seconds = to.duration_since(*from).as_secs_f64() * room as f64 / grown as f64;
-        Some(seconds as u64)
     }
 }
 
@@ -183,7 +161,8 @@ mod tests {
     fn levels_are_told_once() {
         let mut watch = DiskWatch::default();
         let mut levels = |held, backlog, detached| {
-            let warnings = watch.observe(Instant::now(), &status(held, backlog, detached));
+            let warnings = watch.observe(&status(held, backlog, detached), Some(7));
+            assert!(warnings.iter().all(|warning| warning.disk_full_in_seconds == Some(7)));
             warnings.iter().map(|warning| (warning.budget == Budget::Disk, warning.level)).collect::<Vec<_>>()
         };
         assert_eq!(levels(499, 49, false), []);
@@ -194,20 +173,5 @@ mod tests {
         assert_eq!(levels(440, 20, false), []);
         assert_eq!(levels(840, 100, true), [(true, 80)]);
         assert_eq!(levels(840, 100, false), [(false, 95)]);
-    }
-
-    /// The rest of the budget at the last minute's pace.
-    #[test]
-    fn time_until_it_is_full() {
-        let (mut watch, start) = (DiskWatch::default(), Instant::now());
-        let mut after = |seconds, held| {
-            watch.observe(start + Duration::from_secs(seconds), &status(held, 0, false));
-            watch.disk_full_in_seconds(&status(held, 0, false))
-        };
-        assert_eq!(after(0, 100), None);
-        assert_eq!(after(10, 200), Some(80));
-        assert_eq!(after(20, 200), Some(160));
-        assert_eq!(after(65, 300), Some(55 * 7), "the first look is too old");
-        assert_eq!(after(200, 300), None);
     }
 }

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod abuse;
 mod alerts;
 
 mod backlog;
@@ -18,6 +19,7 @@ mod examples;
 mod metrics;
 mod operator;
 mod outage;
+mod permissions;
 
 mod poison;
 
@@ -31,6 +33,8 @@ mod rot;
 
 mod screen;
 
+mod secrets;
+
 mod shutdown;
 
 mod stderr;
@@ -38,6 +42,8 @@ mod stderr;
 mod storm;
 
 mod tail;
+
+mod tls;
 
 mod traces;
 

@@ -45,7 +45,7 @@ use crate::support::{DEADLINE, IMPATIENT, eventually, fake, setup};
 
 /// A collector that keeps what it is told.
 #[derive(Clone, Default)]
-struct Collector {
+pub(crate) struct Collector {
     spans: Arc<Mutex<Vec<Span>>>,
     metrics: Arc<Mutex<Vec<Metric>>>,
     /// It answers nothing.
@@ -53,7 +53,7 @@ struct Collector {
 }
 
 impl Collector {
-    async fn start() -> (Self, SocketAddr) {
+    pub(crate) async fn start() -> (Self, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (collector, address) = (Self::default(), listener.local_addr().unwrap());
         let (traces, metrics) = (collector.clone(), collector.clone());
@@ -63,6 +63,11 @@ impl Collector {
             router.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
         });
         (collector, address)
+    }
+
+    /// Everything that it was told.
+    pub(crate) fn told(&self) -> String {
+        format!("{:?} {:?}", self.spans.lock().unwrap(), self.metrics.lock().unwrap())
     }
 
     /// The spans of a trace, in the order of their beginning.
@@ -146,7 +151,7 @@ fn failed(span: &Span) -> bool {
 }
 
 /// Sends one object, by a producer whose span is this one.
-async fn save(agent: &Agent, index: &str, traceparent: Option<&str>) -> Result<String, Status> {
+pub(crate) async fn save(agent: &Agent, index: &str, traceparent: Option<&str>) -> Result<String, Status> {
     let channel = Endpoint::from_shared(format!("http://{}", agent.address())).unwrap().connect_lazy();
     // An object of its own, so that none takes the place of another that waits.
     let object_id = traceparent.unwrap_or("untraced").to_owned();
@@ -170,7 +175,7 @@ fn trace(number: u8) -> String {
     format!("0af7651916cd43dd8448eb211c8031{number:02x}")
 }
 
-fn sampled(number: u8) -> String {
+pub(crate) fn sampled(number: u8) -> String {
     format!("00-{}-{PARENT}-01", trace(number))
 }
 

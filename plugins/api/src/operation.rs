@@ -44,8 +44,8 @@ pub struct Key {
     pub object_id: Arc<str>,
 }
 
-/// Where an operation comes from.
-#[derive(Clone, Copy, Debug)]
+/// Where an operation comes from. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Source {
     /// The log that holds the record.
     pub log_id: LogId,
@@ -57,6 +57,8 @@ pub struct Source {
     pub request_id: RequestId,
     /// When that request was accepted.
     pub accepted_at: Timestamp,
+    /// Who sent it, where that is known.
+    pub caller: Option<Arc<str>>,
 }
 
 /// One change of one object.

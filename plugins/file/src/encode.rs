@@ -109,6 +109,7 @@ mod tests {
                 number: 1,
                 request_id: RequestId(Uuid::from_u128(2)),
                 accepted_at: Timestamp(1_795_446_000_000_000),
+                caller: None,
             },
         }
     }

@@ -198,6 +198,7 @@ mod tests {
                 number: 0,
                 request_id: RequestId(Uuid::nil()),
                 accepted_at: Timestamp(0),
+                caller: None,
             },
         }
     }

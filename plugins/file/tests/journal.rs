@@ -38,6 +38,7 @@ fn operation(index: &str, offset: u64) -> Operation {
             number: 0,
             request_id: RequestId(Uuid::from_u128(2)),
             accepted_at: Timestamp(1_795_446_000_000_000),
+            caller: None,
         },
     }
 }

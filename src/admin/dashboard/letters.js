@@ -155,6 +155,7 @@ function described(report, done) {
     fact("dead-lettered", time(letter.dead_lettered_at)),
     fact("request id", report.request_id),
     fact("position", `${position(report.position)}, operation ${report.number}`));
+  if (report.caller) facts.append(fact("caller", report.caller));
   if (report.module) facts.append(fact("module", report.module));
   nodes.push(facts, ...changed("record", record));
   if (operation) nodes.push(...changed("operation", operation));

@@ -89,6 +89,7 @@ async fn file(dir: &Path, log: &EmbeddedLog, appended: Appended, number: u64, op
             number: 0,
             request_id: appended.request_id,
             accepted_at: Timestamp(0),
+            caller: None,
         },
         version: Version(appended.version.0 + number),
         record: change("b"),

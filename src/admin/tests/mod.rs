@@ -4,6 +4,7 @@
 mod audit;
 mod double;
 mod find;
+mod fuzz;
 mod guard;
 mod history;
 mod http;

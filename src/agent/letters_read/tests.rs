@@ -25,6 +25,7 @@ fn letter(offset: u64, body: String) -> Letter {
             number: 0,
             request_id: RequestId(Uuid::from_u128(8)),
             accepted_at: Timestamp(1_795_446_000_000_000),
+            caller: None,
         },
         version: Version(9),
         record: Change { action: Action::Save, key, body: body.into() },
@@ -96,6 +97,7 @@ async fn one_letter_is_shown_with_its_data() {
     let small = r#"{"n":9007199254740993,"html":"<img src=x onerror=alert(1)>"}"#;
     let large = format!("{{\"t\":\"a{}\"}}", "ü".repeat(200_000));
     let mut second = letter(1, large.clone());
+    second.source.caller = Some("spiffe://mesh/shop".into());
     let key = Key { index: "other".into(), object_id: "1-1".into() };
     second.operation = Some(Change { action: Action::Delete, key, body: Default::default() });
     store.file(vec![letter(0, small.to_owned()), second]).await.unwrap();
@@ -105,9 +107,10 @@ async fn one_letter_is_shown_with_its_data() {
     let first = show(path.clone(), asked(1)).await.unwrap();
     assert_eq!((first.record.data.as_str(), first.record.data_bytes_left_out), (small, 0));
     assert_eq!((first.letter.object_id.as_str(), first.operation), ("<b>0</b>", None));
-    assert_eq!(first.letter.reason.status, Some(400));
+    assert_eq!((first.letter.reason.status, first.caller), (Some(400), None));
 
     let second = show(path.clone(), asked(2)).await.unwrap();
+    assert_eq!(second.caller.as_deref(), Some("spiffe://mesh/shop"));
     let shown = second.record.data.len();
     assert!(large.starts_with(&second.record.data) && (DATA_BYTES_MAX - 3..=DATA_BYTES_MAX).contains(&shown));
     assert_eq!(second.record.data_bytes_left_out, (large.len() - shown) as u64);

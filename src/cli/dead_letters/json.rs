@@ -37,6 +37,7 @@ pub(super) fn write(out: &mut dyn Write, destination: &str, filed: &Filed, data:
         accepted_at: text::time(letter.source.accepted_at),
         dead_lettered_at: text::time(letter.dead_lettered_at),
         request_id: letter.source.request_id.to_string(),
+        caller: letter.source.caller.as_deref(),
         log_id: letter.source.log_id.to_string(),
         position: PositionFields {
             partition: letter.source.position.partition,
@@ -139,6 +140,9 @@ struct Line<'a> {
     accepted_at: String,
     dead_lettered_at: String,
     request_id: String,
+    /// Who sent the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<&'a str>,
     log_id: String,
     position: PositionFields,
     number: u32,

@@ -93,8 +93,9 @@ fn write_letter(out: &mut dyn Write, destination: &str, filed: &Filed) -> io::Re
         "reason",
         text::printable(&letter.reason.to_string())
     )?;
+    let caller = source.caller.as_deref().map(|caller| ("caller", text::printable(caller).to_string()));
     let module = letter.module.map(|module| ("module", Digest(module).to_string()));
-    for (label, value) in fields.into_iter().chain(module) {
+    for (label, value) in fields.into_iter().chain(caller).chain(module) {
         writeln!(out, "{LABEL}{label:13}{LABEL:#} {value}")?;
     }
     write_change(out, "record", &letter.record)?;

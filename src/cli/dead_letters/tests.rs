@@ -56,6 +56,7 @@ fn letter(offset: u64, body: &'static str) -> Letter {
             number: 0,
             request_id: RequestId(Uuid::from_u128(8)),
             accepted_at: Timestamp(1_577_836_800_000_000),
+            caller: None,
         },
         version: Version(offset),
         record: Change {
@@ -209,6 +210,7 @@ async fn shows_everything() {
     let body =
         r#"{"z":1.10,"big":123456789012345678901234567890,"list":[1,{"a":[]},{ }],"text":"a,\"{:}\\"}"#;
     let mut one = letter(5, body);
+    one.source.caller = Some("spiffe://mesh/shop\u{1b}[2J".into());
     one.operation = Some(Change {
         action: Action::Delete,
         key: Key { index: "mirror".into(), object_id: "other".into() },
@@ -227,6 +229,7 @@ request id    00000000-0000-0000-0000-000000000008
 log id        00000000-0000-0000-0000-000000000007
 position      0:5, operation 0
 version       5
+caller        spiffe://mesh/shop\u{1b}[2J
 
 record: save object-5 in products
 {
@@ -245,7 +248,12 @@ record: save object-5 in products
 operation: delete other in mirror
 "#
     );
-    assert!(run(&dir, "show 1 --json").out.contains(body), "JSON has the body byte for byte");
+    for command in ["show 1 --json", "export"] {
+        let line = run(&dir, command).out;
+        assert!(line.contains(body), "JSON has the body byte for byte");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["caller"], "spiffe://mesh/shop\u{1b}[2J", "{command}");
+    }
 }
 
 /// An id that nobody has, one that two destinations have, a destination that has no letters: said, and told apart by

@@ -138,7 +138,7 @@ fn request(number: usize, index: &str) -> Append {
         payload.record(id, write).unwrap();
     }
     let idempotency = (number == 1).then(|| Idempotency { key: "key-1".to_owned(), digest: [1; 32] });
-    let caller = (number == 1).then(|| "shop".to_owned());
+    let caller = (number == 1).then(|| "shop".into());
     let attributes = Attributes { idempotency, caller, traceparent: None };
     Append { records: 2, payload: payload.into_bytes(), attributes }
 }

@@ -18,11 +18,15 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
+use tokio_rustls::TlsConnector;
 use tokio_stream::{Stream, StreamExt};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use uuid::Uuid;
 
-use super::answer::{Failure, classify};
+use super::{
+    answer::{Failure, classify},
+    connect::connect,
+};
 use crate::contract::client::{
     ActionType, SyncPayload, UpsertObjectsRequest, sync_service_client::SyncServiceClient,
 };
@@ -36,10 +40,10 @@ const LINGER: Duration = Duration::from_millis(50);
 /// How long one attempt may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The upper bounds of the first delay and of every delay before the next attempt.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+pub(super) const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// Where and how to send.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// The agent: `host:port` or `http://host:port`.
     pub target: String,
@@ -53,14 +57,16 @@ pub struct Options {
     pub connect_within: Duration,
     /// How long to go on without any request being accepted.
     pub patience: Duration,
+    /// Speaks TLS; none: the connection is plain.
+    pub tls: Option<TlsConnector>,
 }
 
 impl Options {
-    /// 16 requests in flight; 5 s to connect; gives up after 2 minutes without progress.
+    /// 16 requests in flight; 5 s to connect, without TLS; gives up after 2 minutes without progress.
     #[must_use]
     pub fn new(target: String, index: String, action: ActionType) -> Self {
         let (connect_within, patience) = (Duration::from_secs(5), Duration::from_secs(120));
-        Self { target, index, action, requests_max: 16, connect_within, patience }
+        Self { target, index, action, requests_max: 16, connect_within, patience, tls: None }
     }
 }
 
@@ -342,36 +348,4 @@ enum Outcome {
     Accepted,
     Payloads(Vec<(usize, String)>),
     TooLarge(String),
-}
-
-/// The first connection; later ones are made by the channel itself.
-async fn connect(options: &Options) -> Result<Channel, SendError> {
-    let target = &options.target;
-    let url = if target.contains("://") { target.clone() } else { format!("http://{target}") };
-    let wrong = || SendError::Target { target: target.clone() };
-    let endpoint = Endpoint::from_shared(url).map_err(|_| wrong())?;
-    if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().port().is_none() {
-        return Err(wrong());
-    }
-    let endpoint = endpoint.connect_timeout(options.connect_within).tcp_nodelay(true);
-    let started = Instant::now();
-    loop {
-        let error = match endpoint.connect().await {
-            Ok(channel) => return Ok(channel),
-            Err(error) => error,
-        };
-        if started.elapsed() + BACKOFF.0 > options.connect_within {
-            return Err(SendError::Unreachable { target: target.clone(), reason: cause(&error) });
-        }
-        sleep(BACKOFF.0).await;
-    }
-}
-
-/// The innermost source, which says what happened ("Connection refused").
-fn cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

@@ -373,8 +373,8 @@ async fn the_command_sends_a_file() {
     let run_with = async |action, content: &str| {
         let file = folder.path().join("lines.ndjson");
         std::fs::write(&file, content).unwrap();
-        let arguments =
-            Arguments { index: "products".to_owned(), action, target: address.clone(), json: true, file };
+        let (index, target, tls) = ("products".to_owned(), address.clone(), connect::Files::default());
+        let arguments = Arguments { index, action, target, tls, json: true, file };
         run(&arguments).await.unwrap()
     };
     let code =
@@ -402,6 +402,7 @@ async fn a_file_that_cannot_be_read_is_a_usage_error() {
             index: "products".to_owned(),
             action: Action::Save,
             target: "127.0.0.1:1".to_owned(),
+            tls: connect::Files::default(),
             json: false,
             file: file.into(),
         };

@@ -27,7 +27,7 @@ pub(super) fn event(event: &TailEvent, width: Option<usize>) -> String {
     let Some(record) = &event.record else { return format!("{time}  {}\n", not_shown(event)) };
     let head = format!("{time}  {}  {}", word(event.event), subject(record));
     match event.event {
-        TailKind::Accepted => format!("{head}\n{}", attributes(record, width)),
+        TailKind::Accepted => format!("{head}{}\n{}", sender(event), attributes(record, width)),
         TailKind::Delivered | TailKind::Superseded | TailKind::Skipped => {
             format!("{head} {}{}", place(event), becomes(record, event))
         }
@@ -55,6 +55,15 @@ fn word(kind: TailKind) -> String {
 
 fn subject(TailChange { action, index, object_id, .. }: &TailChange) -> String {
     format!("{} {} {}", styled(NAME, printable(index)), styled(NAME, printable(object_id)), printable(action))
+}
+
+/// Who sent it, where that is known.
+fn sender(event: &TailEvent) -> String {
+    event
+        .caller
+        .as_deref()
+        .map(|caller| format!(" from {}", styled(NAME, printable(caller))))
+        .unwrap_or_default()
 }
 
 /// Where it happened, and how long after the record was accepted.

@@ -1,7 +1,8 @@
 //! The declarations are true: each key is read as it is declared, in its limits and with its default, and no other is.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
+use harness::tls::{Authority, Identity};
 use plugin_api::settings::{Absent, Bounds, Form, Key, Type};
 use toml::{Table, Value};
 
@@ -32,6 +33,10 @@ impl Leaf {
     /// [`base`] with this value of it.
     pub(super) fn with(&self, value: impl Into<Value>) -> String {
         let mut file: Table = base(self.of).parse().unwrap();
+        if self.is_of_tls() {
+            // A table without these is refused.
+            file.extend(tls().parse::<Table>().unwrap());
+        }
         let (last, tables) = self.path.split_last().unwrap();
         let mut table = &mut file;
         for name in tables {
@@ -43,6 +48,10 @@ impl Leaf {
         }
         table.insert((*last).to_owned(), value.into());
         file.to_string()
+    }
+
+    fn is_of_tls(&self) -> bool {
+        self.path.starts_with(&["listen", "tls"])
     }
 
     /// What is declared of a quantity, and how its amounts are written.
@@ -91,11 +100,14 @@ impl Leaf {
                     "match" => &["orders-?"],
                     "transform" => &["t"],
                     "ca_file" => &["/etc/ca.pem"],
+                    "cert" | "client_ca" => &["/etc/agent.pem"],
+                    "key" => &["/etc/agent.key"],
                     _ => &["elsewhere"],
                 };
                 texts.iter().copied().map(Value::from).collect()
             }
             Form::Texts(_) if self.key.name == "destinations" => vec![vec!["d"].into()],
+            Form::Texts(_) if self.key.name == "actions" => vec![vec!["delete", "save"].into()],
             Form::Texts(_) => vec![vec!["https://a:1", "HTTPS://b/"].into()],
             Form::Secret => {
                 let file = Table::from_iter([("file".to_owned(), "/run/key".into())]);
@@ -139,16 +151,27 @@ pub(super) fn base(of: &Type) -> String {
         name => panic!("a type without an example: {name}"),
     };
     format!(
-        "[destinations.d]\ntype = \"{}\"\n{settings}\n[transforms.t]\npath = \"t.wasm\"\n[[indexes]]\nmatch = \
-         \"products*\"\ndestinations = [\"d\"]\n",
+        "[destinations.d]\ntype = \"{}\"\n{settings}\n[transforms.t]\npath = \"t.wasm\"\n[[permissions]]\ncaller = \
+         \"*\"\nindexes = [\"*\"]\n[[indexes]]\nmatch = \"products*\"\ndestinations = [\"d\"]\n",
         of.name
     )
 }
 
+/// `[listen.tls]` with every key.
+fn tls() -> &'static str {
+    "[listen.tls]\ncert = \"/etc/agent.pem\"\nkey = \"/etc/agent.key\"\nclient_ca = \"/etc/agent.pem\"\n"
+}
+
 pub(super) fn surroundings() -> FixedEnvironment {
+    static AGENT: LazyLock<Identity> = LazyLock::new(|| Authority::new("agents").issue(&["localhost"]));
     FixedEnvironment::new(
         &[("APP", "app"), ("KEY", "key")],
-        &[("/run/key", "key\n"), ("/etc/ca.pem", "-----BEGIN CERTIFICATE-----\n")],
+        &[
+            ("/run/key", "key\n"),
+            ("/etc/ca.pem", "-----BEGIN CERTIFICATE-----\n"),
+            ("/etc/agent.pem", &AGENT.certificate),
+            ("/etc/agent.key", &AGENT.key),
+        ],
     )
 }
 
@@ -205,7 +228,8 @@ fn what_is_left_out_has_the_default_that_is_declared() {
     for leaf in leaves() {
         let listed = listed(&config(&base(leaf.of)));
         let Some((_, value)) = listed.iter().find(|(path, _)| *path == leaf.name()) else {
-            assert!(leaf.path[0] == "indexes", "{} is not listed", leaf.name());
+            let is_shown_otherwise = ["indexes", "permissions"].contains(&leaf.path[0]) || leaf.is_of_tls();
+            assert!(is_shown_otherwise, "{} is not listed", leaf.name());
             continue;
         };
         let declared = match leaf.bounds() {

@@ -89,6 +89,8 @@ pub(super) struct Bench {
     pub(super) transforms: Option<Arc<Transforms>>,
     /// Lets a test look.
     pub(super) tap: Arc<Tap>,
+    /// Takes the lane's spans.
+    pub(super) tracer: Tracer,
 }
 
 impl Bench {
@@ -103,6 +105,7 @@ impl Bench {
             bounds: Bounds::default(),
             transforms: None,
             tap: Tap::new(Arc::new(SystemClock)),
+            tracer: Tracer::off(),
         }
     }
 
@@ -123,6 +126,7 @@ impl Bench {
             bounds: self.bounds,
             transforms,
             tap: self.tap.clone(),
+            tracer: self.tracer.clone(),
         }
     }
 
@@ -185,7 +189,7 @@ impl Bench {
             letters: Letters::new(store, Arc::new(SystemClock)),
             replays: inbox,
             meters: Default::default(),
-            tracer: Tracer::off(),
+            tracer: self.tracer.clone(),
             tap: self.tap.clone(),
         };
         let (stop, tasks) = (Stop::new(), Tasks::default());

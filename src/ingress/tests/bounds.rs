@@ -186,14 +186,24 @@ async fn malformed_bodies() {
     until("a free budget", || server.gauge.leased_bytes() == 0).await;
 }
 
-/// A compressed request is not understood, and says so.
+/// A compressed request is not understood, and says so: nothing of a bomb is unpacked, and no bytes are leased for it.
 #[tokio::test]
 async fn compressed_requests() {
     let server = Running::start(limits());
-    let call = Call::begin_at(server.channel().await, "sync.v1.SyncService/UpsertObjects", "gzip");
-    call.announce(100);
-    call.send(100);
-    assert_eq!(call.answer.await.unwrap().code(), Code::Unimplemented);
+    for encoding in ["gzip", "zstd", "deflate", "br", "gzip, gzip", "identity"] {
+        let call = Call::begin_at(server.channel().await, "sync.v1.SyncService/UpsertObjects", encoding);
+        // Its first byte says that it is compressed.
+        call.feed.send([&[1][..], &100_u32.to_be_bytes()].concat().into()).unwrap();
+        call.send(100);
+        drop(call.feed);
+        let code = call.answer.await.unwrap().code();
+        assert!(
+            matches!(code, Code::Unimplemented | Code::Internal | Code::InvalidArgument),
+            "{encoding}: {code:?}"
+        );
+        assert_eq!(server.gauge.leased_bytes(), 0, "{encoding}");
+    }
+    assert_eq!(server.log.appends.lock().unwrap().len(), 0);
 }
 
 /// A request of the largest size is accepted, and one of two million empty payloads is refused without becoming any

@@ -2,11 +2,16 @@
 //! durability, which the log's own tests and the scenarios with real processes protect.
 
 mod bounds;
+mod frames;
+mod fuzz;
 mod original;
 mod page;
+mod permissions;
 mod repeats;
 mod requests;
 mod stopping;
+mod tls;
+mod xfcc;
 
 use std::{
     collections::HashMap,
@@ -25,7 +30,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    config::{Limits, NonIdempotent},
+    config::{CallerRateLimit, Limits, NonIdempotent},
     contract::client::{
         ActionType, SyncPayload, UpsertObjectsRequest, sync_service_client::SyncServiceClient,
     },
@@ -54,6 +59,7 @@ struct Running {
     address: SocketAddr,
     log: Arc<MemoryLog>,
     gauge: Gauge,
+    policy: Arc<Policy>,
     shutdown: Shutdown,
     refusals: Arc<Refusals>,
     serving: JoinHandle<()>,
@@ -71,7 +77,13 @@ fn limits() -> Limits {
         decoding_bytes_max: 64 << 20,
         receive_timeout: Duration::from_secs(10),
         transforms_bytes_max: 512 << 20,
+        caller_rate_limit: CallerRateLimit::default(),
     }
+}
+
+/// Everybody may do everything, within these limits.
+fn terms_of(limits: Limits) -> Terms {
+    Terms { limits, permissions: Permissions::default(), entrance: Entrance::default() }
 }
 
 impl Running {
@@ -81,12 +93,16 @@ impl Running {
     }
 
     fn start_with(limits: Limits, indexes: Indexes, log: Arc<MemoryLog>) -> Self {
+        Self::start_at(Entrance::default(), limits, indexes, log)
+    }
+
+    fn start_at(entrance: Entrance, limits: Limits, indexes: Indexes, log: Arc<MemoryLog>) -> Self {
         let shutdown = Shutdown::default();
         let any_port = (Ipv4Addr::LOCALHOST, 0).into();
         let refusals = Arc::new(Refusals::default());
         let server = Server::bind(
             any_port,
-            limits,
+            Terms { entrance, ..terms_of(limits) },
             indexes,
             refusals.clone(),
             log.clone(),
@@ -94,8 +110,13 @@ impl Running {
             shutdown.intake(),
         )
         .unwrap();
-        let (address, gauge) = (server.local_address(), server.gauge());
-        Self { address, log, gauge, shutdown, refusals, serving: tokio::spawn(server.serve()) }
+        let (address, gauge, policy) = (server.local_address(), server.gauge(), server.policy());
+        Self { address, log, gauge, policy, shutdown, refusals, serving: tokio::spawn(server.serve()) }
+    }
+
+    /// Lets whoever comes from now on in by another entrance, as a reload does.
+    fn enter_by(&self, entrance: Entrance) {
+        self.policy.change(Terms { entrance, ..terms_of(limits()) });
     }
 
     async fn client(&self) -> Client {
@@ -105,6 +126,12 @@ impl Running {
 
     async fn channel(&self) -> Channel {
         Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
+    /// The callers of all requests that were appended, in their order.
+    fn callers(&self) -> Vec<Option<String>> {
+        let appends = self.log.appends.lock().unwrap();
+        appends.iter().map(|append| append.attributes.caller.as_deref().map(str::to_owned)).collect()
     }
 
     /// The single request that was appended, as records.

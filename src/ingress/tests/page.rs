@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use plugin_api::operation::Action;
 use tonic::Code;
 
 use super::{answer::Violations, refusals::Refusal, *};
@@ -78,6 +79,8 @@ fn answers() -> Vec<Status> {
         answer::too_many_records(2, 1),
         answer::too_many_indexes("new", indexes::TooManyIndexes { max: 1 }),
         answer::no_bytes(),
+        answer::too_fast(Some("shop"), retry_after),
+        answer::not_permitted(None, "products", Action::Save),
         answer::stopping(),
         answer::draining(),
         answer::too_slow("message", retry_after),

@@ -47,7 +47,7 @@ fn appended(offset: u64) -> Appended {
 fn named(caller: Option<&str>, index: &str, key: &str) -> Key {
     let payload = PayloadWriter::new(Action::Save, index, 0).into_bytes();
     let idempotency = Some(Attribute { key: key.to_owned(), digest: [0; 32] });
-    let attributes = Attributes { idempotency, caller: caller.map(str::to_owned), traceparent: None };
+    let attributes = Attributes { idempotency, caller: caller.map(Into::into), traceparent: None };
     Key::of(&attributes, &payload).unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! What is appended, and what whoever appends is answered.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use plugin_api::identity::{Position, RequestId, Version};
 use thiserror::Error;
@@ -22,7 +22,7 @@ pub struct Attributes {
     /// The producer's key with a digest of the request's content, if it gave one.
     pub idempotency: Option<Idempotency>,
     /// Who sent it, where that is known.
-    pub caller: Option<String>,
+    pub caller: Option<Arc<str>>,
     /// The producer's W3C traceparent.
     pub traceparent: Option<String>,
 }

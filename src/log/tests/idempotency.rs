@@ -47,7 +47,7 @@ fn append_of(sent: Sent<'_>) -> Append {
     let payload = payload.into_bytes();
     let digest = digest(&SHA256, &payload).as_ref().try_into().unwrap();
     let idempotency = (!sent.key.is_empty()).then(|| Idempotency { key: sent.key.to_owned(), digest });
-    let caller = sent.caller.map(str::to_owned);
+    let caller = sent.caller.map(Into::into);
     Append { records: 1, payload, attributes: Attributes { idempotency, caller, traceparent: None } }
 }
 

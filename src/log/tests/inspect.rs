@@ -37,8 +37,8 @@ pub(super) fn save(number: u64, bytes: usize) -> Append {
         };
         payload.record(id, write).unwrap();
     }
-    let caller = number.is_multiple_of(2).then(|| "shop".to_owned());
-    let idempotency = caller.as_ref().map(|_| Idempotency { key: format!("key {number}"), digest: [7; 32] });
+    let caller = number.is_multiple_of(2).then(|| "shop".into());
+    let idempotency = caller.is_some().then(|| Idempotency { key: format!("key {number}"), digest: [7; 32] });
     Append {
         records: 2,
         payload: payload.into_bytes(),

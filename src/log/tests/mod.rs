@@ -153,7 +153,7 @@ fn copy_directory(from: &Path, to: &Path) {
 fn request(number: u64, records: u32, bytes: usize) -> Append {
     let mut payload = vec![number as u8; bytes.max(8)];
     payload[..8].copy_from_slice(&number.to_le_bytes());
-    let caller = number.is_multiple_of(3).then(|| format!("caller {number}"));
+    let caller = number.is_multiple_of(3).then(|| format!("caller {number}").into());
     Append { records, payload, attributes: Attributes { caller, ..Attributes::default() } }
 }
 

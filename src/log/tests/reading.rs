@@ -68,7 +68,7 @@ async fn attributes_come_back() {
     let (log, _) = bench.open();
     let attributes = Attributes {
         idempotency: Some(Idempotency { key: "a key".to_owned(), digest: [7; 32] }),
-        caller: Some("spiffe://mesh/producer".to_owned()),
+        caller: Some("spiffe://mesh/producer".into()),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
     };
     log.append(Append { records: 2, payload: b"payload".to_vec(), attributes: attributes.clone() })

@@ -5,10 +5,11 @@
 //! nobody to hand them to; what a benchmark must survive is returned.
 //!
 //! Read in the order in which a scenario uses it: [`process`] and [`watch`], [`load`], what destinations hold
-//! ([`ndjson`], [`algolia`], [`elasticsearch`], [`dead_letters`]), [`history`]. [`contract`] is the wire, [`server`] stands in for the
+//! ([`ndjson`], [`algolia`], [`elasticsearch`], [`dead_letters`]), [`history`]. [`contract`] is the wire, [`tls`] what may be around it, [`server`] stands in for the
 //! agent in tests and baselines. [`guests`] builds transforms that misbehave; [`schema`] judges config files.
 
 pub mod contract;
+pub mod tls;
 
 pub mod process;
 pub mod usage;

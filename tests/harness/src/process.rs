@@ -24,6 +24,7 @@ use tonic_health::pb::{
 use crate::{
     contract::SERVICE,
     dead_letters::{self, Letter},
+    tls::Client,
     usage::Usage,
 };
 
@@ -81,9 +82,11 @@ pub struct Setup {
     binary: PathBuf,
     directory: TempDir,
     destinations: Vec<String>,
+    listen: String,
     data: String,
     config: String,
     environment: Vec<(String, String)>,
+    tls: Option<Client>,
 }
 
 impl Setup {
@@ -97,9 +100,11 @@ impl Setup {
             binary: binary.into(),
             directory: directory.expect("a test machine has room for a temporary directory"),
             destinations: Vec::new(),
+            listen: String::new(),
             data: String::new(),
             config: String::new(),
             environment: Vec::new(),
+            tls: None,
         }
     }
 
@@ -131,6 +136,21 @@ impl Setup {
         let auth = "auth = { api_key = { env = \"HARNESS_API_KEY\" } }\n";
         self.environment("HARNESS_API_KEY", "key")
             .destination(name, &format!("type = \"elasticsearch\"\n{auth}nodes = [{node:?}]\n"))
+    }
+
+    /// Adds keys to `[listen]`.
+    #[must_use]
+    pub fn listen(mut self, toml: &str) -> Self {
+        self.listen.push_str(toml);
+        self.listen.push('\n');
+        self
+    }
+
+    /// Asks by TLS whether the agent serves.
+    #[must_use]
+    pub fn tls(mut self, client: Client) -> Self {
+        self.tls = Some(client);
+        self
     }
 
     /// Adds keys to `[data]`.
@@ -175,8 +195,8 @@ impl Setup {
         let (directory, defaults) = (self.directory.path(), &self.destinations);
         let data = directory.join("data");
         let text = format!(
-            "[listen]\ngrpc = \"{address}\"\nhttp = \"{http_address}\"\n\n[data]\ndir = {data:?}\n{}\n[defaults]\ndestinations = {defaults:?}\n\n{}",
-            self.data, self.config
+            "[listen]\ngrpc = \"{address}\"\nhttp = \"{http_address}\"\n{}\n[data]\ndir = {data:?}\n{}\n[defaults]\ndestinations = {defaults:?}\n\n{}",
+            self.listen, self.data, self.config
         );
         fs::write(directory.join("config.toml"), text)
             .map_err(|source| io_error("write the config", source))?;
@@ -388,7 +408,7 @@ impl Agent {
     }
 
     async fn serving(&mut self, start: Instant) -> Result<(), ProcessError> {
-        while !is_serving(self.address).await {
+        while !answers(self.address, self.setup.tls.as_ref()).await {
             let child = self.child.as_mut().expect("restart() has just put it there");
             if let Some(status) = child.try_wait().map_err(|source| io_error("ask for the agent", source))? {
                 self.child = None;
@@ -437,8 +457,16 @@ impl Drop for Agent {
 
 /// Whether the agent's health service answers SERVING.
 pub async fn is_serving(address: SocketAddr) -> bool {
+    answers(address, None).await
+}
+
+async fn answers(address: SocketAddr, tls: Option<&Client>) -> bool {
     let Ok(endpoint) = Endpoint::from_shared(format!("http://{address}")) else { return false };
-    let Ok(channel) = endpoint.timeout(Duration::from_secs(1)).connect().await else { return false };
+    let channel = match tls {
+        Some(client) => client.channel(address).await,
+        None => endpoint.timeout(Duration::from_secs(1)).connect().await,
+    };
+    let Ok(channel) = channel else { return false };
     let request = HealthCheckRequest { service: SERVICE.to_owned() };
     let answer = HealthClient::new(channel).check(request).await;
     answer.is_ok_and(|answer| answer.into_inner().status() == ServingStatus::Serving)

@@ -49,6 +49,7 @@ pub(crate) fn operation(action: Action, index: &str, object_id: &str, body: &str
             number: 0,
             request_id: RequestId(Uuid::nil()),
             accepted_at: Timestamp::default(),
+            caller: None,
         },
     }
 }

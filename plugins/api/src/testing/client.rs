@@ -381,6 +381,7 @@ pub(super) fn operation(change: &Change, started_at: u64) -> Operation {
             number: 0,
             request_id: RequestId(Uuid::from_u128(2)),
             accepted_at: Timestamp(started_at),
+            caller: None,
         },
     }
 }

@@ -57,6 +57,7 @@ pub(crate) fn operation(
             number: 0,
             request_id: RequestId(Uuid::nil()),
             accepted_at: Timestamp::default(),
+            caller: None,
         },
     }
 }

@@ -109,6 +109,7 @@ pub(crate) fn operation(action: Action, index: &str, id: &str, body: &str, versi
             number: 0,
             request_id: RequestId(Uuid::nil()),
             accepted_at: Timestamp::default(),
+            caller: None,
         },
     }
 }

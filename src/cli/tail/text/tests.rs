@@ -27,6 +27,7 @@ fn happened(kind: TailKind, data: &str) -> TailEvent {
         reason: None,
         position: None,
         request_id: None,
+        caller: None,
         record: Some(record("products", data)),
         operation: None,
         over_rate: None,
@@ -45,6 +46,12 @@ fn every_kind_has_its_line() {
     assert_eq!(
         shown(&happened(TailKind::Accepted, LAMP)),
         format!("11:06:40.123Z  accepted       products 42 save\n      {LAMP}\n")
+    );
+    let of_caller =
+        TailEvent { caller: Some("shop\u{1b}[2J".to_owned()), ..happened(TailKind::Accepted, LAMP) };
+    assert_eq!(
+        shown(&of_caller),
+        format!("11:06:40.123Z  accepted       products 42 save from shop\\u{{1b}}[2J\n      {LAMP}\n")
     );
     for (kind, words) in [
         (TailKind::Delivered, "delivered      products 42 save to search in 12 ms"),

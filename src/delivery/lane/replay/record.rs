@@ -73,7 +73,7 @@ impl Candidate {
     pub(super) fn again(&self) -> Again {
         let Letter { source, version, record: Change { action, key, body }, .. } = self.letter();
         let (key, body) = (key.clone(), body.clone());
-        Again { source: *source, version: *version, action: *action, key, body }
+        Again { source: source.clone(), version: *version, action: *action, key, body }
     }
 }
 

@@ -64,7 +64,7 @@ impl Asked {
         payload.extend_from_slice(index.as_bytes());
         payload.resize(self.bytes.max(payload.len()), number as u8);
         payload.extend_from_slice(&number.to_le_bytes());
-        let caller = number.is_multiple_of(3).then(|| format!("caller {number}"));
+        let caller = number.is_multiple_of(3).then(|| format!("caller {number}").into());
         Append { records: self.records, payload, attributes: Attributes { caller, ..Attributes::default() } }
     }
 

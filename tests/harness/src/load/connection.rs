@@ -11,11 +11,15 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use percent_encoding::percent_decode;
 use prost::Message as _;
 use thiserror::Error;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 use crate::{
     contract::{UPSERT_OBJECTS, UpsertObjectsResponse},
     history::Outcome,
+    tls::Client,
 };
 
 /// Why there is no answer.
@@ -48,11 +52,21 @@ impl Connection {
     /// Connects; a task drives the connection until it breaks or its last clone is gone.
     ///
     /// # Errors
-    /// If nobody listens or nobody speaks HTTP/2 there.
-    pub async fn open(address: SocketAddr) -> Result<Self, ConnectionError> {
+    /// If nobody listens, nobody speaks HTTP/2 there, or TLS fails.
+    pub async fn open(address: SocketAddr, tls: Option<&Client>) -> Result<Self, ConnectionError> {
         let connect_error = |source| ConnectionError::Connect { address, source };
+        if let Some(tls) = tls {
+            return Self::over(tls.connect(address).await.map_err(connect_error)?, address).await;
+        }
         let stream = TcpStream::connect(address).await.map_err(connect_error)?;
         stream.set_nodelay(true).map_err(connect_error)?;
+        Self::over(stream, address).await
+    }
+
+    async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        address: SocketAddr,
+    ) -> Result<Self, ConnectionError> {
         let (send, connection) = h2::client::handshake(stream).await?;
         // Its error is seen by every stream, too.
         tokio::spawn(async move { drop(connection.await) });
@@ -115,6 +129,7 @@ fn outcome(headers: &HeaderMap, message: &[u8]) -> Result<Outcome, ConnectionErr
             Ok(Outcome::Acknowledged { request_id: answer.request_id })
         }
         tonic::Code::InvalidArgument
+        | tonic::Code::PermissionDenied
         | tonic::Code::ResourceExhausted
         | tonic::Code::OutOfRange
         | tonic::Code::Unimplemented => Ok(Outcome::Refused { status: status() }),
@@ -123,7 +138,6 @@ fn outcome(headers: &HeaderMap, message: &[u8]) -> Result<Outcome, ConnectionErr
         | tonic::Code::DeadlineExceeded
         | tonic::Code::NotFound
         | tonic::Code::AlreadyExists
-        | tonic::Code::PermissionDenied
         | tonic::Code::FailedPrecondition
         | tonic::Code::Aborted
         | tonic::Code::Internal

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{contract::Action, load::control::Control};
+use crate::{contract::Action, load::control::Control, tls::Client};
 
 /// One load. The default is one connection with one request of one record in flight, for 1,000 records.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// Who else may look at it and end it.
     pub control: Control,
+    /// Speaks TLS; none: the connections are plain.
+    pub tls: Option<Client>,
 }
 
 impl Default for Options {
@@ -58,6 +60,7 @@ impl Default for Options {
             recorded: false,
             request_timeout: Duration::from_secs(10),
             control: Control::default(),
+            tls: None,
         }
     }
 }

@@ -43,7 +43,7 @@ pub async fn probe(
     interval: Duration,
     control: Control,
 ) -> Result<Vec<Answered>, ConnectionError> {
-    let connection = Connection::open(address).await?;
+    let connection = Connection::open(address, None).await?;
     let template = Template::new(&index, 1, Some(RECORD_BYTES));
     let mut ticks = tokio::time::interval(interval);
     let (mut under_way, mut answered) = (JoinSet::<Probed>::new(), Vec::new());

@@ -41,7 +41,7 @@ pub async fn run(address: SocketAddr, options: Options) -> Result<Report, Connec
     let options = Arc::new(options);
     let mut connections = Vec::with_capacity(options.connections);
     for _ in 0..options.connections {
-        connections.push(Connection::open(address).await?);
+        connections.push(Connection::open(address, options.tls.as_ref()).await?);
     }
     let slots = Slot::all(&options);
     let mut tasks = JoinSet::new();
