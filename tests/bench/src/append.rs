@@ -121,7 +121,7 @@ impl Shown<'_> {
         });
         let read = self.median(|round| round.with_readers.read as f64 / round.with_readers.requests as f64);
         self.table.add(NAME, "  of each append, read", read, "times");
-        self.peak(|round| &round.with_readers);
+        self.peak(|round| &round.with_readers).target(Target::AtMost(20.0));
 
         let plain = self.median(plain_per_second);
         self.table.add(NAME, format!("{} appenders, plain file", self.appenders), plain, "appends/s");
