@@ -115,8 +115,19 @@ impl Bench {
 
     /// What kill -9 leaves now, in front of the same destination.
     pub(super) fn crash(&self) -> Self {
-        let root = TempDir::new().unwrap();
-        copy_directory(self.root.path(), root.path());
+        let root = loop {
+            let root = TempDir::new().unwrap();
+            let (log, copied_log, segments) =
+                (self.log_dir(), root.path().join("log"), segment_names(&self.log_dir()));
+            // What is copied later is newer: a cursor before the letters and the records that it passed.
+            copy_directory(&log.join("cursors"), &copied_log.join("cursors"), "");
+            copy_directory(self.root.path(), root.path(), "log");
+            copy_directory(&log, &copied_log, "cursors");
+            // A segment that went meanwhile would leave a hole, or a cursor before the log's start.
+            if segment_names(&log).starts_with(&segments[..segments.len().min(1)]) {
+                break root;
+            }
+        };
         let (fake, cluster, transforms) = (self.fake.clone(), self.cluster.clone(), self.transforms.clone());
         Self {
             root,
@@ -273,10 +284,7 @@ impl Bench {
         let end = log.status().end;
         log.close().await;
         drop(log);
-        let mut segments: Vec<PathBuf> =
-            fs::read_dir(self.log_dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
-        segments.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
-        segments.sort();
+        let segments = segment_names(&self.log_dir());
         let mut bytes = fs::read(&segments[1]).unwrap();
         bytes[6_000] ^= 1;
         bytes[7_500] ^= 1;
@@ -498,14 +506,27 @@ async fn append(log: &EmbeddedLog, action: Action, index: &str, records: &[(Stri
     log.append(request).await.unwrap();
 }
 
-/// Copies what is there; a temporary file may go meanwhile.
-fn copy_directory(from: &Path, to: &Path) {
+/// The segments of a log, the oldest first.
+fn segment_names(log: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(log) else { return Vec::new() };
+    let mut names: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    names.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+    names.sort();
+    names
+}
+
+/// Copies what is there, but for an entry of this name; a temporary file may go meanwhile.
+fn copy_directory(from: &Path, to: &Path, but: &str) {
+    let Ok(entries) = fs::read_dir(from) else { return };
     fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
+    for entry in entries {
         let entry = entry.unwrap();
+        if entry.file_name() == but {
+            continue;
+        }
         let target = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
-            copy_directory(&entry.path(), &target);
+            copy_directory(&entry.path(), &target, "");
         } else if let Err(error) = fs::copy(entry.path(), target) {
             assert_eq!(error.kind(), io::ErrorKind::NotFound);
         }
