@@ -154,12 +154,9 @@ pub fn limits(config: &Config) -> Rows {
         ("transforms_bytes_max", Setting::size(limits.transforms_bytes_max)),
         (
             "caller_rate_limit.requests_per_second",
-            rate.requests_per_second.map_or(Setting::text("none"), |max| Setting::Count(max.into())),
+            Setting::or_none(rate.requests_per_second, |max| Setting::Count(max.into())),
         ),
-        (
-            "caller_rate_limit.bytes_per_second",
-            rate.bytes_per_second.map_or(Setting::text("none"), Setting::Size),
-        ),
+        ("caller_rate_limit.bytes_per_second", Setting::or_none(rate.bytes_per_second, Setting::Size)),
     ])
 }
 
@@ -206,12 +203,9 @@ pub fn destination(destination: &Destination) -> Rows {
         ("requests_max", Setting::count(destination.requests_max)),
         (
             "rate_limit.operations_per_second",
-            rate_limit.operations_per_second.map_or(Setting::text("none"), |max| Setting::Count(max.into())),
+            Setting::or_none(rate_limit.operations_per_second, |max| Setting::Count(max.into())),
         ),
-        (
-            "rate_limit.bytes_per_second",
-            rate_limit.bytes_per_second.map_or(Setting::text("none"), Setting::Size),
-        ),
+        ("rate_limit.bytes_per_second", Setting::or_none(rate_limit.bytes_per_second, Setting::Size)),
         ("timeout", Setting::duration(destination.timeout)),
         ("backoff.min", Setting::duration(destination.backoff.min)),
         ("backoff.max", Setting::duration(destination.backoff.max)),
@@ -225,10 +219,7 @@ pub fn destination(destination: &Destination) -> Rows {
             }),
         ),
         ("dead_letters.bytes_max", Setting::Size(destination.dead_letters.bytes_max)),
-        (
-            "dead_letters.age_max",
-            destination.dead_letters.age_max.map_or(Setting::text("none"), Setting::duration),
-        ),
+        ("dead_letters.age_max", Setting::or_none(destination.dead_letters.age_max, Setting::duration)),
     ]);
     Rows(rows)
 }
@@ -263,6 +254,10 @@ impl Serialize for Rows {
 impl Setting {
     fn text(value: impl ToString) -> Self {
         Self::Text(value.to_string())
+    }
+
+    fn or_none<T>(value: Option<T>, setting: impl FnOnce(T) -> Self) -> Self {
+        value.map_or_else(|| Self::text("none"), setting)
     }
 
     fn names(names: &[Arc<str>]) -> Self {

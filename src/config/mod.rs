@@ -46,6 +46,7 @@ pub(crate) use environment::FixedEnvironment;
 pub use environment::{Environment, ProcessEnvironment};
 pub use load::{Loaded, Source, data_dir, load, load_text};
 pub use overrides::Override;
+pub use permissions::CALLER_BYTES_MAX;
 pub use problem::{ConfigErrors, Problem};
 pub use schema::schema;
 pub use units::{show_duration, show_size};

@@ -14,7 +14,7 @@ const CALLER: &str = "a caller's name of 1 to 512 bytes, in which * stands for a
 const INDEXES: &str =
     "an array of indexes' names, in which * stands for any characters and ? for one, such as [\"products*\"]";
 /// Bytes of a caller's name at most.
-const CALLER_BYTES_MAX: usize = 512;
+pub const CALLER_BYTES_MAX: usize = 512;
 /// Bytes of an index's name at most, as ingress has it.
 const INDEX_BYTES_MAX: usize = 256;
 

@@ -120,16 +120,13 @@ pub(crate) fn too_fast(caller: Option<&str>, wait: Duration) -> Status {
 
 /// PERMISSION_DENIED with an ErrorInfo: no rule lets the caller do this to the index.
 pub(crate) fn not_permitted(caller: Option<&str>, index: &str, action: Action) -> Status {
-    let (whose, action) = match caller {
-        Some(caller) => (format!("caller \"{caller}\""), action.as_str()),
-        None => ("a caller without a name".to_owned(), action.as_str()),
-    };
+    let whose =
+        caller.map_or_else(|| "a caller without a name".to_owned(), |caller| format!("caller \"{caller}\""));
+    let action = action.as_str();
     let message =
         format!("{whose} may not {action} in index \"{index}\": no rule of [[permissions]] allows it");
     let metadata = [("caller", caller.unwrap_or_default()), ("index", index), ("action", action)];
-    let metadata = metadata.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let details = ErrorDetails::with_error_info(NOT_PERMITTED, SERVICE_NAME, HashMap::from(metadata));
-    Status::with_error_details(Code::PermissionDenied, message, details)
+    informed(Code::PermissionDenied, message, NOT_PERMITTED, metadata)
 }
 
 /// Others take all that there is at the moment; `what` says of what.
@@ -191,10 +188,16 @@ fn key_reused(earlier: &ContentDigest, digest: &ContentDigest, request_id: &Requ
     let message = format!(
         "idempotency_key was accepted with other content in request {request_id}: SHA-256 {earlier} there, {digest} here"
     );
-    let metadata = [("accepted_digest", earlier), ("digest", digest), ("accepted_request_id", request_id)];
-    let metadata = HashMap::from(metadata.map(|(name, value)| (name.to_owned(), value)));
-    let details = ErrorDetails::with_error_info(KEY_REUSED, SERVICE_NAME, metadata);
-    Status::with_error_details(Code::AlreadyExists, message, details)
+    let metadata =
+        [("accepted_digest", &*earlier), ("digest", &*digest), ("accepted_request_id", &*request_id)];
+    informed(Code::AlreadyExists, message, KEY_REUSED, metadata)
+}
+
+/// With an ErrorInfo.
+fn informed(code: Code, message: String, reason: &str, metadata: [(&str, &str); 3]) -> Status {
+    let metadata = metadata.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let details = ErrorDetails::with_error_info(reason, SERVICE_NAME, HashMap::from(metadata));
+    Status::with_error_details(code, message, details)
 }
 
 fn retry(code: Code, message: impl Into<String>, after: Duration) -> Status {

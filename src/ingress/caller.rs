@@ -10,6 +10,7 @@ use tonic::{Extensions, metadata::MetadataMap};
 use webpki::EndEntityCert;
 
 use super::xfcc;
+use crate::config::CALLER_BYTES_MAX;
 
 /// Whom a connection is with; each of its requests has it among its extensions.
 #[derive(Clone, Debug)]
@@ -19,9 +20,6 @@ pub(crate) enum Peer {
     /// Whoever has a certificate with this name; none: they showed no certificate, or it names nobody.
     Tls(Option<Arc<str>>),
 }
-
-/// Bytes of a name, inclusive.
-const NAME_BYTES_MAX: usize = 512;
 
 /// The caller's name: a SPIFFE ID, or another name of its certificate; `None` if it is not known.
 pub(crate) fn of(metadata: &MetadataMap, connection: &Extensions, trusts_xfcc: bool) -> Option<Arc<str>> {
@@ -51,6 +49,6 @@ pub(crate) fn preferred<'a>(
     let first = uris.peek().copied();
     let spiffe = uris.find(|uri| uri.starts_with("spiffe://"));
     let name = spiffe.or(first).or_else(|| dns_names.next())?;
-    let fits = (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
+    let fits = (1..=CALLER_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
     fits.then_some(name)
 }

@@ -16,7 +16,7 @@ use super::{
     caller_rates::CallerRates,
     indexes::Indexes,
     meters::Meters,
-    policy::Policy,
+    policy::{Policy, Terms},
     refusals::Refusals,
     spans::Traced,
     validate::{Origin, Valid, validate},
@@ -66,11 +66,11 @@ impl SyncService for UpsertService {
         let (metadata, mut extensions, message) = request.into_parts();
         let lease =
             extensions.remove::<Arc<Lease>>().ok_or_else(|| Status::internal("request has no lease"))?;
-        let trusts_xfcc = upserts.policy.terms().entrance.trusts_xfcc();
-        let caller = caller::of(&metadata, &extensions, trusts_xfcc);
+        let terms = upserts.policy.terms();
+        let caller = caller::of(&metadata, &extensions, terms.entrance.trusts_xfcc());
         let origin = Origin { caller, traceparent: traceparent(&metadata) };
         let traced = Traced::of(&upserts.tracer, &origin);
-        let valid = match upserts.decode(message, origin, lease).await {
+        let valid = match upserts.decode(message, origin, terms, lease).await {
             Ok(valid) => valid,
             Err(status) => {
                 traced.iter().for_each(|traced| traced.refused(&upserts.tracer, &status, None));
@@ -111,20 +111,17 @@ impl Upserts {
         self: &Arc<Self>,
         message: Bytes,
         origin: Origin,
+        terms: Arc<Terms>,
         lease: Arc<Lease>,
     ) -> Result<Valid, Status> {
         if message.len() <= DECODE_INLINE_BYTES_MAX {
-            return self.validate(&message, origin, &lease);
+            return validate(&message, origin, &terms, &self.rates, &lease);
         }
         let _decoder = self.decoders.acquire().await;
         let upserts = self.clone();
-        tokio::task::spawn_blocking(move || upserts.validate(&message, origin, &lease))
+        tokio::task::spawn_blocking(move || validate(&message, origin, &terms, &upserts.rates, &lease))
             .await
             .map_err(|_| Status::internal("request could not be decoded"))?
-    }
-
-    fn validate(&self, message: &Bytes, origin: Origin, lease: &Lease) -> Result<Valid, Status> {
-        validate(message, origin, &self.policy.terms(), &self.rates, lease)
     }
 
     /// Why a request is not appended whatever the log says.
