@@ -260,7 +260,9 @@ impl Destinations {
         let now = self.clock.now();
         if gaps::open_gap(gaps).is_none() {
             if progress.next >= to {
-                return Ok(());
+                // The cursor must not be durable first, and of what was read in a poisoned log that is not certain.
+                let is_durable = gaps.is_empty() || self.directory.poisoned().is_none();
+                return if is_durable { Ok(()) } else { self.write_gaps(destination, gaps) };
             }
             gaps.push(gaps::opened(progress.next.offset, GapCause::Removed, now));
         }
