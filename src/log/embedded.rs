@@ -15,6 +15,7 @@ use ring::rand::SystemRandom;
 use tokio::{sync::watch, task::spawn_blocking};
 
 use super::{
+    answers::Answerer,
     buffers::Buffers,
     catalogue::{Catalogue, Durable},
     destinations::Destinations,
@@ -74,9 +75,11 @@ impl EmbeddedLog {
         settings: Settings,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, OpenReport), LogError> {
-        let (log, writer, report) = Self::open_unattended(files, settings, clock)?;
+        let (log, mut writer, report) = Self::open_unattended(files, settings, clock)?;
+        let no_thread = at(&log.shared.directory.path);
+        writer.answerer = Some(Answerer::start().map_err(&no_thread)?);
         let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(move || writer.run());
-        let thread = thread.map_err(at(&log.shared.directory.path))?;
+        let thread = thread.map_err(no_thread)?;
         *log.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok((log, report))
     }
@@ -150,6 +153,7 @@ impl EmbeddedLog {
             taken: Vec::new(),
             group: Group::default(),
             waiting: Vec::new(),
+            answerer: None,
             tally: tally.clone(),
             no_space_until: None,
         };

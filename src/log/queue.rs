@@ -10,6 +10,7 @@ use std::{
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{
+    answers::Answer,
     frame,
     idempotency::Claim,
     interface::{Append, AppendError, Appended},
@@ -27,7 +28,7 @@ pub(super) struct Pending {
     pub(super) request: Append,
     /// CRC32C of its payload.
     pub(super) payload_checksum: u32,
-    pub(super) answer: oneshot::Sender<Result<Appended, AppendError>>,
+    pub(super) answer: Answer,
     pub(super) claim: Option<Claim>,
 }
 

@@ -13,9 +13,10 @@ use std::{
 
 use plugin_api::identity::{Position, Timestamp, Version};
 use ring::rand::SystemRandom;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::{
+    answers::{Answer, Answerer, reply, tell},
     catalogue::{Catalogue, Durable},
     destinations::Destinations,
     directory::{self, Directory},
@@ -60,7 +61,9 @@ pub(super) struct Writer {
     pub(super) end_byte: u64,
     pub(super) taken: Vec<Pending>,
     pub(super) group: Group,
-    pub(super) waiting: Vec<(Answer, Appended, Option<Claim>)>,
+    pub(super) waiting: Vec<Waiting>,
+    /// `None` where the writer is driven turn by turn: then a turn has told everybody.
+    pub(super) answerer: Option<Answerer>,
     pub(super) tally: Arc<Tally>,
     /// Do not ask the file system for space again before.
     pub(super) no_space_until: Option<Instant>,
@@ -86,7 +89,13 @@ impl Tally {
     }
 }
 
-type Answer = oneshot::Sender<Result<Appended, AppendError>>;
+/// A request in the group, and what it is answered once that is durable.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    answer: Answer,
+    appended: Appended,
+    claim: Option<Claim>,
+}
 
 /// Why a request cannot be put into the group.
 enum Refusal {
@@ -163,7 +172,7 @@ impl Writer {
         });
         let position = Position { partition: 0, offset };
         let appended = Appended { request_id, position, version: Version(version), repeated: false };
-        self.waiting.push((answer, appended, claim));
+        self.waiting.push(Waiting { answer, appended, claim });
     }
 
     /// Makes the group durable and answers everyone in it.
@@ -181,17 +190,22 @@ impl Writer {
                 let durable = Durable { end, last_version, segment: active.segment.base, at: active.at };
                 self.durable.send_replace(durable);
                 self.tally.wrote(self.waiting.len(), self.group.bytes());
-                for (answer, appended, claim) in self.waiting.drain(..) {
+                let answers = self.waiting.drain(..).map(|Waiting { answer, appended, claim }| {
                     if let Some(claim) = claim {
+                        // Here, since keys come in the order of their requests.
                         claim.complete(appended);
                     }
-                    reply(answer, Ok(appended));
+                    (answer, appended)
+                });
+                match &self.answerer {
+                    Some(answerer) if !self.queue.is_empty() => answerer.give(answers.collect()),
+                    _ => tell(answers),
                 }
             }
             Err(error) => {
                 let cause = self.directory.poison(cause_of(&active.segment.path, &error)).to_owned();
-                for (answer, ..) in self.waiting.drain(..) {
-                    reply(answer, Err(AppendError::Poisoned { cause: cause.clone() }));
+                for waiting in self.waiting.drain(..) {
+                    reply(waiting.answer, Err(AppendError::Poisoned { cause: cause.clone() }));
                 }
             }
         }
@@ -350,11 +364,6 @@ impl fmt::Debug for Writer {
 /// What a file of so many bytes counts for: whole blocks.
 pub(super) fn bytes_on_disk(bytes: u64) -> u64 {
     bytes.next_multiple_of(4096)
-}
-
-fn reply(answer: Answer, result: Result<Appended, AppendError>) {
-    // Whoever asked may be gone; the append stands.
-    let _ = answer.send(result);
 }
 
 fn cause_of(path: &Path, error: &io::Error) -> String {

@@ -3,8 +3,12 @@
 use std::{
     collections::HashMap,
     future::Future as _,
-    sync::atomic::{AtomicBool, Ordering},
-    task::{Context, Waker},
+    sync::{
+        Once,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
 
 use tokio::task::JoinSet;
@@ -123,6 +127,35 @@ async fn status_holds_up_nobody() {
     assert!(all.is_ok(), "appends and looks wait for each other");
     stop.store(true, Ordering::Relaxed);
     looking.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// Holds up the answerer's thread when it tells the first one: longer than closing takes that does not wait for it.
+struct HeldUp(Once);
+
+impl Wake for HeldUp {
+    fn wake(self: Arc<Self>) {
+        if std::thread::current().name() == Some("log-answerer") {
+            self.0.call_once(|| std::thread::park_timeout(Duration::from_millis(500)));
+        }
+    }
+}
+
+/// G1: whoever closes the log knows that everybody has an answer: those, too, that the writer did not tell itself.
+#[test]
+fn closing_waits_for_every_answer() {
+    let bench = Bench::new();
+    let (log, _) = bench.open();
+    let held_up = Arc::new(HeldUp(Once::new()));
+    let waker = Waker::from(held_up.clone());
+    let mut context = Context::from_waker(&waker);
+    let mut appends: Vec<_> = (0..10_000).map(|number| log.append(request(number, 1, 100))).collect();
+    let mut answers: Vec<_> = appends.iter_mut().map(|append| append.as_mut().poll(&mut context)).collect();
+    tokio::runtime::Runtime::new().unwrap().block_on(log.close());
+    for (append, answer) in appends.iter_mut().zip(&mut answers).filter(|(_, answer)| answer.is_pending()) {
+        *answer = append.as_mut().poll(&mut context);
+    }
+    assert!(answers.iter().all(|answer| matches!(answer, Poll::Ready(Ok(_)))), "closed with an answer due");
+    assert!(held_up.0.is_completed(), "the writer told everybody itself");
 }
 
 /// G1: a producer that goes away may or may not have been accepted; nobody else notices, and closing finishes what
