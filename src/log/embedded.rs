@@ -28,6 +28,7 @@ use super::{
         Append, AppendError, Appended, AtTime, Frame, From, Gap, Located, Log, LogBounds, LogError,
         LogStatus, Progress, ReadError, Reader, Rewound, Subscription,
     },
+    newest::Newest,
     queue::Queue,
     reader::{EmbeddedReader, Readable, below_start},
     recovery,
@@ -136,6 +137,7 @@ impl EmbeddedLog {
             idempotency::rebuild(&directory, &sealed, active.as_ref(), Bounds::DEFAULT, clock.now())?;
         report.alerts.extend(found);
         (report.keys, report.keys_reach) = (keys.keys(), keys.reach());
+        let newest = Arc::new(Newest::default());
         let (queue, tally) = (Arc::new(Queue::new()), Arc::new(Tally::default()));
         let writer = Writer {
             ids: RequestIds::new(directory.log_id, &directory.key),
@@ -145,6 +147,7 @@ impl EmbeddedLog {
             destinations: destinations.clone(),
             end_byte: catalogue.byte_of(last.end, &recovered_durable),
             durable: durable_tx,
+            newest: newest.clone(),
             clock: clock.clone(),
             random,
             segment_bytes,
@@ -162,6 +165,7 @@ impl EmbeddedLog {
             files,
             catalogue: catalogue.clone(),
             buffers: Buffers::default(),
+            newest,
         });
         let ids = RequestIds::new(directory.log_id, &directory.key);
         let repeats = Repeats::new(keys, clock, ids, readable.clone(), durable.clone());

@@ -1,6 +1,10 @@
 //! A write group: frames that are written with one call and become durable together.
 
-use std::io::IoSlice;
+use std::{io::IoSlice, mem};
+
+use bytes::Bytes;
+
+use super::interface::Frame;
 
 /// Payloads that are shorter are copied behind their heads: a piece of its own costs the kernel more than that.
 const COPIED_BYTES_MAX: usize = 4 << 10;
@@ -8,10 +12,11 @@ const COPIED_BYTES_MAX: usize = 4 << 10;
 /// Frames in the order in which they are written. Long payloads stay where they are and are not copied.
 #[derive(Debug, Default)]
 pub(super) struct Group {
+    frames: Vec<Frame>,
     /// Heads, with the payloads that are copied.
     heads: Vec<u8>,
     /// Payloads that are not, each with the byte of `heads` before which it goes.
-    payloads: Vec<(usize, Vec<u8>)>,
+    payloads: Vec<(usize, Bytes)>,
     bytes: usize,
 }
 
@@ -22,19 +27,20 @@ impl Group {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.bytes == 0
+        self.frames.is_empty()
     }
 
     /// Adds a frame, whose head `write_head` appends to the buffer that it is given.
-    pub(super) fn push(&mut self, payload: Vec<u8>, write_head: impl FnOnce(&mut Vec<u8>, &[u8])) {
+    pub(super) fn push(&mut self, frame: Frame, write_head: impl FnOnce(&mut Vec<u8>, &Frame)) {
         let before = self.heads.len();
-        write_head(&mut self.heads, &payload);
-        self.bytes += self.heads.len() - before + payload.len();
-        if payload.len() < COPIED_BYTES_MAX {
-            self.heads.extend_from_slice(&payload);
+        write_head(&mut self.heads, &frame);
+        self.bytes += self.heads.len() - before + frame.payload.len();
+        if frame.payload.len() < COPIED_BYTES_MAX {
+            self.heads.extend_from_slice(&frame.payload);
         } else {
-            self.payloads.push((self.heads.len(), payload));
+            self.payloads.push((self.heads.len(), frame.payload.clone()));
         }
+        self.frames.push(frame);
     }
 
     /// The bytes, in pieces.
@@ -50,10 +56,11 @@ impl Group {
     }
 
     /// Takes all frames out.
-    pub(super) fn clear(&mut self) {
+    pub(super) fn take(&mut self) -> Vec<Frame> {
         self.heads.clear();
         self.payloads.clear();
         self.bytes = 0;
+        mem::take(&mut self.frames)
     }
 
     /// Gives memory back, down to `bytes` for heads and room for so many frames.

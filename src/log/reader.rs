@@ -1,7 +1,7 @@
 //! Readers: from any position to the durable end and on, block by block.
 //!
-//! A reader never looks beyond what the writer has published as durable. It keeps its segment open, so that nothing is
-//! taken from under it, and no buffer while it waits.
+//! A reader never looks beyond what the writer has published as durable. What was written just now it takes from
+//! memory. It keeps a segment open that it reads, so that nothing is taken from under it, and no buffer while it waits.
 
 use std::{io, panic, sync::Arc};
 
@@ -15,6 +15,7 @@ use super::{
     catalogue::{Catalogue, Durable},
     files::{Access, File, FileSystem},
     interface::{Frame, ReadError, Reader},
+    newest::{Newest, Written},
     recovery::or_skip,
     sections::FormatError,
     segment::Segment,
@@ -29,6 +30,8 @@ pub(super) struct EmbeddedReader {
     from: u64,
     /// Where reading goes on; `None` until the first frame was looked for.
     stand: Option<Stand>,
+    /// It had everything that was durable when it last looked, and has fallen no further behind than what is in memory.
+    is_at_end: bool,
 }
 
 /// What all readers of a log share.
@@ -38,6 +41,7 @@ pub(super) struct Readable {
     pub(super) files: Arc<dyn FileSystem>,
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) buffers: Buffers,
+    pub(super) newest: Arc<Newest>,
 }
 
 #[derive(Clone, Debug)]
@@ -49,11 +53,18 @@ struct Stand {
 
 impl EmbeddedReader {
     pub(super) fn new(log: Arc<Readable>, durable: watch::Receiver<Durable>, from: u64) -> Self {
-        Self { log, durable, from, stand: None }
+        Self { log, durable, from, stand: None, is_at_end: false }
     }
 
     fn offset(&self) -> u64 {
         self.stand.as_ref().map_or(self.from, |stand| stand.place.offset)
+    }
+
+    /// Goes on behind a write group.
+    fn pass(&mut self, written: &Written) {
+        let stand = self.stand.take().filter(|stand| stand.segment.base == written.segment);
+        self.stand = stand.map(|stand| Stand { place: written.end, ..stand });
+        self.from = written.end.offset;
     }
 }
 
@@ -63,8 +74,15 @@ impl Reader for EmbeddedReader {
         loop {
             let durable = *self.durable.borrow_and_update();
             if self.offset() >= durable.end {
+                self.is_at_end = true;
                 self.durable.changed().await.map_err(|_| ReadError::Closed)?;
                 continue;
+            }
+            if self.is_at_end
+                && let Some(written) = self.log.newest.from(self.offset())
+            {
+                self.pass(&written);
+                return Ok(written.frames.clone());
             }
             let (log, from, stand) = (self.log.clone(), self.from, self.stand.clone());
             let (stand, frames) = match spawn_blocking(move || log.read(stand, from, durable)).await {
@@ -73,6 +91,7 @@ impl Reader for EmbeddedReader {
                 // The runtime is shutting down.
                 Err(_) => return Err(ReadError::Closed),
             };
+            self.is_at_end = stand.place.offset >= durable.end;
             self.stand = Some(stand);
             if !frames.is_empty() {
                 return Ok(frames);

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use super::{
     answers::{Answer, Answerer, reply, tell},
+    block::Place,
     catalogue::{Catalogue, Durable},
     destinations::Destinations,
     directory::{self, Directory},
@@ -24,7 +25,8 @@ use super::{
     frame::{self, Payload, Stamp},
     group::Group,
     idempotency::Claim,
-    interface::{Append, AppendError, Appended, LogError, Written},
+    interface::{self, Append, AppendError, Appended, Frame, LogError},
+    newest::{Newest, Written},
     queue::{Pending, Queue},
     request_id::RequestIds,
     segment::{self, Active, Entry},
@@ -49,6 +51,7 @@ pub(super) struct Writer {
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) destinations: Arc<Destinations>,
     pub(super) durable: watch::Sender<Durable>,
+    pub(super) newest: Arc<Newest>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: RequestIds,
     pub(super) random: SystemRandom,
@@ -78,8 +81,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn written(&self) -> Written {
-        Written { requests: self.requests.get(), bytes: self.bytes.get(), groups: self.groups.get() }
+    pub(super) fn written(&self) -> interface::Written {
+        interface::Written {
+            requests: self.requests.get(),
+            bytes: self.bytes.get(),
+            groups: self.groups.get(),
+        }
     }
 
     fn wrote(&self, requests: usize, bytes: usize) {
@@ -161,16 +168,26 @@ impl Writer {
         let Append { records, payload, attributes } = request;
         let index = payload_index(&payload).unwrap_or_default();
         active.note(at, active.at, Entry { offset, version, time: now.0, records, index });
+        let position = Position { partition: 0, offset };
+        let frame = Frame {
+            log_id: self.directory.log_id,
+            position,
+            version: Version(version),
+            accepted_at: now,
+            records,
+            request_id,
+            attributes,
+            payload: payload.into(),
+        };
         if let Some(claim) = &claim {
             active.keys.push(&claim.accepted(offset, version));
         }
         let nonce = active.segment.nonce;
         self.last = active.as_previous();
-        self.group.push(payload, |out, payload| {
-            let payload = Payload { records, length: payload.len(), checksum: payload_checksum };
-            frame::encode_head(out, nonce, &stamp, &attributes, payload);
+        self.group.push(frame, |out, frame| {
+            let payload = Payload { records, length: frame.payload.len(), checksum: payload_checksum };
+            frame::encode_head(out, nonce, &stamp, &frame.attributes, payload);
         });
-        let position = Position { partition: 0, offset };
         let appended = Appended { request_id, position, version: Version(version), repeated: false };
         self.waiting.push(Waiting { answer, appended, claim });
     }
@@ -187,9 +204,12 @@ impl Writer {
             Ok(()) => {
                 active.at += self.group.bytes() as u64;
                 let Previous { end, last_version, .. } = self.last;
-                let durable = Durable { end, last_version, segment: active.segment.base, at: active.at };
-                self.durable.send_replace(durable);
+                let (segment, at) = (active.segment.base, active.at);
                 self.tally.wrote(self.waiting.len(), self.group.bytes());
+                let frames = self.group.take();
+                // Before anybody is told that it is there.
+                self.newest.keep(Written { segment, frames, end: Place { at, offset: end } });
+                self.durable.send_replace(Durable { end, last_version, segment, at });
                 let answers = self.waiting.drain(..).map(|Waiting { answer, appended, claim }| {
                     if let Some(claim) = claim {
                         // Here, since keys come in the order of their requests.
@@ -207,9 +227,9 @@ impl Writer {
                 for waiting in self.waiting.drain(..) {
                     reply(waiting.answer, Err(AppendError::Poisoned { cause: cause.clone() }));
                 }
+                self.group.take();
             }
         }
-        self.group.clear();
     }
 
     /// What a refused request is answered.

@@ -26,7 +26,7 @@ pub struct Frame {
     pub request_id: RequestId,
     /// What it carries beside its records.
     pub attributes: Attributes,
-    /// The records' bytes; a slice of the block that was read.
+    /// The records' bytes; perhaps a slice of a block that was read.
     pub payload: Bytes,
 }
 

@@ -108,6 +108,14 @@ impl Faulty {
         *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(hook);
     }
 
+    /// From now on every read of a segment fails.
+    pub(super) fn fail_reads(&self) {
+        self.set(|call, path| {
+            let is_segment = path.extension().is_some_and(|extension| extension == "seg");
+            if call == Call::Read && is_segment { Err(Errno::IO.into()) } else { Ok(()) }
+        });
+    }
+
     fn pass(&self, call: Call, path: &Path) -> io::Result<()> {
         // The lock is not held while the hook does what it likes.
         let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -99,6 +99,42 @@ async fn reader_follows_the_tail() {
     assert!(matches!(log.append(request(21, 1, 10)).await, Err(AppendError::Closed)));
 }
 
+/// Whoever stands at the end is given what was written without a look at the disk, the same as the disk has; whoever
+/// falls too far behind reads the disk, misses nothing, and is given what comes once it is at the end again.
+#[tokio::test]
+async fn what_was_just_written_is_not_read_back() {
+    let mut bench = Bench::new();
+    bench.segment_bytes = 4 << 20;
+    let (log, _) = bench.open();
+    let mut reader = log.read_from(position(0)).await.unwrap();
+    assert!(tokio::time::timeout(Duration::ZERO, reader.next()).await.is_err());
+    bench.disk.fail_reads();
+    let mut given = Vec::new();
+    for number in 0..10 {
+        append(&log, number, 2, 900_000).await;
+        given.extend(reader.next().await.unwrap());
+    }
+    assert_eq!(numbers(&given), (0..10).collect::<Vec<_>>());
+    assert!(bench.segments().len() > 2);
+    for number in 10..20 {
+        append(&log, number, 2, 900_000).await;
+    }
+    assert!(
+        matches!(reader.next().await, Err(ReadError::Io { .. })),
+        "it is further behind than what is kept"
+    );
+    bench.disk.heal();
+    while given.len() < 20 {
+        given.extend(reader.next().await.unwrap());
+    }
+    bench.disk.fail_reads();
+    append(&log, 20, 2, 100).await;
+    given.extend(reader.next().await.unwrap());
+    bench.disk.heal();
+    let told = |frames: &[Frame]| frames.iter().map(|frame| format!("{frame:?}")).collect::<Vec<_>>();
+    assert!(told(&given) == told(&read_all(&log, 0).await), "the disk has something else");
+}
+
 /// Rule 1, on the readers' side: what the writer has written and not yet published as durable is never seen.
 #[tokio::test]
 async fn reader_stops_at_the_watermark() {
@@ -119,8 +155,13 @@ async fn reader_stops_at_the_watermark() {
         bench.retention,
         recovered.segments,
     ));
-    let readable =
-        Arc::new(Readable { log_id: opened.directory.log_id, files, catalogue, buffers: Buffers::default() });
+    let readable = Arc::new(Readable {
+        log_id: opened.directory.log_id,
+        files,
+        catalogue,
+        buffers: Buffers::default(),
+        newest: Arc::default(),
+    });
     // The second frame's bytes are there, its offset is not durable.
     for durable in
         [Durable { end: 1, ..all }, Durable { end: 1, at: HEADER as u64 + frame_bytes + 20, ..all }]

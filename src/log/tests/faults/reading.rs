@@ -2,19 +2,8 @@
 
 use rustix::io::Errno;
 
-use super::{
-    super::faulty::{Call, Faulty},
-    *,
-};
+use super::*;
 use crate::log::interface::From;
-
-/// From now on every read of a segment fails.
-fn fail_reads(disk: &Faulty) {
-    disk.set(|call, path| {
-        let is_segment = path.extension().is_some_and(|extension| extension == "seg");
-        if call == Call::Read && is_segment { Err(Errno::IO.into()) } else { Ok(()) }
-    });
-}
 
 /// EIO on a read is the reader's error and names the segment; the reader stands where it stood, others and the writer
 /// are not touched, and it goes on once the disk does.
@@ -30,7 +19,7 @@ async fn a_read_that_fails() {
     let mut reader = log.read_from(position(0)).await.unwrap();
     let first = reader.next().await.unwrap();
     let next = first.last().unwrap().position.offset + 1;
-    fail_reads(&bench.disk);
+    bench.disk.fail_reads();
     for _ in 0..3 {
         let error = reader.next().await.unwrap_err();
         let ReadError::Io { path, cause } = &error else { panic!("{error}") };
