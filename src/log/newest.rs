@@ -14,7 +14,7 @@ const KEPT_BYTES_MAX: usize = 3 << 20;
 
 /// A write group that is durable.
 #[derive(Debug)]
-pub(super) struct Written {
+pub(super) struct DurableGroup {
     /// The offset with which its segment begins.
     pub(super) segment: u64,
     pub(super) frames: Vec<Frame>,
@@ -31,19 +31,19 @@ pub(super) struct Newest {
 /// Groups, each beginning where the one before it ends.
 #[derive(Debug, Default)]
 struct Kept {
-    groups: VecDeque<Arc<Written>>,
+    groups: VecDeque<Arc<DurableGroup>>,
     bytes: usize,
 }
 
 impl Newest {
     /// Keeps a group, which must be durable, and no longer what was written before the last few.
-    pub(super) fn keep(&self, group: Written) {
+    pub(super) fn keep(&self, group: DurableGroup) {
         // What goes is dropped without the lock.
         let _gone = self.kept().keep(group);
     }
 
     /// The group that begins with this offset.
-    pub(super) fn from(&self, offset: u64) -> Option<Arc<Written>> {
+    pub(super) fn from(&self, offset: u64) -> Option<Arc<DurableGroup>> {
         let kept = self.kept();
         let at = kept.groups.binary_search_by_key(&offset, |group| group.first()).ok()?;
         Some(kept.groups[at].clone())
@@ -55,7 +55,7 @@ impl Newest {
 }
 
 impl Kept {
-    fn keep(&mut self, group: Written) -> VecDeque<Arc<Written>> {
+    fn keep(&mut self, group: DurableGroup) -> VecDeque<Arc<DurableGroup>> {
         let bytes = group.bytes();
         if bytes > KEPT_BYTES_MAX {
             self.bytes = 0;
@@ -74,7 +74,7 @@ impl Kept {
     }
 }
 
-impl Written {
+impl DurableGroup {
     fn first(&self) -> u64 {
         self.frames.first().map_or(self.end.offset, |frame| frame.position.offset)
     }

@@ -15,7 +15,7 @@ use super::{
     catalogue::{Catalogue, Durable},
     files::{Access, File, FileSystem},
     interface::{Frame, ReadError, Reader},
-    newest::{Newest, Written},
+    newest::{DurableGroup, Newest},
     recovery::or_skip,
     sections::FormatError,
     segment::Segment,
@@ -61,10 +61,10 @@ impl EmbeddedReader {
     }
 
     /// Goes on behind a write group.
-    fn pass(&mut self, written: &Written) {
-        let stand = self.stand.take().filter(|stand| stand.segment.base == written.segment);
-        self.stand = stand.map(|stand| Stand { place: written.end, ..stand });
-        self.from = written.end.offset;
+    fn pass(&mut self, group: &DurableGroup) {
+        let stand = self.stand.take().filter(|stand| stand.segment.base == group.segment);
+        self.stand = stand.map(|stand| Stand { place: group.end, ..stand });
+        self.from = group.end.offset;
     }
 }
 
@@ -79,10 +79,10 @@ impl Reader for EmbeddedReader {
                 continue;
             }
             if self.is_at_end
-                && let Some(written) = self.log.newest.from(self.offset())
+                && let Some(group) = self.log.newest.from(self.offset())
             {
-                self.pass(&written);
-                return Ok(written.frames.clone());
+                self.pass(&group);
+                return Ok(group.frames.clone());
             }
             let (log, from, stand) = (self.log.clone(), self.from, self.stand.clone());
             let (stand, frames) = match spawn_blocking(move || log.read(stand, from, durable)).await {

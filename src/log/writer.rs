@@ -25,8 +25,8 @@ use super::{
     frame::{self, Payload, Stamp},
     group::Group,
     idempotency::Claim,
-    interface::{self, Append, AppendError, Appended, Frame, LogError},
-    newest::{Newest, Written},
+    interface::{Append, AppendError, Appended, Frame, LogError, Written},
+    newest::{DurableGroup, Newest},
     queue::{Pending, Queue},
     request_id::RequestIds,
     segment::{self, Active, Entry},
@@ -81,12 +81,8 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn written(&self) -> interface::Written {
-        interface::Written {
-            requests: self.requests.get(),
-            bytes: self.bytes.get(),
-            groups: self.groups.get(),
-        }
+    pub(super) fn written(&self) -> Written {
+        Written { requests: self.requests.get(), bytes: self.bytes.get(), groups: self.groups.get() }
     }
 
     fn wrote(&self, requests: usize, bytes: usize) {
@@ -208,7 +204,7 @@ impl Writer {
                 self.tally.wrote(self.waiting.len(), self.group.bytes());
                 let frames = self.group.take();
                 // Before anybody is told that it is there.
-                self.newest.keep(Written { segment, frames, end: Place { at, offset: end } });
+                self.newest.keep(DurableGroup { segment, frames, end: Place { at, offset: end } });
                 self.durable.send_replace(Durable { end, last_version, segment, at });
                 let answers = self.waiting.drain(..).map(|Waiting { answer, appended, claim }| {
                     if let Some(claim) = claim {
