@@ -62,6 +62,7 @@ impl EmbeddedReader {
 
     /// Goes on behind a write group.
     fn pass(&mut self, group: &DurableGroup) {
+        // A segment that it has left must not stay open: that would keep it on the disk once it goes.
         let stand = self.stand.take().filter(|stand| stand.segment.base == group.segment);
         self.stand = stand.map(|stand| Stand { place: group.end, ..stand });
         self.from = group.end.offset;
