@@ -64,7 +64,7 @@ pub struct LogStatus {
     pub id: String,
     /// Bytes on disk.
     pub bytes: u64,
-    /// Those of them that a destination still needs; the others are kept for retention.
+    /// Those of them that a destination still needs, in whole segments; the others are kept for retention.
     pub held_bytes: u64,
     /// The budget: `data.disk_bytes_max`.
     pub bytes_max: u64,

@@ -120,10 +120,10 @@ impl Directory {
         self.poison.get().map(String::as_str)
     }
 
-    /// Removes a small file, if it is there.
+    /// Removes a small file, if it is there. Where it is not, an attempt before may have failed to make that durable.
     pub(super) fn remove_small(&self, path: &Path) -> Result<(), LogError> {
         match self.files.remove(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed.map_err(at(path))?,
         }
         let directory = path.parent().unwrap_or(path);

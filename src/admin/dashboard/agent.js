@@ -79,7 +79,7 @@ function drawTiles({ log: of, destinations }, past) {
   say(letters.value, grouped(count));
   say(letters.hint, count === 0 ? "nothing was refused" : `of ${of_them.length === 1 ? of_them[0].name : counted(of_them.length, "destination")}`);
   set(letters.node, "data-level", count > 0 ? "warn" : "good");
-  const used = `${bytes(of.held_bytes)} of ${bytes(of.bytes_max)} still to be delivered`;
+  const used = `${bytes(of.held_bytes)} of ${bytes(of.bytes_max)} held for destinations, in whole segments`;
   say(disk.value, percent(of.held_bytes, of.bytes_max));
   set(disk.node, "data-level", of.disk_full_in_seconds !== null && of.disk_full_in_seconds < SOON ? "bad" : "good");
   say(disk.hint, `${used}; ${untilFull(of)}`);
@@ -92,7 +92,7 @@ function untilFull({ disk_full_in_seconds: left }) {
 
 function drawLog({ log: of, at }) {
   log.draw("on disk", `${bytes(of.bytes)}, ${percent(of.bytes, of.bytes_max)} of ${bytes(of.bytes_max)}`);
-  log.draw("still to be delivered", `${bytes(of.held_bytes)}, ${percent(of.held_bytes, of.bytes_max)}`);
+  log.draw("held for destinations", `${bytes(of.held_bytes)}, ${percent(of.held_bytes, of.bytes_max)}`);
   log.draw("time to full", untilFull(of));
   log.draw("accepted", `${rate(of.records_per_second)} records/s`);
   log.draw("oldest record", of.oldest ? `${position(of.oldest.position)}, accepted ${duration(between(of.oldest.accepted_at, at))} ago` : "empty");

@@ -105,7 +105,7 @@ function ofLog({ log }) {
   if (left !== null && left < SOON) {
     push("full", "bad", `its disk budget is used up in ${duration(left)}: then ingest is refused`);
   } else if (used) {
-    push("full", used[1], `what is still to be delivered takes ${percent(log.held_bytes, log.bytes_max)} of the disk budget`);
+    push("full", used[1], `what is held for destinations takes ${percent(log.held_bytes, log.bytes_max)} of the disk budget`);
   }
   if (log.versions_ahead_seconds > AHEAD_MAX) {
     push("ahead", "bad", `versions run ahead of the clock by ${duration(log.versions_ahead_seconds)}: is the clock right?`);

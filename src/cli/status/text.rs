@@ -118,7 +118,7 @@ fn log(log: &LogStatus) -> String {
         None => format!("empty, at {end}"),
     };
     format!(
-        "{}  {} of {}, {} of them still to be delivered, {records_per_second:.0} records/s, {from}",
+        "{}  {} of {}, {} of them held for destinations, {records_per_second:.0} records/s, {from}",
         styled(HEADING, "log"),
         bytes(*size),
         bytes(*bytes_max),

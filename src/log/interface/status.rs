@@ -17,7 +17,8 @@ pub struct LogStatus {
     pub last_version: Version,
     /// Bytes on disk.
     pub disk_bytes: u64,
-    /// Those of them that a destination still needs; the others are kept for retention, and are given up first.
+    /// Those of them that a destination still needs, in whole segments; the others are kept for retention, and are given
+    /// up first.
     pub held_bytes: u64,
     /// The limit, from `data.disk_bytes_max`.
     pub disk_bytes_max: u64,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rustix::io::Errno;
 
-use super::*;
+use super::{faulty::Call, *};
 use crate::log::interface::{AtTime, From, GapCause, LogBounds, Rewound, WhenFull};
 
 const ERRORS: [Errno; 2] = [Errno::IO, Errno::NOSPC];
@@ -226,4 +226,26 @@ async fn forgetting_fails_anywhere() {
             assert_ne!(nth, CALLS_MAX);
         }
     }
+}
+
+/// Files that an attempt has removed without making that durable are gone for good before the destination is off the
+/// list: else a crash could bring back its cursor and its gaps for one of the same name.
+#[tokio::test]
+async fn forgetting_again_syncs_what_was_removed() {
+    let bench = Bench::new();
+    let log = filled(&bench, 1).await;
+    log.configure(bounds(&bench, &[("search", FREE), ("mirror", FREE)])).await.unwrap();
+    log.subscribe("mirror", From::Oldest).await.unwrap();
+    log.configure(bounds(&bench, &[("search", FREE)])).await.unwrap();
+    log.leave("mirror").await.unwrap();
+    let is_removed = |call: Call, path: &Path| {
+        call == Call::SyncDirectory && path.ends_with("cursors") && !path.join("mirror.cursor").exists()
+    };
+    let struck = bench.disk.fail_nth(0, Errno::IO, is_removed);
+    assert!(log.forget("mirror").await.is_err());
+    assert!(struck.get().is_some());
+    let struck = bench.disk.fail_nth(0, Errno::IO, is_removed);
+    assert!(log.forget("mirror").await.is_err() && struck.get().is_some(), "it is taken for durable");
+    bench.disk.heal();
+    log.forget("mirror").await.unwrap();
 }

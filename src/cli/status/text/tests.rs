@@ -108,7 +108,7 @@ fn it_is_shown_as_tables() {
     let expected = "\
 sync-agent 0.1.0, up 2h, config agent.toml, generation 3 since 2026-11-18T11:07:40.000000Z
 
-log  13.0 MiB of 20.0 GiB, 26.4 KiB of them still to be delivered, 1200 records/s, from 0:100 of 2026-11-18T11:06:40.000000Z to 0:12345
+log  13.0 MiB of 20.0 GiB, 26.4 KiB of them held for destinations, 1200 records/s, from 0:100 of 2026-11-18T11:06:40.000000Z to 0:12345
 
 destinations
   NAME     STATE                      BEHIND     BYTES  AGE  RECORDS/S  IN FLIGHT  DEAD LETTERS
