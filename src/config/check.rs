@@ -25,6 +25,7 @@ use super::{
     transforms::Transforms,
     units::{Count, Size},
 };
+use crate::record::INDEX_BYTES_MAX;
 
 /// Checks a config's text; `file` is its name in errors. Nothing outside the arguments is read.
 pub(super) fn check(
@@ -210,9 +211,9 @@ fn pattern(table: &mut Table<'_>, earlier: &[IndexRule]) -> Option<String> {
         table.missing("match", accepted);
         return None;
     };
-    let pattern = value.string(accepted)?;
-    if pattern.len() > 256 || pattern.chars().any(char::is_control) || matches!(pattern, "." | "..") {
-        value.wrong("can match no index", accepted);
+    let pattern = value.pattern(accepted, INDEX_BYTES_MAX)?;
+    if matches!(pattern, "." | "..") {
+        value.wrong("can match nothing", accepted);
     } else if earlier.iter().any(|rule| rule.pattern == pattern) {
         value.wrong("already has a rule, and the first match wins", "each pattern once");
     }

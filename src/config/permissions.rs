@@ -8,6 +8,7 @@ use super::{
     checked::Permission,
     reader::{Table, Value, closest, one_of},
 };
+use crate::record::INDEX_BYTES_MAX;
 
 const CALLER: &str = "a caller's name of 1 to 512 bytes, in which * stands for any characters and ? for one, such as \
                       \"spiffe://cluster.local/ns/shop/sa/*\"";
@@ -15,8 +16,6 @@ const INDEXES: &str =
     "an array of indexes' names, in which * stands for any characters and ? for one, such as [\"products*\"]";
 /// Bytes of a caller's name at most.
 pub const CALLER_BYTES_MAX: usize = 512;
-/// Bytes of an index's name at most, as ingress has it.
-const INDEX_BYTES_MAX: usize = 256;
 
 /// The rules in the order of the file.
 pub(super) fn read(root: &mut Table<'_>) -> Vec<Permission> {
@@ -25,14 +24,16 @@ pub(super) fn read(root: &mut Table<'_>) -> Vec<Permission> {
     for item in value.items("an array of tables: [[permissions]]") {
         let Some(mut table) = item.table() else { continue };
         let caller = match table.take("caller") {
-            Some(value) => pattern(&value, CALLER, CALLER_BYTES_MAX),
+            Some(value) => value.pattern(CALLER, CALLER_BYTES_MAX).map(Arc::from),
             None => {
                 table.missing("caller", CALLER);
                 None
             }
         };
         let indexes = match table.take("indexes") {
-            Some(value) => texts(&value, INDEXES, |item| pattern(item, INDEXES, INDEX_BYTES_MAX)),
+            Some(value) => {
+                texts(&value, INDEXES, |item| item.pattern(INDEXES, INDEX_BYTES_MAX).map(Arc::from))
+            }
             None => {
                 table.missing("indexes", INDEXES);
                 Vec::new()
@@ -63,14 +64,6 @@ fn texts<T: PartialEq>(value: &Value<'_>, accepted: &str, read: impl Fn(&Value<'
         }
     }
     found
-}
-
-fn pattern(value: &Value<'_>, accepted: &str, bytes_max: usize) -> Option<Arc<str>> {
-    let pattern = value.string(accepted)?;
-    if pattern.len() > bytes_max || pattern.chars().any(char::is_control) {
-        value.wrong("can match nothing", accepted);
-    }
-    Some(pattern.into())
 }
 
 fn action(value: &Value<'_>) -> Option<Action> {

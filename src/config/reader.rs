@@ -135,6 +135,15 @@ impl<'a> Value<'a> {
         None
     }
 
+    /// A string of which names are made, perhaps with wildcards; anything else is noted.
+    pub(super) fn pattern(&self, accepted: &str, bytes_max: usize) -> Option<&'a str> {
+        let pattern = self.string(accepted)?;
+        if pattern.len() > bytes_max || pattern.chars().any(char::is_control) {
+            self.wrong("can match nothing", accepted);
+        }
+        Some(pattern)
+    }
+
     /// A table; anything else is noted.
     pub(super) fn table(&self) -> Option<Table<'a>> {
         let table = self.as_table();

@@ -25,7 +25,7 @@ use crate::{
     config::NonIdempotent,
     contract::server::ActionType,
     log::interface::{Append, Attributes, Idempotency},
-    record::{OBJECT_ID_BYTES_MAX, PayloadWriter},
+    record::{INDEX_BYTES_MAX, OBJECT_ID_BYTES_MAX, PayloadWriter},
 };
 
 /// A valid request.
@@ -46,7 +46,6 @@ pub(crate) struct Origin {
     pub(crate) traceparent: Option<String>,
 }
 
-const INDEX_BYTES_MAX: usize = 256;
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 
 /// Checks a request and lays out its records. CPU work: about 2 us a record.

@@ -5,5 +5,5 @@
 mod bounds;
 mod payload;
 
-pub use bounds::{DEPTH_MAX, OBJECT_ID_BYTES_MAX};
+pub use bounds::{DEPTH_MAX, INDEX_BYTES_MAX, OBJECT_ID_BYTES_MAX};
 pub use payload::{PayloadError, PayloadWriter, Record, payload_index, read_payload};
