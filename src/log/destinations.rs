@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -39,6 +39,8 @@ pub(super) struct Destinations {
     state: Mutex<State>,
     /// One gives segments back at a time, so that they go oldest first and each after its gaps are recorded.
     pub(super) reclaiming: Mutex<()>,
+    /// That it fails has been told.
+    pub(super) cannot_give_back: AtomicBool,
 }
 
 /// The log bytes at which a destination is behind by as much as it may be; `u64::MAX` if none can be.
@@ -97,17 +99,21 @@ impl Destinations {
         let (subscribed, left_behind) = (BTreeMap::new(), BTreeSet::new());
         let state = Mutex::new(State { listed, configured, expected, subscribed, left_behind });
         let (reach, reclaiming) = (Reach::unlimited(), Mutex::default());
-        let destinations = Self { directory, catalogue, durable, clock, reach, state, reclaiming };
+        let cannot_give_back = AtomicBool::default();
+        let destinations =
+            Self { directory, catalogue, durable, clock, reach, state, reclaiming, cannot_give_back };
         let mut state = destinations.state();
         for destination in state.listed.clone() {
             let progress = destinations.read_cursor(&destination)?.ok();
             if let Some(progress) = &progress {
                 destinations.check_end(&destination, progress)?;
             }
+            // Of those that are not configured, too: nothing could be given back without them.
+            let gaps = destinations.read_gaps(&destination)?;
             if !state.configured.contains_key(&destination) {
                 alerts.extend(progress.and_then(|progress| destinations.missing(&destination, &progress)));
                 state.left_behind.insert(destination);
-            } else if gaps::is_detached(&destinations.read_gaps(&destination)?) {
+            } else if gaps::is_detached(&gaps) {
                 state.left_behind.insert(destination);
             }
         }
@@ -132,6 +138,8 @@ impl Destinations {
         } else {
             let (progress, alert) = self.find(&state, destination, from, start, &mut gaps)?;
             self.ensure_cursor(destination, &progress)?;
+            // It may have been let go on though that could not be made durable.
+            cursor.detached.send_replace(false);
             state.left_behind.remove(destination);
             (progress, alert)
         };
@@ -150,7 +158,7 @@ impl Destinations {
         self.release(&state);
         drop(state);
         drop(nothing_goes);
-        self.give_back()?;
+        self.give_back_if_possible();
         Ok(Subscription { progress, alert, detached })
     }
 
@@ -171,7 +179,8 @@ impl Destinations {
         cursor.persisted.store(progress.next.offset, Ordering::Release);
         drop(writing);
         self.release(&self.state());
-        self.give_back()
+        self.give_back_if_possible();
+        Ok(())
     }
 
     /// How far each is behind.

@@ -45,7 +45,8 @@ pub(super) fn size_of(request: &Append) -> usize {
     FIXED_BYTES + attributes_size(&request.attributes) + request.payload.len()
 }
 
-fn attributes_size(attributes: &Attributes) -> usize {
+/// Bytes that attributes take.
+pub(super) fn attributes_size(attributes: &Attributes) -> usize {
     let Attributes { idempotency, caller, traceparent } = attributes;
     let lengths = [
         idempotency.as_ref().map(|it| it.digest.len() + it.key.len()),

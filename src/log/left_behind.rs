@@ -81,6 +81,18 @@ impl Destinations {
         Ok(())
     }
 
+    /// The same, after something else has succeeded: if this fails, that has not.
+    pub(super) fn give_back_if_possible(&self) {
+        match self.give_back() {
+            Ok(()) => self.cannot_give_back.store(false, Ordering::Relaxed),
+            // Once: it is tried again and again.
+            Err(error) if !self.cannot_give_back.swap(true, Ordering::Relaxed) => {
+                tracing::error!(%error, "what every destination has received cannot be given back to the disk");
+            }
+            Err(_) => {}
+        }
+    }
+
     /// Gives so many bytes of what was delivered back to the disk, if there are so many. Whoever needs them waits for all
     /// of them: steps would be of no use.
     pub(super) fn make_room(&self, bytes: u64) -> Result<(), LogError> {
@@ -147,7 +159,7 @@ impl Destinations {
         if state.configured.contains_key(destination) {
             state.left_behind.remove(destination);
         }
-        if state.subscribed.remove(destination).is_some() {
+        if state.subscribed.remove(destination).is_some() && state.configured.contains_key(destination) {
             // Nothing goes before it has subscribed again.
             state.expected.insert(destination.to_owned());
             self.catalogue.hold_all();

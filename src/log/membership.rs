@@ -39,7 +39,8 @@ impl Destinations {
         self.release(&state);
         drop(state);
         drop(nothing_goes);
-        self.give_back()
+        self.give_back_if_possible();
+        Ok(())
     }
 
     /// See [`super::interface::Log::leave`].
@@ -50,7 +51,8 @@ impl Destinations {
         }
         self.release(&state);
         drop(state);
-        self.give_back()
+        self.give_back_if_possible();
+        Ok(())
     }
 
     /// See [`super::interface::Log::forget`].

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{block::Place, interface::Frame};
+use super::{block::Place, frame, interface::Frame};
 
 /// So many bytes are kept, whether or not anybody reads; a larger group is not kept at all.
 const KEPT_BYTES_MAX: usize = 3 << 20;
@@ -81,6 +81,11 @@ impl DurableGroup {
 
     /// What it takes in memory, about.
     fn bytes(&self) -> usize {
-        self.frames.iter().map(|frame| mem::size_of::<Frame>() + frame.payload.len()).sum()
+        self.frames
+            .iter()
+            .map(|frame| {
+                mem::size_of::<Frame>() + frame::attributes_size(&frame.attributes) + frame.payload.len()
+            })
+            .sum()
     }
 }

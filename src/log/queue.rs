@@ -57,10 +57,15 @@ impl Queue {
     /// Waits for room and puts a request in; returns whence its answer comes.
     pub(super) async fn put(
         &self,
-        request: Append,
+        mut request: Append,
         claim: Option<Claim>,
     ) -> Result<oneshot::Receiver<Result<Appended, AppendError>>, AppendError> {
         // Here, where many can do it at once, and not in the writer.
+        let payload = &mut request.payload;
+        if payload.capacity() > payload.len() + payload.len() / 4 {
+            // It stays in memory for readers, and its length is what counts there.
+            payload.shrink_to_fit();
+        }
         let payload_checksum = crc32c::crc32c(&request.payload);
         let cost = (frame::size_of(&request) + OVERHEAD_BYTES).min(QUEUE_BYTES_MAX);
         let permits = u32::try_from(cost).expect("bounded by QUEUE_BYTES_MAX");
@@ -113,5 +118,24 @@ impl Queue {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::interface::Attributes;
+
+    /// Readers are given the payload itself: what it does not fill must not stay with it.
+    #[tokio::test]
+    async fn a_payload_takes_what_it_is_long() {
+        let queue = Queue::new();
+        let mut payload = Vec::with_capacity(1 << 20);
+        payload.extend_from_slice(&[1; 100]);
+        let request = Append { records: 1, payload, attributes: Attributes::default() };
+        let _answer = queue.put(request, None).await.unwrap();
+        let mut taken = Vec::new();
+        assert!(queue.take(&mut taken));
+        assert!(taken[0].request.payload.capacity() < 1000);
     }
 }

@@ -258,9 +258,9 @@ fn find_end(directory: &Directory, active: &mut Active) -> Result<u64, LogError>
 fn scan(directory: &Directory, active: &mut Active) -> io::Result<Option<FormatError>> {
     let mut place = Place { at: active.at, offset: active.segment.base };
     loop {
-        if let Some(range) = active.segment.skips.covering(place.at) {
+        while let Some(range) = active.segment.skips.covering(place.at) {
             place = range.to;
-            active.at = place.at;
+            active.pass(place);
         }
         let source = Source {
             file: &*active.file,

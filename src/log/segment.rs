@@ -2,9 +2,9 @@
 //! footer.
 
 use std::{
-    io,
+    io, mem,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -186,12 +186,16 @@ impl Segment {
             // A rotten footer costs time only: the frames say the same.
             read_footer(file, self.nonce)?.map(|footer| footer.places).unwrap_or_default()
         } else {
-            self.index.lock().unwrap_or_else(PoisonError::into_inner).clone()
+            self.index().clone()
         };
         let before = index.partition_point(|entry| entry.offset <= offset);
         let entry = before.checked_sub(1).map(|last| index[last]);
         let first = Place { at: HEADER_BYTES as u64, offset: self.base };
         Ok(entry.map_or(first, |entry| Place { at: entry.at, offset: entry.offset }))
+    }
+
+    fn index(&self) -> MutexGuard<'_, Vec<IndexEntry>> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -241,11 +245,17 @@ impl Active {
                 self.counts.insert(name.into(), records.into());
             }
         }
-        let mut index = self.segment.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut index = self.segment.index();
         if index.last().is_none_or(|last| at >= last.at + INDEX_STEP) {
             index.push(IndexEntry { offset, version, time, at });
             self.indexed += 1;
         }
+    }
+
+    /// Goes on behind what was given up: offsets are not used again, whatever becomes of the frames behind it.
+    pub(super) fn pass(&mut self, place: Place) {
+        self.at = place.at;
+        self.summary.end = self.summary.end.max(place.offset);
     }
 
     /// When its first and its last frame were accepted; `None` if there is none.
@@ -271,14 +281,15 @@ impl Active {
 
     /// Ends the segment for good: keys, footer, cut to its size, fsync. Returns the file's size.
     pub(super) fn seal(self) -> io::Result<u64> {
-        let mut index = self.segment.index.lock().unwrap_or_else(PoisonError::into_inner);
+        // It stays for readers until they find it in the footer.
+        let places = self.segment.index().clone();
         let nonce = self.segment.nonce;
         let keys = self.keys.place(self.at, nonce);
         let mut bytes = self.keys.into_bytes();
         let footer = Footer {
             at: self.at + bytes.len() as u64,
             summary: self.summary,
-            places: std::mem::take(&mut *index),
+            places,
             counts: self.counts,
             keys,
         };
@@ -289,6 +300,7 @@ impl Active {
         self.file.truncate(size)?;
         self.file.sync_all()?;
         self.segment.seal(sealed);
+        mem::take(&mut *self.segment.index());
         Ok(size)
     }
 }

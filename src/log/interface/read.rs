@@ -79,7 +79,7 @@ pub enum ReadError {
 /// Reads frames in order from a position; sees only what is durable.
 #[async_trait]
 pub trait Reader: Send {
-    /// The next frames, at least one, at most about 1 MiB (or one frame that is larger). Waits at the log's end until
+    /// The next frames, at least one, at most about 3 MiB (or one frame that is larger). Waits at the log's end until
     /// there is more. Cancel-safe: a dropped call loses nothing.
     ///
     /// # Errors

@@ -22,6 +22,10 @@ fn bounds(bench: &Bench, destinations: &[(&str, BacklogLimit)]) -> LogBounds {
 
 const FREE: BacklogLimit = BacklogLimit::UNLIMITED;
 
+fn detached_beyond(bytes_max: u64) -> BacklogLimit {
+    BacklogLimit { bytes_max, when_full: WhenFull::Detach }
+}
+
 /// A log with so many requests of one record, in several segments; nothing of it is delivered.
 async fn filled(bench: &Bench, requests: u64) -> EmbeddedLog {
     let (log, _) = bench.open();
@@ -248,4 +252,66 @@ async fn forgetting_again_syncs_what_was_removed() {
     assert!(log.forget("mirror").await.is_err() && struck.get().is_some(), "it is taken for durable");
     bench.disk.heal();
     log.forget("mirror").await.unwrap();
+}
+
+/// A destination that has left, and its gaps are broken: what others have received stays and is durable. A start tells,
+/// and once that file is gone, so does what was kept for it.
+#[tokio::test]
+async fn broken_gaps_of_one_that_has_left() {
+    let bench = Bench::new();
+    let log = filled(&bench, 1).await;
+    log.configure(bounds(&bench, &[("search", FREE), ("mirror", FREE)])).await.unwrap();
+    log.subscribe("mirror", From::Oldest).await.unwrap();
+    log.configure(bounds(&bench, &[("search", FREE)])).await.unwrap();
+    log.leave("mirror").await.unwrap();
+    for number in 1..60 {
+        append(&log, number, 1, 2000).await;
+    }
+    let broken = bench.dir().join("cursors/mirror.gaps");
+    fs::write(&broken, b"broken").unwrap();
+    let segments = bench.segments().len();
+    log.commit("search", &progress(60)).await.unwrap();
+    assert!(matches!(log.give_back().await, Err(LogError::Halted { path, .. }) if path == broken));
+    assert_eq!(log.subscribe("search", From::Oldest).await.unwrap().progress.next, position(60));
+    assert_eq!(bench.segments().len(), segments);
+    log.close().await;
+    drop(log);
+    let halted = bench.try_open(bench.dir());
+    assert!(matches!(halted, Err(LogError::Halted { path, .. }) if path == broken));
+    fs::remove_file(&broken).unwrap();
+    let (log, _) = bench.open();
+    assert_eq!(log.subscribe("search", From::Oldest).await.unwrap().progress.next, position(60));
+    assert_eq!(bench.segments().len(), 1);
+}
+
+/// One that was too far behind is let go on while it is no longer configured: nothing waits for it to come.
+#[tokio::test]
+async fn resume_of_one_that_is_going() {
+    let mut bench = Bench::new();
+    bench.destinations.push("mirror".to_owned());
+    bench.limits.insert("mirror".to_owned(), detached_beyond(20 << 10));
+    let log = filled(&bench, 1).await;
+    log.subscribe("mirror", From::Oldest).await.unwrap();
+    for number in 1..60 {
+        append(&log, number, 1, 2000).await;
+    }
+    log.configure(bounds(&bench, &[("search", FREE)])).await.unwrap();
+    log.resume("mirror", From::Now).await.unwrap();
+    log.leave("mirror").await.unwrap();
+    log.commit("search", &progress(60)).await.unwrap();
+    assert_eq!(bench.segments().len(), 1);
+}
+
+/// It is not certain that its gap has ended, but it is let go on: it receives what comes.
+#[tokio::test]
+async fn resume_that_may_not_be_durable() {
+    let mut bench = Bench::new();
+    bench.limits.insert("search".to_owned(), detached_beyond(20 << 10));
+    let log = filled(&bench, 60).await;
+    let of_cursors = |call: Call, path: &Path| call == Call::SyncDirectory && path.ends_with("cursors");
+    let struck = bench.disk.fail_nth(0, Errno::IO, of_cursors);
+    assert!(log.resume("search", From::Now).await.is_err() && struck.get().is_some());
+    bench.disk.heal();
+    let going_on = log.subscribe("search", From::Oldest).await.unwrap();
+    assert_eq!((going_on.progress.next, *going_on.detached.borrow()), (position(60), false));
 }

@@ -284,3 +284,46 @@ async fn gaps_count_over_it() {
         ((2, 6), (1, 4), (0, 4))
     );
 }
+
+/// Rot right behind what was given up in the newest segment is given up like any other.
+#[tokio::test]
+async fn rot_behind_what_was_given_up() {
+    let bench = Bench::new();
+    let (log, _) = bench.open();
+    for number in 0..6 {
+        log.append(save(number, 100)).await.unwrap();
+    }
+    log.close().await;
+    drop(log);
+    let path = bench.segments().remove(0);
+    let places = places(&path);
+    flip(&path, places[1] + 80);
+    assert_eq!(give_up(&bench, &bench.dir()), [(2, 4)]);
+    flip(&path, places[2] + 80);
+    assert_eq!(give_up(&bench, &bench.dir()), [(4, 6)]);
+    assert_eq!(open_and_read_over(&bench).await, (vec![0, 6, 8, 10], vec![(2, 4), (4, 6)]));
+}
+
+/// Offsets that were given up are not used again, though nothing is left behind them: the last group is torn.
+#[tokio::test]
+async fn nothing_is_left_behind_what_was_given_up() {
+    let bench = Bench::new();
+    let (log, _) = bench.open();
+    for number in 0..4 {
+        log.append(save(number, 100)).await.unwrap();
+    }
+    log.close().await;
+    drop(log);
+    let path = bench.segments().remove(0);
+    let places = places(&path);
+    flip(&path, places[2] + 80);
+    assert_eq!(give_up(&bench, &bench.dir()), [(4, 6)]);
+    flip(&path, places[3] + 80);
+    let (log, report) = bench.open();
+    assert_eq!(report.end, position(6));
+    assert_eq!(log.append(save(9, 100)).await.unwrap().position, position(6));
+    assert_eq!(read_over(&log, 0).await, (vec![0, 2, 6], vec![(4, 6)]));
+    log.close().await;
+    drop(log);
+    assert_eq!(open_and_read_over(&bench).await, (vec![0, 2, 6], vec![(4, 6)]));
+}

@@ -260,7 +260,7 @@ async fn giving_back() {
                 break;
             };
             let what = format!("{call:?} of {}: {committed:?}", path.display());
-            assert!(matches!(committed, Err(LogError::Io { .. })), "{what}");
+            assert!(committed.is_ok(), "the cursor itself is durable: {what}");
             let answer = log.append(request(end, 1, 10)).await;
             assert!(matches!(answer, Err(AppendError::Poisoned { .. })), "{what}, {answer:?}");
             restart(&bench, log, end, false, &[end]).await;
@@ -281,7 +281,7 @@ async fn giving_back_ends_with_the_first_failure() {
     }
     let second: u64 = bench.segments()[1].file_stem().unwrap().to_str().unwrap().parse().unwrap();
     let struck = bench.disk.fail_nth(0, Errno::IO, |call, _| call == Call::Remove);
-    log.commit("search", &progress(second)).await.unwrap_err();
+    log.commit("search", &progress(second)).await.unwrap();
     assert_eq!(struck.get().unwrap().1, bench.segments()[0]);
     bench.disk.heal();
     log.commit("search", &progress(end)).await.unwrap();
