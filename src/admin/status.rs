@@ -76,6 +76,9 @@ pub struct LogStatus {
     pub records_per_second: f64,
     /// When the budget is used up if it goes on as in the last minute; null if that is never.
     pub disk_full_in_seconds: Option<u64>,
+    /// Why the log refuses every request now: it is poisoned, or a destination is behind by as much as it may be; null
+    /// if it does not.
+    pub refusing: Option<String>,
     /// How far versions run ahead of the clock; 0 with a right clock.
     pub versions_ahead_seconds: f64,
 }

@@ -82,6 +82,7 @@ impl Operator {
             end: log.end,
             records_per_second: self.rates.accepted(),
             disk_full_in_seconds: self.rates.disk_full_in_seconds(log.held_bytes, log.disk_bytes_max),
+            refusing: refusing(log),
             versions_ahead_seconds: log.last_version.0.saturating_sub(now.0) as f64 / 1e6,
         }
     }
@@ -96,7 +97,8 @@ impl Operator {
         let built = destination.built();
         let snapshot = destination.snapshot();
         let backlog = log.backlogs.iter().find(|backlog| backlog.destination == **name);
-        let (state, why) = state_of(destination, snapshot.as_ref());
+        let (state, why) =
+            state_of(destination, snapshot.as_ref(), backlog.is_some_and(|backlog| backlog.detached));
         let resume_at = snapshot.as_ref().and_then(|snapshot| snapshot.resume_at);
         let left = resume_at.map(|at| at.saturating_duration_since(tokio::time::Instant::now()));
         let until = left.filter(|_| matches!(state, DestinationState::BackingOff | DestinationState::Open));
@@ -169,12 +171,41 @@ impl Operator {
     }
 }
 
+/// Why the log refuses whatever comes.
+fn refusing(log: &interface::LogStatus) -> Option<String> {
+    if let Some(cause) = &log.poisoned {
+        return Some(format!("the log is poisoned, restart the agent: {cause}"));
+    }
+    let is_full = |backlog: &&interface::Backlog| {
+        let limit = backlog.limit;
+        !backlog.detached
+            && limit.when_full == interface::WhenFull::Refuse
+            && backlog.bytes >= limit.bytes_max
+    };
+    log.backlogs.iter().find(is_full).map(|backlog| {
+        format!(
+            "destination {:?} is behind by {} bytes of the log, its backlog_bytes_max is {} bytes",
+            backlog.destination, backlog.bytes, backlog.limit.bytes_max
+        )
+    })
+}
+
 /// What a destination is doing, and why.
 pub(super) fn state_of(
     destination: &Handle,
     snapshot: Option<&Snapshot>,
+    detached: bool,
 ) -> (DestinationState, Option<String>) {
-    if let Some(why) = destination.paused() {
+    let paused = destination.paused();
+    if detached || snapshot.is_some_and(|snapshot| snapshot.state == LaneState::Detached) {
+        let name = destination.built().map(|built| built.config.name.clone()).unwrap_or_default();
+        let besides = paused.map(|why| format!("; beside that it is paused: {why}")).unwrap_or_default();
+        let why = format!(
+            "it fell too far behind and receives nothing: `sync-agent destination resume {name}` lets it go on{besides}"
+        );
+        return (DestinationState::Detached, Some(why));
+    }
+    if let Some(why) = paused {
         return (DestinationState::Paused, Some(why));
     }
     if let Some(failure) = destination.failure() {
@@ -182,13 +213,6 @@ pub(super) fn state_of(
     }
     let Some(snapshot) = snapshot else { return (DestinationState::Running, None) };
     match (&snapshot.state, &snapshot.breaker) {
-        (LaneState::Detached, _) => {
-            let name = &snapshot.destination;
-            let why = format!(
-                "it fell too far behind and receives nothing: `sync-agent destination resume {name}` lets it go on"
-            );
-            (DestinationState::Detached, Some(why))
-        }
         (LaneState::Halted(why), _) => (DestinationState::Halted, Some(why.clone())),
         (_, BreakerState::Paused(reason)) => {
             let why = format!("it refuses everything, and is asked again every minute: {reason}");
@@ -197,7 +221,9 @@ pub(super) fn state_of(
         (_, BreakerState::Open | BreakerState::HalfOpen) => (DestinationState::Open, None),
         (LaneState::BackingOff, BreakerState::Closed) => (DestinationState::BackingOff, None),
         // Between two lanes of the same destination it is neither paused nor gone.
-        (LaneState::Running | LaneState::Stopped, BreakerState::Closed) => (DestinationState::Running, None),
+        (LaneState::Running | LaneState::Stopped | LaneState::Detached, BreakerState::Closed) => {
+            (DestinationState::Running, None)
+        }
     }
 }
 

@@ -116,6 +116,12 @@ impl Shown {
         })
     }
 
+    /// There is no lane now.
+    fn rest(&mut self, at_rest: Snapshot) {
+        let last_error = self.snapshot().and_then(|before| before.last_error);
+        self.lane = Some(watch::channel(Snapshot { last_error, ..at_rest }).1);
+    }
+
     pub(super) fn replays(&self) -> Option<&Replays> {
         self.replays.as_ref()
     }
@@ -183,6 +189,7 @@ impl Supervisor {
                     }
                 }
                 Wanted { paused: Some(_), .. } => {
+                    self.show_at_rest().await;
                     self.wait(&mut prepared, None).await;
                 }
                 Wanted { built: Some(built), paused: None } => {
@@ -195,6 +202,7 @@ impl Supervisor {
                         Ok(ready) => prepared = self.deliver(&built, ready).await,
                         Err(error) => {
                             tracing::error!(destination = %self.name, %error, "destination cannot go on");
+                            self.show_at_rest().await;
                             self.show(|shown| shown.failure = Some(error.to_string()));
                             self.wait(&mut prepared, Some(RETRY)).await;
                         }
@@ -293,6 +301,16 @@ impl Supervisor {
             tracing::error!(destination = %self.name, %error, "destination is removed, but the log still keeps what it has not received");
         }
         self.shared.refusals.set(&self.name, Default::default());
+    }
+
+    /// Shows where it stands while it has no lane.
+    async fn show_at_rest(&self) {
+        let served = self.shared.log.served().await.unwrap_or_default();
+        let progress = served.into_iter().find(|(name, _)| **name == *self.name);
+        if let Some(progress) = progress.and_then(|(_, progress)| progress) {
+            let at_rest = Snapshot::at_rest(self.name.clone(), &progress);
+            self.show(|shown| shown.rest(at_rest));
+        }
     }
 
     fn show(&self, change: impl FnOnce(&mut Shown)) {

@@ -151,24 +151,17 @@ impl Lane {
             operations_max: settings.operations_max.min(capabilities.operations_max),
             bytes_max: settings.bytes_max.min(capabilities.bytes_max),
         };
-        let beyond: u64 = progress.completed.iter().map(|(first, end)| end - first).sum();
-        let since = (progress.next.offset + beyond).saturating_sub(progress.totals.settled());
         meters.settled(progress.totals);
         let pace = Pace::new(&settings);
         let queue = Queue::new(capabilities.coalesces, settings.backoff);
         let (tracker, visibility) = (Tracker::new(progress), Visibility::resume(progress, Instant::now()));
+        let at_rest = Snapshot::at_rest(settings.name.clone(), progress);
+        let since = at_rest.since;
         let (status, watched) = watch::channel(Snapshot {
-            destination: settings.name.clone(),
             state: LaneState::Running,
             breaker: pace.breaker().clone(),
-            delivered: tracker.watermark(),
             visible: visibility.watermark(tracker.watermark()),
-            totals: tracker.totals(),
-            since,
-            in_flight: 0,
-            oldest_pending: None,
-            resume_at: None,
-            last_error: None,
+            ..at_rest
         });
         let lane = Self {
             bounds,

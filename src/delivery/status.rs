@@ -6,7 +6,7 @@ use plugin_api::identity::{Position, Timestamp};
 use tokio::time::Instant;
 
 use super::breaker::BreakerState;
-use crate::log::interface::Totals;
+use crate::log::interface::{Progress, Totals};
 
 /// What a lane is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,25 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Where a destination stands that has no lane: it was never sent anything since the agent has started.
+    #[must_use]
+    pub fn at_rest(destination: Arc<str>, progress: &Progress) -> Self {
+        let beyond: u64 = progress.completed.iter().map(|(first, end)| end - first).sum();
+        Self {
+            destination,
+            state: LaneState::Stopped,
+            breaker: BreakerState::Closed,
+            delivered: progress.next,
+            visible: progress.visible.unwrap_or(progress.next),
+            totals: progress.totals,
+            since: (progress.next.offset + beyond).saturating_sub(progress.totals.settled()),
+            in_flight: 0,
+            oldest_pending: None,
+            resume_at: None,
+            last_error: None,
+        }
+    }
+
     /// Records accepted for this destination, given the log's end.
     #[must_use]
     pub fn accepted(&self, end: Position) -> u64 {

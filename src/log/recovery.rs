@@ -179,7 +179,8 @@ fn read_headers(directory: &Directory, skipped: &[SkippedRange]) -> Result<Vec<(
         };
         if header.log_id != directory.log_id || header.base != base {
             let what = format!(
-                "this is the segment of log {} that begins at {}, and has no place in log {}: take it away",
+                "this is the segment of log {} that begins at {}, and has no place in log {}: take it away; or, if every \
+                 segment is of that other log, restore the file `identity`",
                 header.log_id, header.base, directory.log_id
             );
             return Err(halted(&path, what));

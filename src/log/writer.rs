@@ -306,6 +306,7 @@ impl Writer {
             .map_err(|error| Refusal::Poison(cause_of(&segment::path_of(&path, header.base), &error)))?;
         self.catalogue.push(active.segment.clone(), bytes_on_disk(self.segment_bytes));
         self.active = Some(active);
+        self.has_space();
         Ok(())
     }
 
@@ -317,6 +318,7 @@ impl Writer {
             Ok(()) => {
                 active.limit = self.segment_bytes;
                 self.catalogue.resize_newest(bytes_on_disk(self.segment_bytes));
+                self.has_space();
                 Ok(())
             }
             Err(error) if files::is_no_space(&error) => Err(self.no_space()),
@@ -325,8 +327,21 @@ impl Writer {
     }
 
     fn no_space(&mut self) -> Refusal {
+        if self.no_space_until.is_none() {
+            tracing::error!(
+                path = %self.directory.path.display(),
+                segment_bytes = self.segment_bytes,
+                "no space left on device for the log's next segment: requests are refused until there is",
+            );
+        }
         self.no_space_until = Some(Instant::now() + RETRY_AFTER);
         Refusal::Later(AppendError::NoSpace { retry_after: RETRY_AFTER })
+    }
+
+    fn has_space(&mut self) {
+        if self.no_space_until.take().is_some() {
+            tracing::info!("there is space for the log's next segment again: requests are accepted");
+        }
     }
 
     /// Refuses early when the next segment would exceed the budget (rule 11). Before that, what is kept for retention

@@ -100,6 +100,9 @@ function ofConfig({ config, draining, destinations }) {
 function ofLog({ log }) {
   const problems = [];
   const push = (key, level, title) => problems.push({ key, level, subject: "log", title, detail: "", section: "log" });
+  if (log.refusing) {
+    push("refusing", "bad", `every request is refused: ${log.refusing}`);
+  }
   const left = log.disk_full_in_seconds;
   const used = BUDGET.find(([from]) => log.held_bytes >= from * log.bytes_max);
   if (left !== null && left < SOON) {

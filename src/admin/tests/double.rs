@@ -82,6 +82,7 @@ pub(super) fn status() -> Status {
             end: Position::default(),
             records_per_second: 0.0,
             disk_full_in_seconds: None,
+            refusing: None,
             versions_ahead_seconds: 0.0,
         },
         destinations: Vec::new(),

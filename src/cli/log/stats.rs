@@ -55,6 +55,7 @@ struct Report {
     records: u64,
     given_up_records: u64,
     rotten_records: u64,
+    missing_records: u64,
     start: String,
     end: String,
     oldest_accepted_at: Option<String>,
@@ -156,6 +157,7 @@ fn report(session: &Session<'_>, stats: inspect::Stats) -> Report {
         records: stats.records,
         given_up_records: stats.given_up,
         rotten_records: stats.rotten,
+        missing_records: stats.missing,
         start: stats.start.to_string(),
         end: stats.end.to_string(),
         oldest_accepted_at: stats.first_time.map(text::time),
@@ -216,6 +218,13 @@ fn write_text(session: &mut Session<'_>, stats: &inspect::Stats) -> io::Result<(
     }
     if stats.rotten > 0 {
         let text = format!("{} records are rotten: see `log verify`", HumanCount(stats.rotten));
+        writeln!(out, "  {}", styled(BAD, text))?;
+    }
+    if stats.missing > 0 {
+        let text = format!(
+            "{} records are missing with their segments: see `log verify`",
+            HumanCount(stats.missing)
+        );
         writeln!(out, "  {}", styled(BAD, text))?;
     }
     write_cursors(out, &stats.cursors)?;

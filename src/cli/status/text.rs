@@ -92,6 +92,9 @@ fn alerts(status: &Status) -> Vec<String> {
             format!("  {line}{}: {}", printable(&error.key), printable(&error.message))
         }));
     }
+    if let Some(why) = &status.log.refusing {
+        alerts.push(styled(BAD, format!("every request is refused: {}", printable(why))));
+    }
     if let Some(left) = status.log.disk_full_in_seconds.filter(|left| *left < SOON) {
         let words =
             format!("the log's disk budget is used up in {}: then ingest is refused", seconds(left as f64));

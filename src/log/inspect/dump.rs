@@ -54,6 +54,8 @@ pub struct Frames<'a> {
     /// The segment that comes after the one that is walked.
     segment: usize,
     walk: Option<Walk<'a>>,
+    /// Where the segment before it ended.
+    reached: Option<u64>,
     /// Frames that end at or before this offset are passed over.
     from: u64,
     /// Until the first frame that is not older.
@@ -81,7 +83,8 @@ impl StoppedLog {
                 (first.unwrap_or(segments.len()), 0, since)
             }
         };
-        let mut frames = Frames { log: self, segment, walk: None, from, since, found: VecDeque::new() };
+        let mut frames =
+            Frames { log: self, segment, walk: None, reached: None, from, since, found: VecDeque::new() };
         frames.begin_at_time();
         frames
     }
@@ -105,6 +108,21 @@ impl Frames<'_> {
             }
             let Some(walk) = &mut self.walk else {
                 let Some(segment) = self.log.segments.get(self.segment) else { return Ok(None) };
+                if let Some(reached) = self.reached.take().map(|reached| reached.max(self.from))
+                    && reached < segment.base
+                {
+                    let (from, to) = (position(reached), position(segment.base));
+                    let what = "the segment before this one is missing".to_owned();
+                    let path = segment.path.clone();
+                    return Ok(Some(Dumped::Missing(Missing {
+                        path,
+                        at: 0,
+                        from,
+                        to,
+                        given_up: false,
+                        what,
+                    })));
+                }
                 self.segment += 1;
                 self.walk = Walk::from(segment, self.log.log_id, self.from);
                 if self.walk.is_none() {
@@ -123,7 +141,10 @@ impl Frames<'_> {
                 Missing { path: segment.path.clone(), at, from, to, given_up, what }
             };
             match walk.next().map_err(cannot_read)? {
-                None => self.walk = None,
+                None => {
+                    self.reached = Some(walk.place().offset);
+                    self.walk = None;
+                }
                 Some(Step::Frames(found)) => {
                     let wanted = found.into_iter().map(|found| found.frame).filter(|frame| {
                         let is_reached = frame.accepted_at >= self.since;

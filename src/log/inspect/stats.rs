@@ -45,6 +45,8 @@ pub struct Stats {
     pub given_up: u64,
     /// Of these, the ones that are rotten; known only of the frames that were read.
     pub rotten: u64,
+    /// Of these, the ones in segments that are not there.
+    pub missing: u64,
     /// The oldest position.
     pub start: Position,
     /// The position after the last record.
@@ -122,6 +124,12 @@ struct Counted {
 }
 
 impl StoppedLog {
+    /// Records between the end of each segment and the beginning of the next one.
+    fn missing(&self, ends: &[(u64, u64)]) -> u64 {
+        let next = self.segments.iter().skip(1).map(|segment| segment.base);
+        next.zip(ends).map(|(base, (_, end))| base.saturating_sub(*end)).sum()
+    }
+
     /// Counts what the log holds; calls `read` with the number of bytes that were read since its last call.
     ///
     /// # Errors
@@ -168,6 +176,7 @@ impl StoppedLog {
             records: end - self.start().min(end),
             given_up: counted.given_up.max(self.given_up()),
             rotten: counted.rotten,
+            missing: self.missing(&counted.ends),
             start: position(self.start()),
             end: position(end),
             last_version: Version(counted.last_version),

@@ -107,6 +107,13 @@ impl StoppedLog {
         verified
     }
 
+    /// Whether every segment is of one log, which is another one than the identity says.
+    fn is_of_others(&self) -> bool {
+        let mut ids = self.segments.iter().filter_map(|segment| Some(segment.header.as_ref().ok()?.log_id));
+        let first = ids.next().filter(|id| *id != self.log_id);
+        first.is_some_and(|first| self.segments.len() > 1 && ids.all(|id| id == first))
+    }
+
     /// A segment's header, and whether the segment before it is the one that it names (rule 10).
     fn verify_header(&self, segment: &Sighted, previous: Option<&Sighted>, verified: &mut Verified) {
         let path = &segment.path;
@@ -150,7 +157,12 @@ impl StoppedLog {
                 path,
                 Some(0),
                 what,
-                "take it away, and restore the one that belongs here, if any",
+                if self.is_of_others() {
+                    "all segments are of one other log: it is the file `identity` that has no place here; restore it \
+                     from a copy of this directory"
+                } else {
+                    "take it away, and restore the one that belongs here, if any"
+                },
             );
         }
         let Some(previous) = previous else { return };

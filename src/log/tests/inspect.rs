@@ -274,6 +274,10 @@ async fn what_lies_beside() {
     assert!(only(&dir).what.contains("belongs to destination \"search\""));
 }
 
+fn found_end(dir: &Path) -> u64 {
+    look(dir).verify(&mut |_| {}).end.offset
+}
+
 /// An empty list of destinations.
 fn small_list(dir: &Path) -> Vec<u8> {
     use crate::log::small_file::{self, Kind};
@@ -289,12 +293,23 @@ async fn the_chain_is_followed() {
     let found = only(&dir);
     assert_eq!((found.severity, &found.path), (Severity::Grave, &segments_in(&dir)[1]));
     assert!(found.what.contains("missing"), "{found:?}");
+    let base = |path: &Path| segment::base_of(path.file_name().unwrap().as_ref()).unwrap();
+    let (from, to) = (base(&bench.segments()[1]), base(&bench.segments()[2]));
+    let all: Vec<u64> =
+        (0..found_end(&dir)).step_by(2).filter(|offset| !(from..to).contains(offset)).collect();
+    assert_eq!(dumped(&dir, Start::Oldest), (all.clone(), vec![(from, to)]));
+    let behind: Vec<u64> = all.iter().copied().filter(|offset| *offset >= to).collect();
+    assert_eq!(dumped(&dir, Start::Position(position(from + 2))), (behind.clone(), vec![(from + 2, to)]));
+    assert_eq!(dumped(&dir, Start::Position(position(to))), (behind, vec![]));
+    for source in [Source::Footers, Source::Frames] {
+        assert_eq!(look(&dir).stats(source, &mut |_| {}).unwrap().missing, to - from);
+    }
 
     let dir = bench.crash("oldest");
     fs::remove_file(&segments_in(&dir)[0]).unwrap();
     let found = only(&dir);
-    assert_eq!(found.severity, Severity::Harmless);
-    assert!(found.what.contains("is a gap for it"), "{found:?}");
+    assert_eq!(found.severity, Severity::Grave);
+    assert!(found.what.contains("no agent has given it back"), "{found:?}");
 
     let dir = bench.crash("newest");
     let (log, _) = bench.try_open(dir.clone()).unwrap();

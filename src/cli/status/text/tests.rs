@@ -81,6 +81,7 @@ pub(in crate::cli::status) fn status() -> Status {
             end: position(12_345),
             records_per_second: 1_200.0,
             disk_full_in_seconds: None,
+            refusing: None,
             versions_ahead_seconds: 0.0,
         },
         destinations: vec![destination("archive", DestinationState::Running), mirror, search],
@@ -151,6 +152,7 @@ fn alerts_come_first() {
     status.config.drift = vec!["destination mirror is paused".to_owned()];
     status.draining = true;
     status.log.disk_full_in_seconds = Some(3_600);
+    status.log.refusing = Some("destination \"search\" is behind by too much".to_owned());
     status.log.versions_ahead_seconds = 90.0;
     status.transforms[0].refused =
         Some(RefusedModule { module: None, since: at(1), why: "it is no component".to_owned() });
@@ -161,6 +163,7 @@ fn alerts_come_first() {
         "the config file is refused since 2026-11-18T13:03:20.000000Z, the one before serves: 2 errors",
         "  line 3: listen.grpc: is wrong",
         "  destinations.search: is wrong",
+        "every request is refused: destination \"search\" is behind by too much",
         "the log's disk budget is used up in 1h: then ingest is refused",
         "versions run ahead of the clock by 1m30s: is the clock right?",
         "draining: every request is refused; `sync-agent drain --cancel` takes them again",

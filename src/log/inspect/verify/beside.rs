@@ -101,6 +101,16 @@ impl StoppedLog {
             let advice = "restore the log's directory, or accept the loss by removing this file; the destination then \
                           goes on at the oldest position";
             verified.grave(&path, None, what, advice);
+        } else if progress.next.offset < start && !self.is_counted(destination, progress, start) {
+            // Rules 8 and 9: a segment goes after everybody has passed it, or what they miss is counted.
+            let what = format!(
+                "destination {destination:?} is at {}, and the log begins at 0:{start}: what lies between is gone, and \
+                 no agent has given it back",
+                progress.next
+            );
+            let advice = "restore the oldest segments from a copy of the log, or accept the loss: the agent counts it as \
+                          a gap when it starts";
+            verified.grave(&path, None, what, advice);
         } else if progress.next.offset < start {
             let what = format!(
                 "destination {destination:?} is at {}, and the log begins at 0:{start}: what lies between is a gap for it",
@@ -110,7 +120,7 @@ impl StoppedLog {
                 &path,
                 None,
                 what,
-                "nothing; the gap is counted when the destination comes back",
+                "nothing; the gap is counted and goes on growing until the destination comes back",
             );
         } else if self.listed.as_ref().is_ok_and(|listed| !listed.contains(destination)) {
             let what = format!(
@@ -118,5 +128,17 @@ impl StoppedLog {
             );
             verified.harmless(&path, None, what, "nothing");
         }
+    }
+
+    /// Whether a destination's gaps say what it misses of everything before `start`.
+    fn is_counted(&self, destination: &str, progress: &Progress, start: u64) -> bool {
+        let gaps = match self.gaps.get(destination) {
+            Some(Ok(gaps)) => gaps.as_slice(),
+            // That they cannot be read is a finding of its own.
+            Some(Err(_)) => return true,
+            None => &[],
+        };
+        let last = gaps.last().filter(|gap| gap.from <= progress.next);
+        last.is_some_and(|gap| gap.to.offset >= start)
     }
 }

@@ -267,8 +267,8 @@ fn verify_footer(segment: &Sighted, sight: &mut Sight, verified: &mut Verified) 
                 if sight.holes { summary.end == sight.summary.end } else { *summary == sight.summary };
             if !agrees {
                 let what = format!(
-                    "the footer says {} frames up to 0:{}, the frames say {} up to 0:{}: {summary:?} instead of {:?}",
-                    summary.frames, summary.end, sight.summary.frames, sight.summary.end, sight.summary
+                    "the footer says {} frames up to 0:{}, the frames say {} up to 0:{}, or their versions or times differ",
+                    summary.frames, summary.end, sight.summary.frames, sight.summary.end
                 );
                 verified.grave(path, Some(segment.limit), what, RESTORE);
             }
