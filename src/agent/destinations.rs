@@ -45,7 +45,11 @@ impl Destinations {
         }
         let (wanted, watched) = watch::channel(wanted);
         let (commands, received) = mpsc::channel(1);
-        let (shown, meters) = (Arc::default(), Arc::<Meters>::default());
+        let (shown, meters) = (Arc::<Mutex<Shown>>::default(), Arc::<Meters>::default());
+        if let Some(prepared) = &prepared {
+            // From the first look on.
+            shown.lock().unwrap_or_else(PoisonError::into_inner).rest(prepared.at_rest(name.clone()));
+        }
         let supervisor = Supervisor {
             name: name.clone(),
             shared: self.shared.clone(),

@@ -106,6 +106,13 @@ pub(super) struct Supervisor {
 /// How long a destination that cannot be started waits for the next attempt.
 const RETRY: Duration = Duration::from_secs(5);
 
+impl Prepared {
+    /// Where the destination stands.
+    pub(super) fn at_rest(&self, name: Arc<str>) -> Snapshot {
+        Snapshot::at_rest(name, &self.subscription.progress)
+    }
+}
+
 impl Shown {
     /// The newest of the lane; that of the one before while there is none.
     pub(super) fn snapshot(&self) -> Option<Snapshot> {
@@ -117,7 +124,7 @@ impl Shown {
     }
 
     /// There is no lane now.
-    fn rest(&mut self, at_rest: Snapshot) {
+    pub(super) fn rest(&mut self, at_rest: Snapshot) {
         let last_error = self.snapshot().and_then(|before| before.last_error);
         self.lane = Some(watch::channel(Snapshot { last_error, ..at_rest }).1);
     }

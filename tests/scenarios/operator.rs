@@ -78,6 +78,13 @@ async fn an_operator_pauses_moves_and_drains() {
     agent.restart().await.unwrap();
     let status = done(&agent, &["status", "--json"]).await;
     assert_eq!(status["config"]["drift"], serde_json::json!(["destination mirror is paused: moves"]));
+    let (code, told) = command(&agent, &["drain", "--json"]).await;
+    assert_eq!((code, &told["remaining"][0]["destination"]), (3, &"mirror".into()), "{told}");
+    let still = destination(&agent, "mirror").await;
+    assert_eq!((&still["state"], &still["outcomes"]), (&paused["state"], &paused["outcomes"]), "{still}");
+    let has_age = || async { destination(&agent, "mirror").await["lag"]["seconds"].as_f64().unwrap() > 0.0 };
+    eventually("what waits has an age", has_age).await;
+    done(&agent, &["drain", "--cancel", "--json"]).await;
     done(&agent, &["destination", "resume", "mirror", "--json"]).await;
     settled(&requests, || elasticsearch::destination(&mirror.journal(), &marks)).await;
     let (code, told) = command(&agent, &["destination", "resume", "mirror", "--json"]).await;
