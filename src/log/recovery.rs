@@ -158,7 +158,8 @@ fn read_skipped(directory: &Directory, alerts: &mut Vec<String>) -> Result<Vec<S
 fn read_headers(directory: &Directory, skipped: &[SkippedRange]) -> Result<Vec<(PathBuf, Header)>, LogError> {
     let names = directory.files.list_sorted(&directory.path).map_err(at(&directory.path))?;
     let mut headers = Vec::new();
-    for base in names.iter().filter_map(|name| segment::base_of(name.as_ref())) {
+    let bases: Vec<u64> = names.iter().filter_map(|name| segment::base_of(name.as_ref())).collect();
+    for &base in &bases {
         let path = segment::path_of(&directory.path, base);
         let file = directory.files.open(&path, Access::Read).map_err(at(&path))?;
         let bytes = file.read_at(0, HEADER_BYTES).map_err(at(&path))?;
@@ -168,7 +169,9 @@ fn read_headers(directory: &Directory, skipped: &[SkippedRange]) -> Result<Vec<(
             Err(FormatError::Broken(what)) => {
                 let range = skipped.iter().find(|range| range.base == base && range.from.at == 0);
                 let Some(range) = range else {
-                    let what = format!("rotten: {what}. {}", or_skip(base));
+                    let advice =
+                        if bases.last() == Some(&base) { NEWEST_LOST.to_owned() } else { or_skip(base) };
+                    let what = format!("rotten: {what}. {advice}");
                     return Err(halted(&path, what));
                 };
                 let before = headers.last().map_or(0, |(_, header): &(_, Header)| header.nonce);
@@ -288,6 +291,10 @@ fn scan(directory: &Directory, active: &mut Active) -> io::Result<Option<FormatE
         }
     }
 }
+
+/// What to do about a newest segment without a header: no other one tells what its frames look like.
+const NEWEST_LOST: &str = "Restore this segment from a copy of the log; where there is none, what it held is lost, and \
+                           the agent goes on without it once the file is taken away";
 
 /// What to do about rot.
 pub(super) fn or_skip(offset: u64) -> String {

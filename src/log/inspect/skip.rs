@@ -95,7 +95,8 @@ impl StoppedLog {
         };
         if segment.nonce.is_none() {
             let what = format!(
-                "{}: the header is rotten, and no other segment tells what it held: only a copy of it helps",
+                "{}: the header is rotten, and no other segment tells what it held: restore it from a copy of the log; \
+                 where there is none, the agent goes on without it once the file is taken away",
                 segment.path.display()
             );
             return Ok(Sought::Not(what));

@@ -16,7 +16,7 @@ use crate::{
     log::{
         frame,
         inspect::{Dumped, Finding, Severity, Source, Start, StoppedLog},
-        interface::{From, Idempotency},
+        interface::{From, Idempotency, WhenFull},
         segment,
         segment_footer::{self, Footer},
         segment_header,
@@ -552,4 +552,25 @@ async fn stats_add_up() {
     flip(&path, places(&path)[1] + 90);
     let rotten = look(&bench.dir()).stats(Source::Frames, &mut |_| {}).unwrap();
     assert_eq!((rotten.rotten, rotten.records, rotten.frames), (2, frames.records, frames.frames - 1));
+}
+
+/// What a destination misses and its gap has counted is no finding that somebody must act on.
+#[tokio::test]
+async fn a_gap_that_is_counted_is_harmless() {
+    let mut bench = Bench::new();
+    bench
+        .limits
+        .insert("search".to_owned(), BacklogLimit { bytes_max: 20 << 10, when_full: WhenFull::Detach });
+    let (log, _) = bench.open();
+    log.subscribe("search", From::Oldest).await.unwrap();
+    for number in 0..40 {
+        log.append(save(number, 2000)).await.unwrap();
+    }
+    log.give_back().await.unwrap();
+    assert!(log.status().start > position(0));
+    log.close().await;
+    drop(log);
+    let found = only(&bench.dir());
+    assert_eq!(found.severity, Severity::Harmless);
+    assert!(found.what.contains("is a gap for it"), "{found:?}");
 }

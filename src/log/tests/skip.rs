@@ -166,7 +166,7 @@ async fn headers() {
     flip(&segments[2], 200);
     let log = look(&bench.dir());
     let Sought::Not(what) = log.seek_rotten(position(end - 1)).unwrap() else { panic!() };
-    assert!(what.contains("only a copy"), "{what}");
+    assert!(what.contains("restore it from a copy"), "{what}");
     assert_eq!(log.rotten(&mut |_| {}).unwrap(), []);
 }
 
