@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | [`contract`] | the generated gRPC code | ingress |
 //! | [`record`] | the nouns: record, request, payload | nothing of the agent |
-//! | [`config`] | the config, from TOML to checked values | nothing of the agent |
+//! | [`config`] | the config, from TOML to checked values | record |
 //! | [`runtime`] | named tasks, shutdown, clock, counters, spans | nothing of the agent |
 //! | [`ingress`] | validates and transcodes requests, appends them | contract, record, config, runtime, log |
 //! | [`log`] | the durable log | record, runtime |

@@ -53,7 +53,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Where a destination stands that has no lane: it was never sent anything since the agent has started.
+    /// Where a destination stands that has no lane now.
     #[must_use]
     pub fn at_rest(destination: Arc<str>, progress: &Progress) -> Self {
         let beyond: u64 = progress.completed.iter().map(|(first, end)| end - first).sum();
