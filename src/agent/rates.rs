@@ -77,9 +77,7 @@ impl Rates {
         let (mut settled, mut seen) = (BTreeMap::new(), BTreeMap::new());
         for (name, destination) in &all {
             let snapshot = destination.snapshot();
-            let backlog = status.backlogs.iter().find(|backlog| *backlog.destination == **name);
-            let detached = backlog.is_some_and(|backlog| backlog.detached);
-            let (state, _) = state_of(destination, snapshot.as_ref(), detached);
+            let (state, _) = state_of(name, destination, snapshot.as_ref(), &status);
             let settled_and_pending =
                 snapshot.as_ref().map(|of| (of.totals.settled(), of.pending(status.end)));
             seen.insert(name.clone(), Seen { state, settled_and_pending });

@@ -97,8 +97,7 @@ impl Operator {
         let built = destination.built();
         let snapshot = destination.snapshot();
         let backlog = log.backlogs.iter().find(|backlog| backlog.destination == **name);
-        let (state, why) =
-            state_of(destination, snapshot.as_ref(), backlog.is_some_and(|backlog| backlog.detached));
+        let (state, why) = state_of(name, destination, snapshot.as_ref(), log);
         let resume_at = snapshot.as_ref().and_then(|snapshot| snapshot.resume_at);
         let left = resume_at.map(|at| at.saturating_duration_since(tokio::time::Instant::now()));
         let until = left.filter(|_| matches!(state, DestinationState::BackingOff | DestinationState::Open));
@@ -192,13 +191,15 @@ fn refusing(log: &interface::LogStatus) -> Option<String> {
 
 /// What a destination is doing, and why.
 pub(super) fn state_of(
+    name: &str,
     destination: &Handle,
     snapshot: Option<&Snapshot>,
-    detached: bool,
+    log: &interface::LogStatus,
 ) -> (DestinationState, Option<String>) {
     let paused = destination.paused();
+    // The log knows it of those, too, that have no lane.
+    let detached = log.backlogs.iter().any(|backlog| backlog.destination == name && backlog.detached);
     if detached || snapshot.is_some_and(|snapshot| snapshot.state == LaneState::Detached) {
-        let name = destination.built().map(|built| built.config.name.clone()).unwrap_or_default();
         let besides = paused.map(|why| format!("; beside that it is paused: {why}")).unwrap_or_default();
         let why = format!(
             "it fell too far behind and receives nothing: `sync-agent destination resume {name}` lets it go on{besides}"

@@ -240,14 +240,19 @@ impl Log for EmbeddedLog {
         let shared = self.shared.clone();
         on_blocking_thread(move || {
             shared.catalogue.bound(bounds.disk_bytes_max, bounds.retention);
-            shared.destinations.configure(bounds.destinations)
+            shared.destinations.configure(bounds.destinations);
+            Ok(())
         })
         .await
     }
 
     async fn leave(&self, destination: &str) -> Result<(), LogError> {
         let (shared, destination) = (self.shared.clone(), destination.to_owned());
-        on_blocking_thread(move || shared.destinations.leave(&destination)).await
+        on_blocking_thread(move || {
+            shared.destinations.leave(&destination);
+            Ok(())
+        })
+        .await
     }
 
     async fn forget(&self, destination: &str) -> Result<(), LogError> {

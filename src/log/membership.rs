@@ -21,7 +21,7 @@ use super::{
 
 impl Destinations {
     /// See [`super::interface::Log::configure`].
-    pub(super) fn configure(&self, configured: BTreeMap<String, BacklogLimit>) -> Result<(), LogError> {
+    pub(super) fn configure(&self, configured: BTreeMap<String, BacklogLimit>) {
         let nothing_goes = self.reclaiming.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
         for (name, limit) in &configured {
@@ -40,11 +40,10 @@ impl Destinations {
         drop(state);
         drop(nothing_goes);
         self.give_back_if_possible();
-        Ok(())
     }
 
     /// See [`super::interface::Log::leave`].
-    pub(super) fn leave(&self, destination: &str) -> Result<(), LogError> {
+    pub(super) fn leave(&self, destination: &str) {
         let mut state = self.state();
         if state.subscribed.remove(destination).is_some() {
             state.left_behind.insert(destination.to_owned());
@@ -52,7 +51,6 @@ impl Destinations {
         self.release(&state);
         drop(state);
         self.give_back_if_possible();
-        Ok(())
     }
 
     /// See [`super::interface::Log::forget`].

@@ -5,8 +5,8 @@
 //! `FORMAT.md` shows its bytes and the rules by which it recovers. Its parts, in the order in which a request meets
 //! them: `idempotency` (was it accepted before?), `queue`, `writer` and `group` (one thread that appends), `answers`
 //! (who is told), `segment` and `frame` (what it writes), `catalogue` (which segments are there and how far they are
-//! durable), `gone` (how those go that nobody needs), `newest`, `reader`, `destinations`, `served` and `cursor` (who still needs
-//! what), `left_behind`, `gaps` and `census` (what whoever nothing is kept for has missed).
+//! durable), `gone` (how those go that nobody needs), `newest`, `reader`, `destinations`, `served` and `cursor` (who
+//! still needs what), `left_behind`, `gaps` and `census` (what whoever nothing is kept for has missed).
 //! `directory` and `recovery` run when a log is opened; every file operation goes through `files`. [`inspect`] looks at
 //! a log that no agent uses; `rot` finds what lies behind broken bytes, `skipped` what an operator gave up there.
 

@@ -69,13 +69,13 @@ pub trait Log: Send + Sync + 'static {
     /// subscribed; one that is configured no longer is kept for until it leaves.
     ///
     /// # Errors
-    /// If the disk refuses.
+    /// If the agent is going down.
     async fn configure(&self, bounds: LogBounds) -> Result<(), LogError>;
 
     /// Nothing is kept any longer for a destination that was subscribed; its cursor stays.
     ///
     /// # Errors
-    /// If the disk refuses.
+    /// If the agent is going down.
     async fn leave(&self, destination: &str) -> Result<(), LogError>;
 
     /// Forgets a destination that is not configured, with its cursor and its gaps: under its name another one may begin.

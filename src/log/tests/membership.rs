@@ -37,6 +37,14 @@ async fn filled(bench: &Bench, requests: u64) -> EmbeddedLog {
     log
 }
 
+/// It has been served from the oldest position, and has received nothing.
+async fn mirror_comes_and_leaves(bench: &Bench, log: &EmbeddedLog) {
+    log.configure(bounds(bench, &[("search", FREE), ("mirror", FREE)])).await.unwrap();
+    log.subscribe("mirror", From::Oldest).await.unwrap();
+    log.configure(bounds(bench, &[("search", FREE)])).await.unwrap();
+    log.leave("mirror").await.unwrap();
+}
+
 /// G7: a destination that is configured while the log is open holds back what it wants from then on; one that leaves
 /// holds nothing back, and what it misses is a gap when it comes again.
 #[tokio::test]
@@ -202,10 +210,7 @@ async fn forgetting_fails_anywhere() {
         for nth in 0..=CALLS_MAX {
             let bench = Bench::new();
             let log = filled(&bench, 20).await;
-            log.configure(bounds(&bench, &[("search", FREE), ("mirror", FREE)])).await.unwrap();
-            log.subscribe("mirror", From::Oldest).await.unwrap();
-            log.configure(bounds(&bench, &[("search", FREE)])).await.unwrap();
-            log.leave("mirror").await.unwrap();
+            mirror_comes_and_leaves(&bench, &log).await;
             log.commit("search", &progress(20)).await.unwrap();
             let struck = bench.disk.fail_nth(nth, errno, |call, _| call.changes());
             let forgotten = log.forget("mirror").await;
@@ -238,10 +243,7 @@ async fn forgetting_fails_anywhere() {
 async fn forgetting_again_syncs_what_was_removed() {
     let bench = Bench::new();
     let log = filled(&bench, 1).await;
-    log.configure(bounds(&bench, &[("search", FREE), ("mirror", FREE)])).await.unwrap();
-    log.subscribe("mirror", From::Oldest).await.unwrap();
-    log.configure(bounds(&bench, &[("search", FREE)])).await.unwrap();
-    log.leave("mirror").await.unwrap();
+    mirror_comes_and_leaves(&bench, &log).await;
     let is_removed = |call: Call, path: &Path| {
         call == Call::SyncDirectory && path.ends_with("cursors") && !path.join("mirror.cursor").exists()
     };
@@ -260,10 +262,7 @@ async fn forgetting_again_syncs_what_was_removed() {
 async fn broken_gaps_of_one_that_has_left() {
     let bench = Bench::new();
     let log = filled(&bench, 1).await;
-    log.configure(bounds(&bench, &[("search", FREE), ("mirror", FREE)])).await.unwrap();
-    log.subscribe("mirror", From::Oldest).await.unwrap();
-    log.configure(bounds(&bench, &[("search", FREE)])).await.unwrap();
-    log.leave("mirror").await.unwrap();
+    mirror_comes_and_leaves(&bench, &log).await;
     for number in 1..60 {
         append(&log, number, 1, 2000).await;
     }

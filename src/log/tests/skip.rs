@@ -285,17 +285,22 @@ async fn gaps_count_over_it() {
     );
 }
 
-/// Rot right behind what was given up in the newest segment is given up like any other.
-#[tokio::test]
-async fn rot_behind_what_was_given_up() {
+/// A stopped log of so many requests of two records, and its only segment.
+async fn one_segment(requests: u64) -> (Bench, PathBuf) {
     let bench = Bench::new();
     let (log, _) = bench.open();
-    for number in 0..6 {
+    for number in 0..requests {
         log.append(save(number, 100)).await.unwrap();
     }
     log.close().await;
-    drop(log);
     let path = bench.segments().remove(0);
+    (bench, path)
+}
+
+/// Rot right behind what was given up in the newest segment is given up like any other.
+#[tokio::test]
+async fn rot_behind_what_was_given_up() {
+    let (bench, path) = one_segment(6).await;
     let places = places(&path);
     flip(&path, places[1] + 80);
     assert_eq!(give_up(&bench, &bench.dir()), [(2, 4)]);
@@ -307,14 +312,7 @@ async fn rot_behind_what_was_given_up() {
 /// Offsets that were given up are not used again, though nothing is left behind them: the last group is torn.
 #[tokio::test]
 async fn nothing_is_left_behind_what_was_given_up() {
-    let bench = Bench::new();
-    let (log, _) = bench.open();
-    for number in 0..4 {
-        log.append(save(number, 100)).await.unwrap();
-    }
-    log.close().await;
-    drop(log);
-    let path = bench.segments().remove(0);
+    let (bench, path) = one_segment(4).await;
     let places = places(&path);
     flip(&path, places[2] + 80);
     assert_eq!(give_up(&bench, &bench.dir()), [(4, 6)]);
